@@ -1,0 +1,47 @@
+# The two commands of a new machine are `make run` and `make test`; `make help` lists all.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lock clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Start everything on the embedded PostgreSQL and print where to click
+	@$(BIN)/allocation serve
+
+test: $(VENV)/.dev ## Run all tests, with the coverage that the inner rooms must keep
+	$(BIN)/pytest --cov --cov-report=
+	$(BIN)/coverage report --fail-under=95 \
+		--include='*/allocation/domain/*,*/allocation/service_layer/*,*/allocation/projections/*'
+
+check: $(VENV)/.dev ## Formatting, lint, types and the direction of imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(VENV)/.dev ## Choose the newest dependencies and write their hashes to requirements/
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
+		--python-version 3.11 pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
+		--python-version 3.11 --group build -o requirements/build.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
+		--python-version 3.11 --group dev -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## Remove the virtual environment and the caches (never the data)
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+$(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.txt -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,5 @@
+"""Allocation: ties every order line to one batch of stock, and lets everyone read the result fast."""
+
+from importlib.metadata import version
+
+__version__ = version("allocation")
