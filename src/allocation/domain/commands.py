@@ -1,0 +1,62 @@
+"""What the outside world may ask for. A command is checked when it is made: one that exists is sound."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from allocation.domain.values import vérifier_identifiant, vérifier_quantité
+
+
+class Command:
+    """An intention to change stock. Exactly one handler answers it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CréerLot(Command):
+    """Receive a lot of `quantité` units: in the warehouse now (`eta` None), or arriving on `eta`.
+
+    Raises ValeurInvalide on a malformed value.
+    """
+
+    réf: str
+    sku: str
+    quantité: int
+    eta: date | None = None
+
+    def __post_init__(self) -> None:
+        vérifier_identifiant("réf", self.réf)
+        vérifier_identifiant("sku", self.sku)
+        vérifier_quantité("quantité", self.quantité)
+
+
+@dataclass(frozen=True, slots=True)
+class Allouer(Command):
+    """Tie one order line of `quantité` units to a lot; `ligne` tells lines of one SKU in one order apart.
+
+    Raises ValeurInvalide on a malformed value.
+    """
+
+    id_commande: str
+    sku: str
+    quantité: int
+    ligne: str = "1"
+
+    def __post_init__(self) -> None:
+        vérifier_identifiant("id_commande", self.id_commande)
+        vérifier_identifiant("sku", self.sku)
+        vérifier_quantité("quantité", self.quantité)
+        vérifier_identifiant("ligne", self.ligne)
+
+
+@dataclass(frozen=True, slots=True)
+class ModifierQuantitéLot(Command):
+    """Set the units that a lot holds; lines that no longer fit are taken off and allocated elsewhere.
+
+    Raises ValeurInvalide on a malformed value.
+    """
+
+    réf: str
+    quantité: int
+
+    def __post_init__(self) -> None:
+        vérifier_identifiant("réf", self.réf)
+        vérifier_quantité("quantité", self.quantité)

@@ -1,0 +1,55 @@
+"""Why the business says no. Each refusal is a type that carries its facts."""
+
+
+class ErreurAllocation(Exception):
+    """A refusal by the domain: nothing has changed."""
+
+
+class ValeurInvalide(ErreurAllocation):
+    """A value is outside what the business accepts. → 422"""
+
+    def __init__(self, champ: str, raison: str) -> None:
+        super().__init__(f"{champ} : {raison}")
+        self.champ = champ
+        self.raison = raison
+
+
+class SkuInconnu(ErreurAllocation):
+    """No lot of this SKU was ever created. → 400"""
+
+    def __init__(self, sku: str) -> None:
+        super().__init__(f"SKU inconnu : {sku}")
+        self.sku = sku
+
+
+class LotInconnu(ErreurAllocation):
+    """The lot does not exist. → 404"""
+
+    def __init__(self, réf_lot: str) -> None:
+        super().__init__(f"Lot inconnu : {réf_lot}")
+        self.réf_lot = réf_lot
+
+
+class LotExistant(ErreurAllocation):
+    """Another lot already has this reference. → 409"""
+
+    def __init__(self, réf_lot: str) -> None:
+        super().__init__(f"Un autre lot porte déjà cette référence : {réf_lot}")
+        self.réf_lot = réf_lot
+
+
+class LigneModifiée(ErreurAllocation):
+    """The order line is already known with another quantity. → 409"""
+
+    def __init__(
+        self, *, id_commande: str, sku: str, ligne: str, quantité_connue: int, quantité_demandée: int
+    ) -> None:
+        super().__init__(
+            f"La ligne {ligne} de la commande {id_commande} pour {sku} "
+            f"est connue avec la quantité {quantité_connue}, non {quantité_demandée}"
+        )
+        self.id_commande = id_commande
+        self.sku = sku
+        self.ligne = ligne
+        self.quantité_connue = quantité_connue
+        self.quantité_demandée = quantité_demandée

@@ -1,0 +1,99 @@
+"""What holds after any sequence of calls, found by trying very many."""
+
+from collections import Counter
+from datetime import date
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from allocation.domain.errors import LigneModifiée, LotExistant
+from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée
+from allocation.domain.model import LigneDeCommande, Lot, Produit
+
+références = st.sampled_from(["lot-1", "lot-2", "lot-3"])
+petites = st.integers(1, 12)
+arrivées = st.sampled_from([None, date(2027, 1, 1), date(2027, 2, 1)])
+
+
+class VieDUnProduit(RuleBasedStateMachine):
+    """A product lives through any commands; its journal is folded into a second picture of it."""
+
+    @initialize()
+    def naître(self) -> None:
+        self.produit = Produit("LAMPE")
+        self.lots: dict[str, int] = {}
+        self.places: dict[tuple[str, str], tuple[str, int]] = {}
+        self.replis = 0
+
+    @rule(référence=références, quantité=petites, eta=arrivées)
+    def recevoir(self, référence: str, quantité: int, eta: date | None) -> None:
+        try:
+            self.produit.ajouter_lot(Lot(référence, "LAMPE", quantité, eta))
+        except LotExistant:
+            assert référence in self.lots
+
+    @rule(commande=st.integers(1, 8), numéro=st.sampled_from("12"), quantité=petites)
+    def allouer(self, commande: int, numéro: str, quantité: int) -> None:
+        ligne = LigneDeCommande(f"c-{commande}", "LAMPE", quantité, numéro)
+        connue = self.places.get(ligne.clé)
+        ancienne = self.produit.placements.get(ligne.clé)
+        plus_grand = max((lot.quantité_disponible for lot in self.produit.lots), default=0)
+        try:
+            réf_lot = self.produit.allouer(ligne)
+        except LigneModifiée:
+            assert ancienne is not None
+            assert ancienne.ligne.quantité != quantité
+            return
+        if connue is not None:
+            assert réf_lot == connue[0]
+        else:
+            assert (réf_lot is not None) == (quantité <= plus_grand)
+
+    @rule(référence=références, quantité=petites)
+    def corriger(self, référence: str, quantité: int) -> None:
+        if référence in self.lots:
+            for ligne in self.produit.modifier_quantité_lot(référence, quantité):
+                assert self.produit.placements[ligne.clé].réf_lot is None
+
+    @invariant()
+    def le_journal_raconte_tout(self) -> None:
+        for event in self.produit.events[self.replis :]:
+            self._replier(event)
+            self._rien_n_est_survendu()
+        self.replis = len(self.produit.events)
+        assert self.lots == {lot.référence: lot.quantité for lot in self.produit.lots}
+        assert self.places == {
+            clé: (placement.réf_lot, placement.ligne.quantité)
+            for clé, placement in self.produit.placements.items()
+            if placement.réf_lot is not None
+        }
+
+    @invariant()
+    def les_compteurs_disent_vrai(self) -> None:
+        allouées = self._allouées()
+        for lot in self.produit.lots:
+            assert lot.quantité_allouée == allouées[lot.référence] <= lot.quantité
+
+    def _replier(self, event: Event) -> None:
+        match event:
+            case LotCréé() | QuantitéLotModifiée():
+                self.lots[event.réf_lot] = event.quantité
+            case Alloué():
+                self.places[event.id_commande, event.ligne] = (event.réf_lot, event.quantité)
+            case Désalloué():
+                del self.places[event.id_commande, event.ligne]
+
+    def _rien_n_est_survendu(self) -> None:
+        allouées = self._allouées()
+        assert all(allouées[référence] <= quantité for référence, quantité in self.lots.items())
+
+    def _allouées(self) -> Counter[str]:
+        allouées: Counter[str] = Counter()
+        for réf_lot, quantité in self.places.values():
+            allouées[réf_lot] += quantité
+        return allouées
+
+
+TestVieDUnProduit = VieDUnProduit.TestCase
+TestVieDUnProduit.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
