@@ -1,0 +1,68 @@
+"""Settings, from environment variables that start with ALLOCATION_."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+
+from allocation.adapters.database import postgresql_url
+
+
+def _default_data_dir() -> Path:
+    # PostgreSQL refuses to run as root, so it gets a user of its own, who could not read root's home.
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/allocation")
+    return platformdirs.user_data_path("allocation")
+
+
+def _check_database_url(url: str) -> str:
+    postgresql_url(url)
+    return url
+
+
+def _check_smtp_url(url: str) -> str:
+    if not url.startswith(("smtp://", "smtps://")):
+        raise ValueError("smtp://host:port or smtps://host:port is expected")
+    return url
+
+
+class Settings(BaseSettings):
+    """Everything that can be configured; each field is the environment variable ALLOCATION_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix="ALLOCATION_", env_ignore_empty=True, frozen=True)
+
+    database_url: Annotated[str, AfterValidator(_check_database_url)] | None = Field(
+        default=None, description="PostgreSQL to use; without it, an embedded one is started"
+    )
+    data_dir: Path = Field(
+        default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
+    )
+    pool_size: int = Field(
+        default=10, ge=2, le=1000, description="connections of one process, for writing and for reading each"
+    )
+    smtp_url: Annotated[str, AfterValidator(_check_smtp_url)] | None = Field(
+        default=None, description="mail server for out-of-stock messages; without it, they are logged"
+    )
+    mail_from: str = Field(default="allocation@localhost", description="sender of these messages")
+    mail_to: str = Field(default="stock@localhost", description="recipient of these messages")
+    log_level: str = Field(
+        default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    poll_interval: float = Field(
+        default=1.0, gt=0, le=60, description="seconds after which the journal is looked at unasked"
+    )
+    ready_max_lag: float = Field(
+        default=60.0, gt=0, description="seconds of projection lag from which /health/ready says 503"
+    )
+
+    def shown(self) -> dict[str, str | None]:
+        """The effective values as text, passwords masked."""
+        values = {name: None if value is None else str(value) for name, value in self}
+        for name in ("database_url", "smtp_url"):
+            if values[name] is not None:
+                values[name] = make_url(values[name] or "").render_as_string(hide_password=True)
+        return values

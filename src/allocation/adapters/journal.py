@@ -1,0 +1,133 @@
+"""The journal: the append-only table of every domain event, in the order in which they became visible."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Identity,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from allocation.adapters.metadata import metadata
+from allocation.adapters.serialization import from_json, to_json
+from allocation.domain.events import Event
+from allocation.domain.values import LONGUEUR_MAX
+
+CHANNEL = "allocation_journal"
+
+# Any number will do, as long as nobody else takes advisory locks with it in the same database.
+_APPEND_LOCK = 5_274_190_661
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("version", SmallInteger, nullable=False),
+    Column("sku", String(LONGUEUR_MAX, collation="C"), nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+)
+
+_APPEND = text(
+    """
+    WITH appended AS (
+        INSERT INTO journal (id, type, version, sku, data)
+        SELECT id, type, version, sku, data::jsonb
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:types AS text[]), CAST(:versions AS smallint[]),
+                    CAST(:skus AS text[]), CAST(:datas AS text[]))
+             WITH ORDINALITY AS event (id, type, version, sku, data, rank)
+        ORDER BY rank
+        RETURNING position
+    )
+    SELECT max(position), pg_notify(:channel, '') FROM appended
+    """
+)
+
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+@dataclass(frozen=True)
+class RecordedEvent(Generic[E_co]):
+    """An event with its place in the journal, its identity, and when it was recorded."""
+
+    position: int
+    id: UUID
+    survenu_le: datetime
+    event: E_co
+
+
+class AbstractJournal(ABC):
+    """Port: events in the order in which their transactions became visible, at positions that only grow."""
+
+    @abstractmethod
+    def append(self, events: Sequence[Event]) -> int:
+        """The position of the last of `events` (at least one), which become visible with the transaction."""
+
+    @abstractmethod
+    def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
+        """The next events behind position `after`, at most `limit`, in order."""
+
+    @abstractmethod
+    def last_position(self) -> int:
+        """The position of the newest visible event; 0 when there is none."""
+
+
+class SqlAlchemyJournal(AbstractJournal):
+    """The journal as one connection sees it.
+
+    Appending must be the last thing that a transaction does: it takes a lock that it holds until the end.
+    A sequence hands out numbers in another order than transactions commit; under the lock the two orders
+    are one, so a reader that remembers one position misses nothing. No lock is taken behind it: it cannot
+    be part of a deadlock.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, events: Sequence[Event]) -> int:
+        self._connection.execute(select(func.pg_advisory_xact_lock(_APPEND_LOCK)))
+        position: int = self._connection.execute(
+            _APPEND,
+            {
+                "channel": CHANNEL,
+                "ids": [uuid4() for _ in events],
+                "types": [type(event).__name__ for event in events],
+                "versions": [event.version for event in events],
+                "skus": [event.sku for event in events],
+                "datas": [to_json(event) for event in events],
+            },
+        ).scalar_one()
+        return position
+
+    def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
+        rows = self._connection.execute(
+            select(journal).where(journal.c.position > after).order_by(journal.c.position).limit(limit)
+        )
+        return [
+            RecordedEvent(row.position, row.id, row.survenu_le, from_json(row.type, row.version, row.data))
+            for row in rows
+        ]
+
+    def last_position(self) -> int:
+        newest = select(func.coalesce(func.max(journal.c.position), 0))
+        position: int = self._connection.execute(newest).scalar_one()
+        return position

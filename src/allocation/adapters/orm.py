@@ -1,0 +1,77 @@
+"""The write model: normalised tables whose constraints refuse what the domain refuses.
+
+Every table has `sku` in its primary key, so that all rows of one allocation can live on one node.
+An order line is known by its natural key and by `(sku, rang)`, its seniority within the product;
+`allocations` ties it to a lot by the latter, which also finds a lot's newest lines without a sort.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+from allocation.adapters.metadata import metadata
+from allocation.adapters.read_tables import allocations_view
+from allocation.domain.values import LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
+
+__all__ = ["allocations", "allocations_view", "lots", "order_lines", "produits"]
+
+_identifier = String(LONGUEUR_MAX, collation="C")
+
+produits = Table(
+    "produits",
+    metadata,
+    Column("sku", _identifier, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("dernier_rang", BigInteger, nullable=False),
+)
+
+lots = Table(
+    "lots",
+    metadata,
+    Column("sku", _identifier, ForeignKey("produits.sku"), primary_key=True),
+    Column("référence", _identifier, primary_key=True),
+    Column("quantité_initiale", Integer, nullable=False),
+    Column("quantité", Integer, nullable=False),
+    Column("quantité_allouée", Integer, nullable=False),
+    Column("eta", Date),
+    UniqueConstraint("référence"),
+    CheckConstraint(f"quantité BETWEEN {QUANTITÉ_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
+    CheckConstraint("0 <= quantité_allouée AND quantité_allouée <= quantité", name="pas_de_survente"),
+)
+
+Index("lots_ouverts_idx", lots.c.sku, postgresql_where=text("quantité_allouée < quantité"))
+
+order_lines = Table(
+    "order_lines",
+    metadata,
+    Column("sku", _identifier, ForeignKey("produits.sku"), primary_key=True),
+    Column("id_commande", _identifier, primary_key=True),
+    Column("ligne", _identifier, primary_key=True),
+    Column("quantité", Integer, nullable=False),
+    Column("rang", BigInteger, nullable=False),
+    UniqueConstraint("sku", "rang"),
+    CheckConstraint(f"quantité BETWEEN {QUANTITÉ_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
+)
+
+allocations = Table(
+    "allocations",
+    metadata,
+    Column("sku", _identifier, primary_key=True),
+    Column("rang", BigInteger, primary_key=True, autoincrement=False),
+    Column("réf_lot", _identifier, nullable=False),
+    ForeignKeyConstraint(["sku", "rang"], ["order_lines.sku", "order_lines.rang"]),
+    ForeignKeyConstraint(["sku", "réf_lot"], ["lots.sku", "lots.référence"]),
+)
+
+Index("allocations_du_lot_idx", allocations.c.sku, allocations.c.réf_lot, allocations.c.rang)

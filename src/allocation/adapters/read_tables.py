@@ -1,0 +1,44 @@
+"""The read models: denormalised tables, each shaped by the question that it answers.
+
+They have no constraints of the domain: what is written here has already happened.
+"""
+
+from sqlalchemy import BigInteger, Column, Date, Identity, Integer, String, Table, UniqueConstraint
+
+from allocation.adapters.metadata import metadata
+from allocation.domain.values import LONGUEUR_MAX
+
+_identifier = String(LONGUEUR_MAX, collation="C")
+
+allocations_view = Table(
+    "allocations_view",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("id_commande", _identifier, nullable=False),
+    Column("sku", _identifier, nullable=False),
+    Column("réf_lot", _identifier, nullable=False),
+    Column("quantité", Integer, nullable=False),
+    Column("ligne", _identifier, nullable=False),
+    UniqueConstraint("id_commande", "sku", "ligne"),
+)
+
+lots_view = Table(
+    "lots_view",
+    metadata,
+    Column("réf", _identifier, primary_key=True),
+    Column("sku", _identifier, nullable=False),
+    Column("quantité", Integer, nullable=False),
+    Column("quantité_allouée", Integer, nullable=False),
+    Column("eta", Date),
+)
+
+stock_view = Table(
+    "stock_view",
+    metadata,
+    Column("sku", _identifier, primary_key=True),
+    Column("en_stock", BigInteger, nullable=False),
+    Column("en_transit", BigInteger, nullable=False),
+    Column("alloué", BigInteger, nullable=False),
+    Column("disponible", BigInteger, nullable=False),
+    Column("prochaine_eta", Date),
+)

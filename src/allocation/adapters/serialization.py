@@ -1,0 +1,37 @@
+"""Events to JSON and back. The type's name and version are stored beside the fields."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from allocation.domain import events
+
+_TYPES: dict[str, TypeAdapter[events.Event]] = {
+    name: TypeAdapter(cls)
+    for name, cls in inspect.getmembers(events, inspect.isclass)
+    if issubclass(cls, events.Event) and cls is not events.Event
+}
+
+
+class UnknownEvent(LookupError):
+    """The journal holds an event that this program has no class for: a newer one wrote it."""
+
+    def __init__(self, type_name: str, version: int) -> None:
+        super().__init__(f"unknown event: {type_name}, version {version}")
+        self.type_name = type_name
+        self.version = version
+
+
+def to_json(event: events.Event) -> str:
+    """The fields of the event as a JSON object, in UTF-8, dates in ISO 8601."""
+    return _TYPES[type(event).__name__].dump_json(event).decode()
+
+
+def from_json(type_name: str, version: int, data: Mapping[str, Any]) -> events.Event:
+    """The event that was stored. Raises UnknownEvent."""
+    adapter = _TYPES.get(type_name)
+    if adapter is None or version != getattr(events, type_name).version:
+        raise UnknownEvent(type_name, version)
+    return adapter.validate_python(data)

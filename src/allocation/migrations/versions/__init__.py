@@ -1,0 +1,1 @@
+"""One module for each revision; an applied one is never changed."""
