@@ -1,0 +1,63 @@
+"""How an event handler is delivered: declared next to it, carried out by whoever reads the routing table.
+
+- a **reaction** runs in the transaction of its cause: `(event, uow)`;
+- a **projection** handler writes its read model in the transaction that moves the checkpoint, so its effect
+  happens exactly once: `(events, connection)`, with all neighbouring events of its type at once;
+- a **subscription** handler has effects outside, at least once each: `(recorded, connection)`, one event per
+  transaction. Further parameters are filled in by `bootstrap`, by their names.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, ParamSpec, TypeAlias, TypeVar
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """In the transaction of the cause: both happen or neither does."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A read model: the table `name`, kept by the handlers that are delivered by this projection.
+
+    `truth` is one SELECT over the write model that gives the rows that the table should hold, in the order
+    of `columns`: what `rebuild` fills it with, and `verify` compares it with.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    truth: str
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """An effect outside of the database, which starts with the events after its first registration."""
+
+    name: str
+
+
+Delivery: TypeAlias = Reaction | Projection | Subscription
+
+REACTION = Reaction()
+
+
+class EventHandler(Generic[P, R_co]):
+    """A function together with how it is delivered; calling it calls the function."""
+
+    def __init__(self, function: Callable[P, R_co], delivery: Delivery) -> None:
+        self.function = function
+        self.delivery = delivery
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return self.function(*args, **kwargs)
+
+
+def delivered(by: Delivery) -> Callable[[Callable[P, R_co]], EventHandler[P, R_co]]:
+    """Declare how a handler is delivered."""
+    return lambda function: EventHandler(function, by)

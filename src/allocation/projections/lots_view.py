@@ -1,0 +1,54 @@
+"""The read model of one lot: what it holds and how much of it is taken."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import TypeAlias
+
+from sqlalchemy import Connection
+
+from allocation.adapters.read_tables import lots_view
+from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
+from allocation.projections.counters import add_changes
+from allocation.projections.delivery import Projection, delivered
+
+LOTS_VIEW = Projection(
+    name="lots_view",
+    columns=("réf", "sku", "quantité", "quantité_allouée", "eta"),
+    truth="SELECT référence AS réf, sku, quantité, quantité_allouée, eta FROM lots",
+)
+
+LotEvent: TypeAlias = LotCréé | QuantitéLotModifiée | Alloué | Désalloué
+
+
+@dataclass
+class _Change:
+    """What a batch of events adds to the row of one lot."""
+
+    réf: str
+    sku: str
+    quantité: int = 0
+    quantité_allouée: int = 0
+    eta: date | None = None
+
+    def add(self, event: LotEvent) -> None:
+        match event:
+            case LotCréé():
+                self.quantité += event.quantité
+                self.eta = event.eta
+            case QuantitéLotModifiée():
+                self.quantité += event.quantité - event.quantité_précédente
+            case Alloué():
+                self.quantité_allouée += event.quantité
+            case Désalloué():
+                self.quantité_allouée -= event.quantité
+
+
+@delivered(by=LOTS_VIEW)
+def mettre_à_jour_lots_vue(events: Sequence[LotEvent], connection: Connection) -> None:
+    """Each lot as it is after these events."""
+    changes: dict[str, _Change] = {}
+    for event in events:
+        changes.setdefault(event.réf_lot, _Change(event.réf_lot, event.sku)).add(event)
+    rows = map(asdict, changes.values())
+    add_changes(connection, lots_view, rows, sums=("quantité", "quantité_allouée"))

@@ -1,0 +1,1 @@
+"""The read path: functions that run one SELECT and return what it gives."""
