@@ -1,0 +1,1 @@
+"""What the program does: commands and events through the message bus, one transaction each."""

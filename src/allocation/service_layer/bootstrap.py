@@ -1,0 +1,131 @@
+"""The only place that wires: which handler gets which message, and what the handlers are given."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from allocation.adapters.configuration import Settings
+from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.notifications import AbstractNotifications, LoggedNotifications, SmtpNotifications
+from allocation.domain import commands, events
+from allocation.projections import projector
+from allocation.projections.delivery import EventHandler, Projection, Reaction, Subscription
+from allocation.projections.follower import Follower, ProjectionFollower, SubscriptionFollower
+from allocation.projections.lots_view import mettre_à_jour_lots_vue
+from allocation.projections.stock_view import mettre_à_jour_stock_vue
+from allocation.service_layer import handlers
+from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
+from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+
+COMMAND_HANDLERS: CommandHandlers = {
+    commands.CréerLot: handlers.ajouter_lot,
+    commands.Allouer: handlers.allouer,
+    commands.ModifierQuantitéLot: handlers.modifier_quantité_lot,
+}
+
+EVENT_HANDLERS: dict[type[events.Event], list[EventHandler[..., Any]]] = {
+    events.LotCréé: [mettre_à_jour_lots_vue, mettre_à_jour_stock_vue],
+    events.QuantitéLotModifiée: [mettre_à_jour_lots_vue, mettre_à_jour_stock_vue],
+    events.Alloué: [
+        handlers.publier_événement_allocation,
+        handlers.ajouter_allocation_vue,
+        mettre_à_jour_lots_vue,
+        mettre_à_jour_stock_vue,
+    ],
+    events.Désalloué: [
+        handlers.réallouer,
+        handlers.supprimer_allocation_vue,
+        mettre_à_jour_lots_vue,
+        mettre_à_jour_stock_vue,
+    ],
+    events.RuptureDeStock: [handlers.envoyer_notification_rupture_stock],
+}
+
+D = TypeVar("D", Projection, Subscription)
+
+MAX_ATTEMPTS = 10
+MAX_RETRY_TIME_S = 5
+
+
+def bootstrap(
+    database: Database,
+    *,
+    settings: Settings | None = None,
+    inline: bool = True,
+) -> MessageBus[SqlAlchemyUnitOfWork]:
+    """A bus on this database, whose schema is up to date.
+
+    With `inline`, `handle` brings the read models and subscriptions up to date before it returns; without,
+    that is left to a worker.
+    """
+    followers = journal_followers(database, settings or Settings()) if inline else ()
+    projector.register(followers)
+    return MessageBus(
+        partial(SqlAlchemyUnitOfWork, database),
+        command_handlers=COMMAND_HANDLERS,
+        reactions=_reactions(),
+        retrying=_retrying(),
+        after_commit=partial(projector.catch_up, followers),
+    )
+
+
+def journal_followers(database: Database, settings: Settings) -> tuple[Follower, ...]:
+    """The readers of the journal that EVENT_HANDLERS declares, projections first."""
+    subscriptions = _routes(Subscription, {"notifications": _notifications(settings)})
+    return (
+        *projection_followers(database),
+        *(SubscriptionFollower(each.name, routes, database) for each, routes in subscriptions.items()),
+    )
+
+
+def projection_followers(database: Database) -> tuple[ProjectionFollower, ...]:
+    """The read models that EVENT_HANDLERS declares."""
+    projections = _routes(Projection, {})
+    return tuple(ProjectionFollower(each, routes, database) for each, routes in projections.items())
+
+
+def _routes(
+    kind: type[D], dependencies: Mapping[str, object]
+) -> dict[D, dict[type[events.Event], Callable[..., Any]]]:
+    """For each delivery of this kind, which handler gets which events."""
+    routes: dict[D, dict[type[events.Event], Callable[..., Any]]] = {}
+    for event_type, event_handlers in EVENT_HANDLERS.items():
+        for handler in event_handlers:
+            if isinstance(handler.delivery, kind):
+                of_delivery = routes.setdefault(handler.delivery, {})
+                of_delivery[event_type] = _with_dependencies(handler, dependencies)
+    return routes
+
+
+def _reactions() -> Reactions:
+    return {
+        event_type: [handler for handler in event_handlers if isinstance(handler.delivery, Reaction)]
+        for event_type, event_handlers in EVENT_HANDLERS.items()
+    }
+
+
+def _with_dependencies(
+    handler: EventHandler[..., Any], dependencies: Mapping[str, object]
+) -> Callable[..., Any]:
+    """The handler with those of its parameters filled in that are named like a dependency."""
+    wanted = dependencies.keys() & inspect.signature(handler.function).parameters.keys()
+    return partial(handler, **{name: dependencies[name] for name in wanted}) if wanted else handler
+
+
+def _notifications(settings: Settings) -> AbstractNotifications:
+    if settings.smtp_url is None:
+        return LoggedNotifications()
+    return SmtpNotifications(settings.smtp_url, sender=settings.mail_from, recipient=settings.mail_to)
+
+
+def _retrying() -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type((VersionConflict, StorageUnavailable)),
+        wait=wait_random_exponential(multiplier=0.01, max=0.5),
+        stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_RETRY_TIME_S),
+        reraise=True,
+    )

@@ -1,0 +1,107 @@
+"""One function for each use case: what a command does, and what follows from an event.
+
+How an event's handler is delivered stands next to it; which events it gets, in `bootstrap.EVENT_HANDLERS`.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from allocation.adapters import notifications as notification_log
+from allocation.adapters.brokers.postgresql import publish
+from allocation.adapters.journal import RecordedEvent
+from allocation.adapters.notifications import AbstractNotifications, Notification
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.domain.errors import LotInconnu, SkuInconnu
+from allocation.domain.events import Alloué, Désalloué, RuptureDeStock
+from allocation.domain.model import LigneDeCommande, Lot, Produit
+from allocation.projections.allocations_view import ajouter_allocation_vue, supprimer_allocation_vue
+from allocation.projections.delivery import REACTION, Subscription, delivered
+from allocation.service_layer.unit_of_work import AbstractUnitOfWork
+
+__all__ = [
+    "ajouter_allocation_vue",
+    "ajouter_lot",
+    "allouer",
+    "envoyer_notification_rupture_stock",
+    "modifier_quantité_lot",
+    "publier_événement_allocation",
+    "réallouer",
+    "supprimer_allocation_vue",
+]
+
+ALLOCATIONS_CHANNEL = "allocation_alloué"
+NOTIFICATION_INTERVAL = timedelta(hours=1)
+
+ALLOCATIONS_PUBLICATION = Subscription("publication_allocations")
+STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock")
+
+
+def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
+    """Receive a lot; its reference. Raises LotExistant; emits LotCréé."""
+    with uow:
+        produit = uow.produits.get_par_réf_lot(command.réf) or uow.produits.get(command.sku)
+        if produit is None:
+            produit = Produit(command.sku)
+            uow.produits.add(produit)
+        produit.ajouter_lot(Lot(command.réf, command.sku, command.quantité, command.eta))
+        uow.commit()
+    return command.réf
+
+
+def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
+    """Tie a line to a lot; the lot's reference, or None when no lot can take the line.
+
+    Raises SkuInconnu or LigneModifiée; emits Alloué or RuptureDeStock.
+    """
+    ligne = LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne)
+    with uow:
+        produit = uow.produits.get(command.sku, ligne)
+        if produit is None:
+            raise SkuInconnu(command.sku)
+        réf_lot = produit.allouer(ligne)
+        uow.commit()
+    return réf_lot
+
+
+def modifier_quantité_lot(command: ModifierQuantitéLot, uow: AbstractUnitOfWork) -> list[LigneDeCommande]:
+    """Correct what a lot holds; the lines that it had to give up, oldest first.
+
+    Raises LotInconnu; emits Désalloué for each of these lines, and QuantitéLotModifiée.
+    """
+    with uow:
+        produit = uow.produits.get_par_réf_lot(command.réf, command.quantité)
+        if produit is None:
+            raise LotInconnu(command.réf)
+        retirées = produit.modifier_quantité_lot(command.réf, command.quantité)
+        uow.commit()
+    return retirées
+
+
+@delivered(by=REACTION)
+def réallouer(event: Désalloué, uow: AbstractUnitOfWork) -> None:
+    """Find another lot for a line that lost its own. Emits Alloué or RuptureDeStock."""
+    allouer(Allouer(event.id_commande, event.sku, event.quantité, event.ligne), uow)
+
+
+@delivered(by=ALLOCATIONS_PUBLICATION)
+def publier_événement_allocation(recorded: RecordedEvent[Alloué], connection: Connection) -> None:
+    """Tell other programs: `LISTEN allocation_alloué` on the same database."""
+    publish(connection, ALLOCATIONS_CHANNEL, recorded)
+
+
+@delivered(by=STOCK_OUT_NOTIFICATION)
+def envoyer_notification_rupture_stock(
+    recorded: RecordedEvent[RuptureDeStock], connection: Connection, notifications: AbstractNotifications
+) -> None:
+    """Tell the people who buy stock, once an hour for each SKU. Raises OSError if they can't be reached."""
+    event = recorded.event
+    if notification_log.claim(connection, f"rupture:{event.sku}", every=NOTIFICATION_INTERVAL):
+        notifications.send(
+            Notification(
+                recorded.id,
+                subject=f"Rupture de stock : {event.sku}",
+                body=f"La commande {event.id_commande} demande {event.quantité} unités de {event.sku} ; "
+                f"le lot le mieux fourni en a {event.quantité_disponible}.",
+            )
+        )

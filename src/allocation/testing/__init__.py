@@ -1,0 +1,14 @@
+"""Fakes of the ports, for tests of code that uses allocation: in memory, and held to the same contracts.
+
+The contracts run over them and over PostgreSQL alike; what a fake allows, the real one allows.
+"""
+
+from allocation.testing.fakes import (
+    FakeJournal,
+    FakeNotifications,
+    FakeRepository,
+    FakeStore,
+    FakeUnitOfWork,
+)
+
+__all__ = ["FakeJournal", "FakeNotifications", "FakeRepository", "FakeStore", "FakeUnitOfWork"]
