@@ -1,0 +1,1 @@
+"""How the outside world comes in: HTTP, the command line, and the processes behind `allocation serve`."""

@@ -1,0 +1,35 @@
+"""The database that a command works on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from allocation.adapters.configuration import Settings
+from allocation.adapters.database import Database
+from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL, embedded_postgresql
+from allocation.adapters.schema import migrate
+from allocation.projections import projector
+from allocation.service_layer.bootstrap import journal_followers
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgreSQL | None]]:
+    """The URL of the configured database or else of the embedded one, which then runs, and the latter."""
+    if settings.database_url is not None:
+        yield settings.database_url, None
+        return
+    with embedded_postgresql(settings.data_dir) as server:
+        yield server.url, server
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The database with its schema up to date. Raises StorageUnavailable, SchemaTooNew or TimeoutError."""
+    with database_url(settings) as (url, _), Database(url, pool_size=settings.pool_size) as database:
+        prepare(database, settings)
+        yield database
+
+
+def prepare(database: Database, settings: Settings) -> None:
+    """Bring the schema up to date, and let every reader of the journal have its checkpoint."""
+    migrate(database)
+    projector.register(journal_followers(database, settings))

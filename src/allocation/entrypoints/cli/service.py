@@ -1,0 +1,117 @@
+"""Running the service, whole or in parts."""
+
+import http.client
+import os
+import platform
+import socket
+import tempfile
+import threading
+import time
+from typing import Annotated
+
+import typer
+
+from allocation import __version__
+from allocation.adapters.configuration import Settings
+from allocation.adapters.database import Database
+from allocation.entrypoints.cli.console import fail, out
+from allocation.entrypoints.cli.database import database_url, open_database, prepare
+from allocation.entrypoints.processes import (
+    configure_logging,
+    run_api,
+    run_worker,
+    run_worker_from_environment,
+)
+from allocation.entrypoints.supervisor import Child, supervise
+
+READY_POLL_S = 0.05
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    app.command(epilog="Example: allocation serve --port 8080 --workers 4")(serve)
+    app.command(epilog="Example: ALLOCATION_DATABASE_URL=postgresql://user@db/shop allocation worker")(worker)
+    app.command(name="migrate", epilog="Example: allocation migrate")(migrate_schema)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
+    workers: Annotated[
+        int | None, typer.Option(help="API processes. [default: one for each core]", min=1, max=64)
+    ] = None,
+) -> None:
+    """Serve the API and keep its views up to date, until Ctrl-C or SIGTERM.
+
+    Without ALLOCATION_DATABASE_URL, an embedded PostgreSQL is started; its data is under ALLOCATION_DATA_DIR.
+    """
+    settings = Settings()
+    configure_logging(settings.log_level)
+    _refuse_used_port(host, port)
+    with (
+        database_url(settings) as (url, embedded),
+        tempfile.TemporaryDirectory(prefix="allocation-metrics-") as metrics_dir,
+    ):
+        with Database(url) as database:
+            prepare(database, settings)
+            postgresql_version = database.server_version()
+        # The children are configured by their environment, as they would be without this supervisor.
+        os.environ |= {"ALLOCATION_DATABASE_URL": url, "PROMETHEUS_MULTIPROC_DIR": metrics_dir}
+        children = [
+            Child("api", run_api, host, port, workers or os.cpu_count() or 1),
+            Child("projection worker", run_worker_from_environment),
+        ]
+        storage = "ALLOCATION_DATABASE_URL" if embedded is None else str(settings.data_dir)
+        _announce_when_ready(host, port, f"PostgreSQL {postgresql_version} ({storage})")
+        supervise(children, each_tick=embedded.keep_running if embedded else lambda: None)
+
+
+def worker() -> None:
+    """Keep projections and subscriptions up to date, until Ctrl-C or SIGTERM: one part of `serve`."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    with open_database(settings) as database:
+        run_worker(database, settings)
+
+
+def migrate_schema() -> None:
+    """Bring the database's schema up to date; `serve`, `worker` and `import` do so themselves."""
+    with open_database(Settings()):
+        out.print("The schema is up to date.")
+
+
+def _refuse_used_port(host: str, port: int) -> None:
+    """The API's processes share their port: they would share it with a stranger's as well."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        fail(f"cannot listen on {host}:{port}: {reason}. Another port: allocation serve --port N")
+        raise typer.Exit(1) from error
+
+
+def _announce_when_ready(host: str, port: int, storage: str) -> None:
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def announce() -> None:
+        while not _is_ready(host, port):
+            time.sleep(READY_POLL_S)
+        out.print(f"[bold green]Allocation {__version__} is ready:[/] [link={url}/docs]{url}/docs[/link]")
+        out.print(f"  health    {url}/health/ready")
+        out.print(f"  storage   {storage}", soft_wrap=True)
+        out.print(f"  runs on   Python {platform.python_version()}")
+        out.print("  Ctrl-C stops it.")
+
+    threading.Thread(target=announce, name="announce", daemon=True).start()
+
+
+def _is_ready(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=1)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        return False
+    finally:
+        connection.close()

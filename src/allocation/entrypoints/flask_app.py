@@ -1,0 +1,90 @@
+"""The Flask app: assembled by `create_app`; `app` itself is built on first use, from the environment."""
+
+import functools
+from datetime import date
+from typing import Any
+
+from flask import Flask, jsonify
+from flask.json.provider import DefaultJSONProvider
+from flask_openapi3_swagger.plugins import RegisterPlugin as SwaggerUi
+
+from allocation.adapters.configuration import Settings
+from allocation.adapters.database import Database
+from allocation.entrypoints.http_commands import HttpCommands
+from allocation.entrypoints.http_errors import register_error_handlers
+from allocation.entrypoints.http_health import HttpHealth
+from allocation.entrypoints.http_metrics import HttpMetrics
+from allocation.entrypoints.http_route import MAX_BODY, Identifier, Route
+from allocation.entrypoints.http_views import HttpViews
+from allocation.entrypoints.openapi import openapi_document
+from allocation.service_layer.bootstrap import bootstrap
+from allocation.service_layer.messagebus import MessageBus
+from allocation.views.views import ReadSource
+
+
+class JsonProvider(DefaultJSONProvider):
+    """JSON in UTF-8, accents as they are, fields in the order of the code, dates in ISO 8601."""
+
+    ensure_ascii = False
+    sort_keys = False
+    compact = True
+
+    @staticmethod
+    def default(o: Any) -> Any:
+        """What json itself cannot write."""
+        return o.isoformat() if isinstance(o, date) else DefaultJSONProvider.default(o)
+
+
+def create_app(bus: MessageBus[Any], source: ReadSource, *, ready_max_lag: float = 60) -> Flask:
+    """The app on this bus, reading its views from `source`."""
+    metrics = HttpMetrics(source)
+    routes = (
+        *HttpCommands(bus).routes(),
+        *HttpViews(source).routes(),
+        *HttpHealth(source, metrics, max_lag_s=ready_max_lag).routes(),
+    )
+    app = Flask(__name__, static_folder=None)
+    app.json = JsonProvider(app)
+    # A body without a declared length is cut off here: one byte more than allowed shows that it is too long.
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
+    app.url_map.converters["identifier"] = Identifier
+    app.url_map.merge_slashes = False
+    for route in routes:
+        _register(app, route)
+    _register_documentation(app, routes)
+    register_error_handlers(app)
+    metrics.observe(app)
+    return app
+
+
+def _register(app: Flask, route: Route) -> None:
+    app.add_url_rule(
+        route.rule,
+        endpoint=f"{route.method} {route.rule}",
+        view_func=route.function,
+        methods=[route.method],
+    )
+
+
+def _register_documentation(app: Flask, routes: tuple[Route, ...]) -> None:
+    """Serve the OpenAPI document, and Swagger UI with its own copy of every file: it works offline."""
+    document = openapi_document(routes)
+    app.add_url_rule("/openapi.json", view_func=lambda: jsonify(document), endpoint="openapi")
+    app.register_blueprint(SwaggerUi.register(doc_url="/openapi.json"))
+    app.add_url_rule("/docs", view_func=app.view_functions["swagger.swagger"], endpoint="docs")
+
+
+@functools.cache
+def _app_from_environment() -> Flask:
+    settings = Settings()
+    if settings.database_url is None:
+        raise RuntimeError("ALLOCATION_DATABASE_URL is not set; `allocation serve` sets it for its workers")
+    database = Database(settings.database_url, pool_size=settings.pool_size)
+    bus = bootstrap(database, settings=settings, inline=False)
+    return create_app(bus, database, ready_max_lag=settings.ready_max_lag)
+
+
+def __getattr__(name: str) -> Flask:
+    if name == "app":
+        return _app_from_environment()
+    raise AttributeError(name)

@@ -1,0 +1,105 @@
+"""The write side of HTTP: a request becomes a command, its results become an answer."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from flask import Response, jsonify
+
+from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
+from allocation.domain.events import Alloué, RuptureDeStock
+from allocation.entrypoints.http_errors import RuptureConstatée
+from allocation.entrypoints.http_route import Route, read_body
+from allocation.entrypoints.http_schemas import (
+    CorrectionDeLot,
+    DemandeAllocation,
+    DemandeCorrection,
+    DemandeLot,
+    LigneSansLot,
+    LotConnu,
+    LotDeLaLigne,
+)
+from allocation.service_layer.messagebus import MessageBus, Results
+
+UNAVAILABLE = (StorageUnavailable, VersionConflict)
+
+
+class HttpCommands:
+    """What may be asked to change stock."""
+
+    def __init__(self, bus: MessageBus[Any]) -> None:
+        self._bus = bus
+
+    def routes(self) -> Sequence[Route]:
+        """The methods below, and what is promised about them."""
+        receiving = Route(
+            "POST",
+            "/lots",
+            self.receive_lot,
+            answers={201: LotConnu, 200: LotConnu},
+            body=DemandeLot,
+            refusals=(LotExistant, *UNAVAILABLE),
+            located=True,
+        )
+        allocating = Route(
+            "POST",
+            "/allocate",
+            self.allocate,
+            answers={201: LotDeLaLigne, 200: LotDeLaLigne},
+            body=DemandeAllocation,
+            refusals=(SkuInconnu, RuptureConstatée, LigneModifiée, *UNAVAILABLE),
+            located=True,
+        )
+        correcting = Route(
+            "PATCH",
+            "/lots/<identifier:ref>",
+            self.correct_quantity,
+            answers={200: CorrectionDeLot},
+            body=DemandeCorrection,
+            refusals=(LotInconnu, *UNAVAILABLE),
+        )
+        return (allocating, receiving, replace(receiving, rule="/add_batch"), correcting)
+
+    def allocate(self) -> Response:
+        """Tie an order line to a lot; a repeated line gets its lot again."""
+        demande = read_body(DemandeAllocation)
+        results = self._bus.handle(demande.command())
+        réf_lot = results.pop(0)
+        if réf_lot is None:
+            raise RuptureConstatée(next(e for e in results.events if isinstance(e, RuptureDeStock)))
+        return _created(results, {"réf_lot": réf_lot}, f"/allocations/{quote(demande.id_commande, safe='')}")
+
+    def receive_lot(self) -> Response:
+        """Receive a lot; the same lot again changes nothing."""
+        demande = read_body(DemandeLot)
+        results = self._bus.handle(demande.command())
+        return _created(results, {"réf": demande.réf}, f"/lots/{quote(demande.réf, safe='')}")
+
+    def correct_quantity(self, ref: str) -> Response:
+        """Correct what a lot holds; lines that no longer fit are allocated elsewhere."""
+        demande = read_body(DemandeCorrection)
+        results = self._bus.handle(demande.command(ref))
+        return jsonify({"réf": ref, "quantité": demande.quantité, **_reallocations(results)})
+
+
+def _created(results: Results, body: dict[str, str], location: str) -> Response:
+    """201 if the command has changed something, 200 if it was a repetition."""
+    response = jsonify(body)
+    response.status_code = HTTPStatus.CREATED if results.events else HTTPStatus.OK
+    response.headers["Location"] = location
+    return response
+
+
+def _reallocations(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """What became of the lines that lost their lot."""
+    return {
+        "réallouées": [vars(event) for event in results.events if isinstance(event, Alloué)],
+        "sans_lot": [
+            {key: vars(event)[key] for key in LigneSansLot.model_fields}
+            for event in results.events
+            if isinstance(event, RuptureDeStock)
+        ],
+    }

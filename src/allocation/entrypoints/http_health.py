@@ -1,0 +1,74 @@
+"""How the service is: for the orchestrator that restarts it, the balancer before it, and the graphs."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, jsonify
+
+from allocation.adapters import schema
+from allocation.adapters.database import StorageUnavailable
+from allocation.entrypoints.http_metrics import MEDIA_TYPE, HttpMetrics
+from allocation.entrypoints.http_route import Route
+from allocation.entrypoints.http_schemas import EtatDuService, Vivant
+from allocation.views.progress import Progress, progress
+from allocation.views.views import ReadSource
+
+logger = logging.getLogger(__name__)
+
+
+class HttpHealth:
+    """What operators' programs ask. The service is not ready when a projection is `max_lag_s` late."""
+
+    def __init__(self, source: ReadSource, metrics: HttpMetrics, *, max_lag_s: float) -> None:
+        self._source = source
+        self._metrics = metrics
+        self._max_lag_s = max_lag_s
+
+    def routes(self) -> Sequence[Route]:
+        """The methods below, and what is promised about them."""
+        return (
+            Route("GET", "/health/live", self.live, answers={200: Vivant}),
+            Route("GET", "/health/ready", self.ready, answers={200: EtatDuService, 503: EtatDuService}),
+            Route("GET", "/metrics", self.metrics, answers={200: "text/plain"}),
+        )
+
+    def live(self) -> Response:
+        """Whether this process answers."""
+        return jsonify({"status": "ok"})
+
+    def ready(self) -> Response:
+        """Whether requests can be served: database, schema, and how late the read models are."""
+        state = self._state()
+        response = jsonify(state)
+        if state["status"] != "ok":
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return response
+
+    def metrics(self) -> Response:
+        """The metrics of all worker processes, in Prometheus' text format."""
+        return Response(self._metrics.exposition(), content_type=MEDIA_TYPE)
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            with self._source.reading() as connection:
+                current = schema.is_current(connection)
+            readers = progress(self._source) if current else []
+        except StorageUnavailable as error:
+            logger.warning("not ready: %s", error)
+            return _report("unavailable", database="unavailable", migrations="unknown", readers=[])
+        if not current:
+            return _report("pending", database="ok", migrations="pending", readers=[])
+        late = any(r.kind == "projection" and r.lag_s > self._max_lag_s for r in readers)
+        return _report("late" if late else "ok", database="ok", migrations="ok", readers=readers)
+
+
+def _report(status: str, *, database: str, migrations: str, readers: Sequence[Progress]) -> dict[str, Any]:
+    return {
+        "status": status,
+        "database": database,
+        "migrations": migrations,
+        "readers": [asdict(reader) for reader in readers],
+    }

@@ -1,0 +1,87 @@
+"""What Prometheus scrapes: requests, counted in every worker, and how far the journal's readers are."""
+
+import os
+import time
+from collections.abc import Iterator
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from allocation.adapters.database import StorageUnavailable
+from allocation.views.progress import progress
+from allocation.views.views import ReadSource
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class HttpMetrics:
+    """The metrics of one app. Under `allocation serve`, the counts of all worker processes are added up."""
+
+    def __init__(self, source: ReadSource) -> None:
+        self._registry = CollectorRegistry()
+        counted_in: CollectorRegistry | None = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+            counted_in = None
+        labels = ("method", "route", "status")
+        self._requests = Counter(
+            "allocation_http_requests", "Requests answered.", labels, registry=counted_in
+        )
+        self._durations = Histogram(
+            "allocation_http_request_duration_seconds",
+            "Time from reading a request to its answer.",
+            ("method", "route"),
+            registry=counted_in,
+        )
+        self._registry.register(_JournalReaders(source))
+
+    def observe(self, app: Flask) -> None:
+        """Count and time every request of the app."""
+        app.before_request(self._begin)
+        app.after_request(self._end)
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _begin(self) -> None:
+        g.began = time.perf_counter()
+
+    def _end(self, response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "-"
+        self._requests.labels(request.method, route, response.status_code).inc()
+        self._durations.labels(request.method, route).observe(time.perf_counter() - g.began)
+        return response
+
+
+class _JournalReaders(Collector):
+    """How far projections and subscriptions are, as the database says at the moment of the scrape."""
+
+    def __init__(self, source: ReadSource) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            readers = progress(self._source)
+        except StorageUnavailable:
+            yield _gauge("allocation_database_up", "Whether the database answers.", 0)
+            return
+        yield _gauge("allocation_database_up", "Whether the database answers.", 1)
+        labels = ("kind", "name")
+        position = GaugeMetricFamily("allocation_reader_position", "Last event applied.", labels=labels)
+        behind = GaugeMetricFamily("allocation_reader_behind", "Positions still to go.", labels=labels)
+        lag = GaugeMetricFamily("allocation_reader_lag_seconds", "Age of the next event.", labels=labels)
+        for reader in readers:
+            of_reader = (reader.kind, reader.name)
+            position.add_metric(of_reader, reader.position)
+            behind.add_metric(of_reader, reader.behind)
+            lag.add_metric(of_reader, reader.lag_s)
+        yield from (position, behind, lag)
+
+
+def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, documentation, value=value)

