@@ -1,0 +1,120 @@
+"""Rules about the code that no linter knows. The direction of imports is import-linter's, in `make check`."""
+
+import ast
+import importlib
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+import allocation
+from allocation.entrypoints import flask_app
+
+PACKAGE = Path(allocation.__file__).parent
+PROJECT = Path(__file__).parents[2]
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+    if "versions" not in path.parts and path.name != "env.py"
+)
+
+# Everything whose creation at import would be an effect: connections, pools, servers, threads, processes.
+_WATCH = """
+import importlib, socket, subprocess, sys, threading
+import sqlalchemy
+seen = []
+sys.addaudithook(lambda event, _: seen.append(event) if event in
+    {"socket.connect", "socket.bind", "subprocess.Popen", "os.fork", "os.mkdir", "sqlite3.connect"} else None)
+sqlalchemy.event.listen(sqlalchemy.Engine, "engine_connect", lambda *_: seen.append("engine_connect"))
+create_engine = sqlalchemy.create_engine
+sqlalchemy.create_engine = lambda *a, **k: seen.append("create_engine") or create_engine(*a, **k)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+assert threading.active_count() == 1, threading.enumerate()
+assert not seen, seen
+"""
+
+
+def sources() -> Iterator[Path]:
+    for folder in ("src", "tests"):
+        yield from (PROJECT / folder).rglob("*.py")
+
+
+def test_le_domaine_n_importe_que_la_bibliothèque_standard_et_lui_même() -> None:
+    for path in (PACKAGE / "domain").glob("*.py"):
+        for name in _imported(path):
+            root = name.partition(".")[0]
+            assert root in sys.stdlib_module_names or name.startswith("allocation.domain"), (path, name)
+
+
+def test_importer_un_module_ne_fait_rien() -> None:
+    finished = subprocess.run(
+        [sys.executable, "-B", "-c", _WATCH, *MODULES], capture_output=True, text=True, check=False
+    )
+
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_les_accents_sont_composés_partout() -> None:
+    """An accent can be written in two ways; two names that look alike must be the same name."""
+    for path in sources():
+        text = path.read_text(encoding="utf-8")
+        assert unicodedata.is_normalized("NFC", text), path
+
+
+def test_aucun_test_n_attend_en_dormant() -> None:
+    for path in (PROJECT / "tests").rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        assert "sleep" not in {getattr(call.func, "attr", getattr(call.func, "id", "")) for call in calls}, (
+            path
+        )
+
+
+def test_un_module_tient_en_trois_cents_lignes() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
+
+
+def test_les_noms_du_chapitre_s_importent_où_il_les_a() -> None:
+    names = {
+        "allocation.domain.commands": ["Allouer"],
+        "allocation.domain.events": ["Event", "Alloué", "Désalloué", "RuptureDeStock"],
+        "allocation.domain.model": ["Produit", "Lot", "LigneDeCommande"],
+        "allocation.service_layer.handlers": [
+            "allouer",
+            "réallouer",
+            "publier_événement_allocation",
+            "ajouter_allocation_vue",
+            "supprimer_allocation_vue",
+            "envoyer_notification_rupture_stock",
+        ],
+        "allocation.service_layer.bootstrap": ["EVENT_HANDLERS"],
+        "allocation.service_layer.unit_of_work": ["AbstractUnitOfWork"],
+        "allocation.adapters.orm": ["allocations_view"],
+        "allocation.views.views": ["allocations"],
+    }
+
+    for module, expected in names.items():
+        found = vars(importlib.import_module(module))
+        assert [name for name in expected if name not in found] == [], module
+
+
+def test_l_application_se_construit_au_premier_usage(
+    monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", database_url)
+
+    assert isinstance(flask_app.app, Flask)
+    assert flask_app.app is flask_app.app
+
+
+def _imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""

@@ -1,0 +1,215 @@
+"""What every unit of work and repository must do: the shipped fake and PostgreSQL alike."""
+
+from collections.abc import Callable
+from datetime import date
+
+import pytest
+
+from allocation.adapters.database import Database, VersionConflict
+from allocation.domain.events import Alloué, LotCréé
+from allocation.domain.model import LigneDeCommande, Lot, Produit
+from allocation.service_layer.unit_of_work import JournalledUnitOfWork, SqlAlchemyUnitOfWork
+from allocation.testing import FakeStore, FakeUnitOfWork
+
+NewUow = Callable[[], JournalledUnitOfWork]
+
+DEMAIN = date(2027, 1, 2)
+
+
+@pytest.fixture(params=["fake", "postgresql"])
+def new_uow(request: pytest.FixtureRequest) -> NewUow:
+    """Units of work on one and the same store."""
+    if request.param == "fake":
+        store = FakeStore()
+        return lambda: FakeUnitOfWork(store)
+    database: Database = request.getfixturevalue("database")
+    return lambda: SqlAlchemyUnitOfWork(database)
+
+
+def ligne(id_commande: str, quantité: int = 2, numéro: str = "1") -> LigneDeCommande:
+    return LigneDeCommande(id_commande, "LAMPE", quantité, numéro)
+
+
+def recevoir(new_uow: NewUow, *lots: Lot) -> None:
+    with new_uow() as uow:
+        produit = Produit("LAMPE")
+        uow.produits.add(produit)
+        for lot in lots:
+            produit.ajouter_lot(lot)
+        uow.commit()
+
+
+def allouer(new_uow: NewUow, *lignes: LigneDeCommande) -> list[str | None]:
+    with new_uow() as uow:
+        produit = uow.produits.get("LAMPE", *lignes)
+        assert produit is not None
+        lots = [produit.allouer(ligne) for ligne in lignes]
+        uow.commit()
+    return lots
+
+
+def lu(uow: JournalledUnitOfWork, *lignes: LigneDeCommande) -> Produit:
+    produit = uow.produits.get("LAMPE", *lignes)
+    assert produit is not None
+    return produit
+
+
+def test_ce_qui_est_validé_se_relit(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10, DEMAIN))
+    allouer(new_uow, ligne("c-1"))
+
+    with new_uow() as uow:
+        produit = lu(uow, ligne("c-1"))
+
+    [lot] = produit.lots
+    assert (lot.référence, lot.sku, lot.quantité, lot.eta) == ("lot-1", "LAMPE", 10, DEMAIN)
+    assert (lot.quantité_allouée, lot.quantité_initiale) == (2, 10)
+    assert (produit.version, produit.dernier_rang) == (2, 1)
+    placement = produit.placements["c-1", "1"]
+    assert (placement.ligne, placement.rang, placement.réf_lot) == (ligne("c-1"), 1, "lot-1")
+
+
+def test_un_produit_inconnu_n_est_rien(new_uow: NewUow) -> None:
+    with new_uow() as uow:
+        assert uow.produits.get("LAMPE") is None
+        assert uow.produits.get_par_réf_lot("lot-1") is None
+
+
+def test_sortir_sans_valider_défait_tout(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+
+    with new_uow() as uow:
+        lu(uow).allouer(ligne("c-1"))
+
+    with new_uow() as uow:
+        assert lu(uow, ligne("c-1")).placements == {}
+        assert lu(uow).lots[0].quantité_allouée == 0
+
+
+def test_une_exception_défait_tout(new_uow: NewUow) -> None:
+    def échouer() -> None:
+        with new_uow() as uow:
+            uow.produits.add(Produit("LAMPE"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        échouer()
+
+    with new_uow() as uow:
+        assert uow.produits.get("LAMPE") is None
+
+
+def test_le_même_produit_demandé_deux_fois_est_le_même_objet(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+
+    with new_uow() as uow:
+        assert lu(uow) is lu(uow, ligne("c-1"))
+        assert uow.produits.get_par_réf_lot("lot-1") is lu(uow)
+
+
+def test_les_événements_sont_rendus_avec_leur_position_après_la_validation(new_uow: NewUow) -> None:
+    with new_uow() as uow:
+        produit = Produit("LAMPE")
+        uow.produits.add(produit)
+        produit.ajouter_lot(Lot("lot-1", "LAMPE", 10))
+        assert uow.collect_new_events() == [LotCréé("lot-1", "LAMPE", 10)]
+        produit.allouer(ligne("c-1"))
+        uow.commit()
+
+    assert uow.events == [LotCréé("lot-1", "LAMPE", 10), Alloué("c-1", "LAMPE", 2, "lot-1")]
+    assert uow.position == 2
+
+
+def test_une_unité_de_travail_sert_plusieurs_fois(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+    uow = new_uow()
+
+    for numéro in range(2):
+        with uow:
+            lu(uow, ligne(f"c-{numéro}")).allouer(ligne(f"c-{numéro}"))
+            uow.commit()
+        assert len(uow.events) == 1
+
+    with uow:
+        assert lu(uow).lots[0].quantité_allouée == 4
+
+
+def test_valider_deux_fois_n_écrit_pas_deux_fois(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+
+    with new_uow() as uow:
+        lu(uow, ligne("c-1")).allouer(ligne("c-1"))
+        uow.commit()
+        uow.commit()
+
+    assert uow.events == [Alloué("c-1", "LAMPE", 2, "lot-1")]
+    assert uow.position == 2
+
+
+def test_un_lot_épuisé_se_retrouve_par_sa_référence(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 4), Lot("lot-2", "LAMPE", 4))
+    allouer(new_uow, ligne("c-1"), ligne("c-2"))
+
+    with new_uow() as uow:
+        produit = uow.produits.get_par_réf_lot("lot-1")
+
+    assert produit is not None
+    assert {"lot-1", "lot-2"} == {lot.référence for lot in produit.lots}
+
+
+def test_les_lignes_les_plus_récentes_sont_là_pour_qui_réduit_un_lot(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10), Lot("lot-2", "LAMPE", 10, DEMAIN))
+    allouer(new_uow, *(ligne(f"c-{n}") for n in range(1, 8)))
+
+    with new_uow() as uow:
+        produit = uow.produits.get_par_réf_lot("lot-1", 5)
+        assert produit is not None
+        retirées = produit.modifier_quantité_lot("lot-1", 5)
+        uow.commit()
+
+    assert [ligne.id_commande for ligne in retirées] == ["c-3", "c-4", "c-5"]
+    with new_uow() as uow:
+        lignes = [ligne(f"c-{n}") for n in range(1, 8)]
+        placements = lu(uow, *lignes).placements
+    assert [placements[ligne.clé].réf_lot for ligne in lignes] == [
+        "lot-1",
+        "lot-1",
+        None,
+        None,
+        None,
+        "lot-2",
+        "lot-2",
+    ]
+
+
+def test_une_ligne_peut_changer_de_lot(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10), Lot("lot-2", "LAMPE", 10, DEMAIN))
+    allouer(new_uow, ligne("c-1", 10))
+
+    with new_uow() as uow:
+        produit = uow.produits.get_par_réf_lot("lot-1", 9)
+        assert produit is not None
+        produit.modifier_quantité_lot("lot-1", 9)
+        assert produit.allouer(ligne("c-1", 10)) == "lot-2"
+        uow.commit()
+
+    with new_uow() as uow:
+        assert lu(uow, ligne("c-1", 10)).placements["c-1", "1"].réf_lot == "lot-2"
+
+
+def test_une_référence_de_lot_n_est_prise_qu_une_fois_tous_produits_confondus(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+
+    with new_uow() as uow:
+        produit = Produit("TABLE")
+        uow.produits.add(produit)
+        produit.ajouter_lot(Lot("lot-1", "TABLE", 10))
+        with pytest.raises(VersionConflict):
+            uow.commit()
+
+
+def test_un_produit_n_est_créé_qu_une_fois(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+
+    with pytest.raises(VersionConflict):
+        recevoir(new_uow, Lot("lot-2", "LAMPE", 10))

@@ -1,0 +1,345 @@
+"""The other commands: what they print, where, and with which exit status."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import ALLOCATION, RunAllocation
+from typer.testing import CliRunner
+
+from allocation.adapters.database import Database
+from allocation.domain.commands import Allouer, CréerLot
+from allocation.entrypoints.cli.app import app
+from allocation.service_layer.bootstrap import bootstrap
+
+COMMANDS = [
+    ["serve"],
+    ["worker"],
+    ["migrate"],
+    ["import", "lots"],
+    ["import", "commandes"],
+    ["rebuild"],
+    ["verify"],
+    ["journal"],
+    ["projections"],
+    ["config"],
+]
+
+AllocationJson = Callable[..., Any]
+
+
+@pytest.fixture
+def stocked(database: Database) -> Database:
+    """Two lots, one allocated line and one that found no stock."""
+    bus = bootstrap(database)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(CréerLot("lot-2", "[b]TABLE[/b]", 10))
+    bus.handle(Allouer("c-1", "LAMPE", 3))
+    bus.handle(Allouer("c-2", "LAMPE", 30))
+    return database
+
+
+@pytest.fixture
+def fichier(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a CSV file; its path."""
+
+    def write(content: str, encoding: str = "utf-8") -> Path:
+        path = tmp_path / "fichier.csv"
+        path.write_text(content, encoding=encoding)
+        return path
+
+    return write
+
+
+def test_l_aide_nomme_chaque_commande_et_chacune_a_un_exemple() -> None:
+    runner = CliRunner()
+    overview = runner.invoke(app, ["--help"]).output
+
+    for command in COMMANDS:
+        assert command[0] in overview
+        of_command = runner.invoke(app, [*command, "--help"])
+        assert of_command.exit_code == 0
+        assert "Example: " in of_command.output, command
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inconnu"], ["rebuild"], ["serve", "--port", "0"], ["import", "lots"]]
+)
+def test_une_commande_mal_employée_se_termine_par_2(allocation: RunAllocation, arguments: list[str]) -> None:
+    finished = allocation(*arguments)
+
+    assert finished.returncode == 2
+    assert finished.stderr
+
+
+def test_une_variable_absurde_est_nommée(allocation: RunAllocation) -> None:
+    finished = allocation("verify", ALLOCATION_POOL_SIZE="beaucoup")
+
+    assert finished.returncode == 2
+    assert "ALLOCATION_POOL_SIZE" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_une_autre_base_que_postgresql_est_refusée(allocation: RunAllocation) -> None:
+    finished = allocation("verify", ALLOCATION_DATABASE_URL="sqlite:///x.db")
+
+    assert finished.returncode == 2
+    assert "only PostgreSQL is supported" in finished.stderr
+
+
+def test_une_base_absente_est_une_erreur_sans_trace(allocation: RunAllocation, free_port: int) -> None:
+    url = f"postgresql://moi:secret@127.0.0.1:{free_port}/absente"
+
+    finished = allocation("verify", ALLOCATION_DATABASE_URL=url)
+
+    assert finished.returncode == 1
+    assert "error:" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert "secret" not in finished.stderr
+
+
+def test_un_schéma_plus_récent_est_refusé(allocation: RunAllocation, database: Database) -> None:
+    with database.working() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    finished = allocation("migrate")
+
+    assert finished.returncode == 1
+    assert "schema 9999" in finished.stderr
+
+
+def test_verify_ne_dit_rien_sur_la_sortie_quand_tout_est_juste(
+    allocation: RunAllocation, stocked: Database
+) -> None:
+    finished = allocation("verify")
+
+    assert (finished.returncode, finished.stdout) == (0, "")
+    assert "No difference." in finished.stderr
+
+
+def test_verify_imprime_chaque_différence_et_se_termine_par_1(
+    allocation: RunAllocation, stocked: Database
+) -> None:
+    with stocked.working() as connection, connection.begin():
+        connection.exec_driver_sql("DELETE FROM allocations_view")
+
+    finished, as_json = allocation("verify"), allocation("verify", "--json")
+
+    assert (finished.returncode, as_json.returncode) == (1, 1)
+    assert "allocations_view: missing" in finished.stdout
+    assert json.loads(as_json.stdout) == {
+        "comparison": "allocations_view",
+        "missing": True,
+        "row": {"id_commande": "c-1", "sku": "LAMPE", "réf_lot": "lot-1", "quantité": 3, "ligne": "1"},
+    }
+
+
+def test_rebuild_remet_les_lignes_et_nomme_les_vues_qu_il_connaît(
+    allocation: RunAllocation, stocked: Database
+) -> None:
+    with stocked.working() as connection, connection.begin():
+        connection.exec_driver_sql("DELETE FROM allocations_view")
+
+    rebuilt, unknown = allocation("rebuild", "allocations_view"), allocation("rebuild", "inconnue")
+
+    assert (rebuilt.returncode, rebuilt.stdout) == (0, "allocations_view: 1 rows\n")
+    assert allocation("verify").returncode == 0
+    assert unknown.returncode == 2
+    assert "allocations_view, lots_view, stock_view" in unknown.stderr
+
+
+def test_journal_imprime_les_événements_dans_l_ordre(
+    allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database
+) -> None:
+    lines = allocation_json("journal")
+
+    assert [line["type"] for line in lines] == ["LotCréé", "LotCréé", "Alloué", "RuptureDeStock"]
+    assert lines[2]["data"]["id_commande"] == "c-1"
+    assert [line["position"] for line in allocation_json("journal", "--after", "2")] == [3, 4]
+    assert "[b]TABLE[/b]" in allocation("journal").stdout
+
+
+def test_journal_follow_continue_avec_ce_qui_vient(stocked: Database, database_url: str) -> None:
+    environment = os.environ | {"ALLOCATION_DATABASE_URL": database_url}
+    command = [ALLOCATION, "journal", "--follow", "--json", "--after", "4"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        bootstrap(stocked, inline=False).handle(Allouer("c-3", "LAMPE", 1))
+
+        first = json.loads(following.stdout.readline())
+        bootstrap(stocked, inline=False).handle(Allouer("c-4", "LAMPE", 1))
+        second = json.loads(following.stdout.readline())
+        following.terminate()
+
+    assert [event["data"]["id_commande"] for event in (first, second)] == ["c-3", "c-4"]
+    assert following.returncode == 143
+
+
+def test_projections_dit_où_en_est_chaque_lecteur(
+    allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database
+) -> None:
+    bootstrap(stocked, inline=False).handle(Allouer("c-3", "LAMPE", 1))
+
+    stand = {line["name"]: line for line in allocation_json("projections")}
+
+    assert (stand["stock_view"]["position"], stand["stock_view"]["behind"]) == (4, 1)
+    assert stand["stock_view"]["lag_s"] > 0
+    assert "stock_view" in allocation("projections").stdout
+
+
+def test_config_montre_les_valeurs_et_cache_les_mots_de_passe(allocation: RunAllocation) -> None:
+    variables = {
+        "ALLOCATION_DATABASE_URL": "postgresql://moi:secret@db/boutique",
+        "ALLOCATION_SMTP_URL": "smtps://moi:secret@mail.exemple.fr",
+    }
+
+    table, as_json = allocation("config", **variables), allocation("config", "--json", **variables)
+
+    assert json.loads(as_json.stdout)["database_url"] == "postgresql://moi:***@db/boutique"
+    assert "ALLOCATION_SMTP_URL" in table.stdout
+    assert "secret" not in table.stdout + as_json.stdout
+
+
+class TestImport:
+    def test_des_lots_avec_et_sans_arrivée(
+        self, allocation_json: AllocationJson, fichier: Callable[[str], Path], database: Database
+    ) -> None:
+        path = fichier("ref,sku,qty,eta\nlot-1,LAMPE,10,\nlot-2,LAMPE,5,2027-01-31\n")
+
+        [first], [again] = (allocation_json("import", "lots", str(path)) for _ in range(2))
+
+        assert (first["received"], first["repeated"]) == (2, 0)
+        assert (again["received"], again["repeated"]) == (0, 2)
+        with database.reading() as connection:
+            [row] = connection.exec_driver_sql("SELECT * FROM stock_view").mappings()
+        assert (row["en_stock"], row["en_transit"], str(row["prochaine_eta"])) == (10, 5, "2027-01-31")
+
+    def test_chaque_mauvaise_ligne_est_rendue_avec_sa_raison_et_le_reste_continue(
+        self, allocation_json: AllocationJson, fichier: Callable[[str], Path], stocked: Database
+    ) -> None:
+        path = fichier(
+            "orderid;sku;qty;remarque\n"
+            "c-10;LAMPE;1;bonne\n"
+            "c-11;LAMPE;0;\n"
+            "c-12;LAMPE;1,5;\n"
+            "c-13;INCONNU;1;\n"
+            ";LAMPE;1;\n"
+            "c-14;LAMPE\n"
+            "c-15;LAMPE;1_0;\n"
+            '"c-16;LAMPE;1;\n'
+            "c-1;LAMPE;4;autre quantité\n"
+            "c-17;LAMPE;2;bonne\n"
+            "c-18;LAMPE;50;rupture\n"
+        )
+
+        [counts] = allocation_json("import", "commandes", str(path), "--delimiter", ";")
+
+        del counts["lines/s"]
+        assert counts == {"allocated": 2, "repeated": 0, "out of stock": 1, "rejected": 8}
+        header, *rejected = path.with_name("fichier.csv.rejected.csv").read_text("utf-8").splitlines()
+        assert header == "orderid;sku;qty;remarque;ligne_du_fichier;raison"
+        assert [line.split(";")[-2:] for line in rejected] == [
+            ["3", "quantité : de 1 à 1000000000 unités sont attendues, non 0"],
+            ["4", "quantité : un nombre entier d'unités est attendu, non « 1,5 »"],
+            ["5", "SKU inconnu : INCONNU"],
+            ["6", "id_commande : de 1 à 255 caractères sont attendus, non 0"],
+            ["7", "ligne du fichier : 4 colonnes sont attendues, non 2"],
+            ["8", "quantité : un nombre entier d'unités est attendu, non « 1_0 »"],
+            ["9", "ligne du fichier : CSV malformé : unexpected end of data"],
+            ["10", "La ligne 1 de la commande c-1 pour LAMPE est connue avec la quantité 3, non 4"],
+        ]
+
+    def test_les_lignes_répétées_sont_numérotées_dans_l_ordre_du_fichier_même_les_refusées(
+        self, allocation_json: AllocationJson, fichier: Callable[[str], Path], stocked: Database
+    ) -> None:
+        """A file whose bad line was mended can be imported again: the other lines keep their numbers."""
+        lines = ["c-10,LAMPE,1", "c-10,LAMPE,{}", "c-11,LAMPE,1", "c-10,LAMPE,2"]
+        content = "\n".join(["id_commande,sku,quantité", *lines])
+
+        [first] = allocation_json("import", "commandes", str(fichier(content.format("-1"))))
+        [mended] = allocation_json("import", "commandes", str(fichier(content.format("1"))))
+
+        assert (first["allocated"], first["rejected"]) == (3, 1)
+        assert (mended["allocated"], mended["repeated"], mended["rejected"]) == (1, 3, 0)
+
+    def test_une_colonne_ligne_du_fichier_est_respectée(
+        self, allocation_json: AllocationJson, fichier: Callable[[str], Path], stocked: Database
+    ) -> None:
+        path = fichier("id_commande,sku,quantité,ligne\nc-10,LAMPE,1,A\nc-10,LAMPE,1,A\nc-10,LAMPE,1,B\n")
+
+        [counts] = allocation_json("import", "commandes", str(path))
+
+        assert (counts["allocated"], counts["repeated"]) == (2, 1)
+
+    def test_un_texte_qui_n_est_pas_de_l_utf_8_est_refusé_ligne_par_ligne(
+        self, allocation_json: AllocationJson, fichier: Callable[..., Path], stocked: Database
+    ) -> None:
+        path = fichier("id_commande,sku,qty\né-1,LAMPE,1\nc-10,LAMPE,1\n", encoding="latin-1")
+
+        [counts] = allocation_json("import", "commandes", str(path))
+
+        assert (counts["allocated"], counts["rejected"]) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("content", "options", "said"),
+        [
+            ("order,sku,qty\n", [], "0 columns of the file are called id_commande or orderid"),
+            ("orderid,sku,qty,qty\n", [], "2 columns of the file are called"),
+            ("orderid,sku,qty\n", ["--column", "sku=Article"], "0 columns of the file are called Article"),
+            ("orderid,sku,qty\n", ["--column", "prix=sku"], "no field is called prix"),
+            ("orderid,sku,qty\n", ["--column", "sku"], "FIELD=HEADER is expected"),
+            ("", [], "0 columns of the file are called"),
+        ],
+    )
+    def test_un_fichier_dont_les_colonnes_manquent_est_refusé_en_entier(
+        self,
+        allocation: RunAllocation,
+        fichier: Callable[[str], Path],
+        content: str,
+        options: list[str],
+        said: str,
+    ) -> None:
+        finished = allocation("import", "commandes", str(fichier(content)), *options)
+
+        assert finished.returncode == 2
+        assert said in finished.stderr
+
+    def test_le_tableau_final_compte_et_dit_où_sont_les_lignes_refusées(
+        self, allocation: RunAllocation, fichier: Callable[[str], Path], stocked: Database
+    ) -> None:
+        path = fichier("id_commande,sku,quantité\nc-10,LAMPE,1\nc-11,LAMPE,x\n")
+
+        finished = allocation("import", "commandes", str(path))
+
+        assert finished.returncode == 0
+        for word in ("allocated", "repeated", "out of stock", "rejected", "lines/s"):
+            assert word in finished.stdout
+        assert f"{path}.rejected.csv" in finished.stderr
+
+    def test_la_base_qui_part_au_milieu_arrête_l_import_sans_rien_défaire(
+        self, allocation: RunAllocation, fichier: Callable[[str], Path], stocked: Database
+    ) -> None:
+        path = fichier("id_commande,sku,quantité\n" + "".join(f"c-{n},LAMPE,1\n" for n in range(20, 24)))
+        with stocked.working() as connection, connection.begin():
+            connection.exec_driver_sql(
+                "CREATE FUNCTION tomber() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN IF NEW.id_commande = 'c-22' THEN RAISE EXCEPTION 'parti' USING ERRCODE = '57P01';"
+                " END IF; RETURN NEW; END $$"
+            )
+            connection.exec_driver_sql(
+                "CREATE TRIGGER tomber BEFORE INSERT ON order_lines FOR EACH ROW EXECUTE FUNCTION tomber()"
+            )
+
+        finished = allocation("import", "commandes", str(path))
+        with stocked.working() as connection, connection.begin():
+            connection.exec_driver_sql("DROP TRIGGER tomber ON order_lines")
+        again = allocation("import", "commandes", str(path), "--json")
+
+        assert finished.returncode == 1
+        assert "error:" in finished.stderr
+        counts = json.loads(again.stdout)
+        assert (counts["allocated"], counts["repeated"]) == (2, 2)

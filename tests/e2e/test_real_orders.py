@@ -1,0 +1,159 @@
+"""A real shop's order lines, imported from its CSV, against an independent calculation of who gets what."""
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.conftest import RunAllocation
+
+from allocation.adapters.database import Database
+
+SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "online_retail_sample.csv"
+COLUMNS = ("--column", "id_commande=InvoiceNo", "--column", "sku=StockCode", "--column", "quantité=Quantity")
+
+AllocationJson = Callable[..., Any]
+Lines = dict[tuple[str, str, str], int]
+
+
+@dataclass
+class OracleLot:
+    """A lot as the oracle knows it: four values and a subtraction."""
+
+    réf: str
+    sku: str
+    left: int
+    eta: str
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    """A copy of the sample, beside which rejected lines may be written."""
+    if not SAMPLE.exists():
+        pytest.skip(f"the sample of UCI's Online Retail data set (DOI 10.24432/C5BW33) is not at {SAMPLE}")
+    copy = tmp_path / SAMPLE.name
+    copy.write_bytes(SAMPLE.read_bytes())
+    return copy
+
+
+def sound_lines(orders: Path) -> Lines:
+    """The lines that can be allocated, numbered within their order and SKU, in the order of the file."""
+    seen: Counter[tuple[str, str]] = Counter()
+    lines: Lines = {}
+    with orders.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            order, sku, units = row["InvoiceNo"], row["StockCode"], int(row["Quantity"])
+            seen[order, sku] += 1
+            if units > 0:
+                lines[order, sku, str(seen[order, sku])] = units
+    return lines
+
+
+def lots_for(lines: Lines, *, percent: int) -> list[OracleLot]:
+    """For each SKU, lots that together hold `percent` of its demand, rounded down: half of it in transit."""
+    demand: Counter[str] = Counter()
+    for (_, sku, _), units in lines.items():
+        demand[sku] += units
+    lots = []
+    for sku, units in demand.items():
+        stock = units * percent // 100
+        parts = {"": stock - stock // 2, "2027-02-01": stock // 2 - stock // 4, "2027-01-01": stock // 4}
+        lots += [OracleLot(f"{sku}/{eta}", sku, part, eta) for eta, part in parts.items() if part]
+    return lots
+
+
+def whole_stock(lines: Lines) -> list[OracleLot]:
+    """One lot for each SKU with just what is asked of it."""
+    demand: Counter[str] = Counter()
+    for (_, sku, _), units in lines.items():
+        demand[sku] += units
+    return [OracleLot(sku, sku, units, "") for sku, units in demand.items()]
+
+
+def oracle(lines: Lines, lots: list[OracleLot]) -> dict[tuple[str, str, str], str | None]:
+    """Who gets which lot: warehouse first, then the earliest arrival, then the reference; lines are whole."""
+    of_sku: dict[str, list[OracleLot]] = defaultdict(list)
+    for lot in sorted(lots, key=lambda lot: (lot.eta, lot.réf)):
+        of_sku[lot.sku].append(lot)
+    answer: dict[tuple[str, str, str], str | None] = {}
+    for line, units in lines.items():
+        chosen = next((lot for lot in of_sku[line[1]] if lot.left >= units), None)
+        answer[line] = chosen.réf if chosen else None
+        if chosen:
+            chosen.left -= units
+    return answer
+
+
+def receive(allocation_json: AllocationJson, lots: list[OracleLot], folder: Path) -> None:
+    path = folder / "lots.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["réf", "sku", "quantité", "eta"])
+        writer.writerows([lot.réf, lot.sku, lot.left, lot.eta] for lot in lots)
+    [counts] = allocation_json("import", "lots", str(path))
+    assert (counts["received"], counts["rejected"]) == (len(lots), 0)
+
+
+def allocated(database: Database) -> dict[tuple[str, str, str], str]:
+    """What the view says."""
+    with database.reading() as connection:
+        rows = connection.exec_driver_sql("SELECT id_commande, sku, ligne, réf_lot FROM allocations_view")
+        return {(row.id_commande, row.sku, row.ligne): row.réf_lot for row in rows}
+
+
+def test_avec_assez_de_stock_toutes_les_lignes_saines_sont_allouées_et_une_fois_seulement(
+    allocation: RunAllocation,
+    allocation_json: AllocationJson,
+    database: Database,
+    orders: Path,
+    tmp_path: Path,
+) -> None:
+    lines = sound_lines(orders)
+    receive(allocation_json, whole_stock(lines), tmp_path)
+
+    [first] = allocation_json("import", "commandes", str(orders), *COLUMNS)
+    rejected = (tmp_path / f"{orders.name}.rejected.csv").read_text(encoding="utf-8").splitlines()
+    [second] = allocation_json("import", "commandes", str(orders), *COLUMNS)
+
+    assert _without_rate(first) == {"allocated": 9869, "repeated": 0, "out of stock": 0, "rejected": 130}
+    assert _without_rate(second) == {"allocated": 0, "repeated": 9869, "out of stock": 0, "rejected": 130}
+    assert rejected[0].endswith("ligne_du_fichier,raison")
+    assert len(rejected) == 131
+    assert all("unités sont attendues" in line for line in rejected[1:])
+    assert len(allocated(database)) == 9869
+    assert allocation("verify").returncode == 0
+
+
+def test_avec_80_pour_cent_du_stock_chacun_reçoit_ce_que_l_oracle_dit(
+    allocation: RunAllocation,
+    allocation_json: AllocationJson,
+    database: Database,
+    orders: Path,
+    tmp_path: Path,
+) -> None:
+    lines = sound_lines(orders)
+    lots = lots_for(lines, percent=80)
+    receive(allocation_json, lots, tmp_path)
+    known = {lot.sku for lot in lots}
+
+    [counts] = allocation_json("import", "commandes", str(orders), *COLUMNS)
+
+    expected = oracle(lines, lots)
+    assert allocated(database) == {line: réf for line, réf in expected.items() if réf is not None}
+    never_stocked = sum(1 for _, sku, _ in lines if sku not in known)
+    assert _without_rate(counts) == {
+        "allocated": sum(réf is not None for réf in expected.values()),
+        "repeated": 0,
+        "out of stock": sum(réf is None for réf in expected.values()) - never_stocked,
+        "rejected": 130 + never_stocked,
+    }
+    assert counts["out of stock"] > 0
+    assert allocation("verify").returncode == 0
+
+
+def _without_rate(counts: dict[str, int]) -> dict[str, int]:
+    assert counts["lines/s"] > 0
+    return {outcome: count for outcome, count in counts.items() if outcome != "lines/s"}

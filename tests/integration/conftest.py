@@ -1,0 +1,32 @@
+"""The bus on a real database, and what tests need to look behind it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from allocation.adapters.database import Database
+from allocation.service_layer.bootstrap import bootstrap
+from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+
+Sql = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def bus(database: Database) -> MessageBus[SqlAlchemyUnitOfWork]:
+    """A bus that brings the views up to date before it answers."""
+    return bootstrap(database)
+
+
+@pytest.fixture
+def sql(database: Database) -> Sql:
+    """Runs a statement by hand and commits it; the rows, if it gives any."""
+
+    def run(statement: str, **parameters: object) -> list[dict[str, Any]]:
+        with database.working() as connection, connection.begin():
+            result = connection.execute(text(statement), parameters)
+            return [dict(row) for row in result.mappings()] if result.returns_rows else []
+
+    return run

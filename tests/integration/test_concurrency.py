@@ -1,0 +1,163 @@
+"""Writers at the same time: interleaved by hand where the moment matters, in crowds where it does not."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from tests.waiting import wait_until_blocked
+
+from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.domain.errors import LotExistant
+from allocation.domain.model import LigneDeCommande, Produit
+from allocation.projections.verify import verify
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+
+Bus = MessageBus[SqlAlchemyUnitOfWork]
+Sql = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def bus(database: Database) -> Bus:
+    return bootstrap(database, inline=False)
+
+
+def chargé(uow: SqlAlchemyUnitOfWork, *lignes: LigneDeCommande) -> Produit:
+    produit = uow.produits.get("LAMPE", *lignes)
+    assert produit is not None
+    return produit
+
+
+def test_le_second_écrivain_attend_le_premier_et_voit_ce_qu_il_a_fait(database: Database, bus: Bus) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    seen: list[int] = []
+
+    def second_writer() -> None:
+        with SqlAlchemyUnitOfWork(database) as uow:
+            seen.append(chargé(uow).lots[0].quantité_disponible)
+
+    with SqlAlchemyUnitOfWork(database) as first:
+        ligne = LigneDeCommande("c-1", "LAMPE", 4)
+        chargé(first, ligne).allouer(ligne)
+        second = Thread(target=second_writer)
+        second.start()
+        wait_until_blocked(database)
+        first.commit()
+    second.join()
+
+    assert seen == [6]
+
+
+def test_un_écrivain_qui_contourne_le_verrou_est_découvert_par_la_version(
+    database: Database, bus: Bus
+) -> None:
+    """The lock makes conflicts rare; the version finds those that it did not prevent."""
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    with SqlAlchemyUnitOfWork(database) as uow:
+        ligne = LigneDeCommande("c-1", "LAMPE", 4)
+        chargé(uow, ligne).allouer(ligne)
+        uow.produits._snapshots["LAMPE"].version = 0  # as if it had been loaded before
+        with pytest.raises(VersionConflict):
+            uow.commit()
+
+
+def test_la_base_elle_même_refuse_de_survendre(database: Database, bus: Bus, sql: Sql) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    with pytest.raises(IntegrityError, match="pas_de_survente"):
+        sql("UPDATE lots SET quantité_allouée = 11")
+    with pytest.raises(IntegrityError, match="pas_de_survente"):
+        sql("UPDATE lots SET quantité_allouée = -1")
+
+
+def test_cent_unités_pour_quatre_cents_acheteurs(database: Database, bus: Bus) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 100))
+
+    with ThreadPoolExecutor(32) as buyers:
+        answers = list(buyers.map(lambda n: bus.handle(Allouer(f"c-{n}", "LAMPE", 1))[0], range(400)))
+
+    assert Counter(answers) == {"lot-1": 100, None: 300}
+    assert list(verify(database, ())) == []
+
+
+def test_la_même_ligne_demandée_par_trente_clients_n_est_allouée_qu_une_fois(
+    database: Database, bus: Bus, sql: Sql
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 100))
+
+    with ThreadPoolExecutor(30) as clients:
+        results = list(clients.map(lambda _: bus.handle(Allouer("c-1", "LAMPE", 5)), range(30)))
+
+    assert [each[0] for each in results] == ["lot-1"] * 30
+    assert sum(len(each.events) for each in results) == 1
+    assert sql("SELECT quantité_allouée FROM lots") == [{"quantité_allouée": 5}]
+
+
+def test_le_même_lot_reçu_par_vingt_processus_n_existe_qu_une_fois(bus: Bus, sql: Sql) -> None:
+    with ThreadPoolExecutor(20) as clients:
+        results = list(clients.map(lambda _: bus.handle(CréerLot("lot-1", "LAMPE", 5)), range(20)))
+
+    assert sum(len(each.events) for each in results) == 1
+    assert sql("SELECT count(*) AS n FROM lots") == [{"n": 1}]
+
+
+def test_une_référence_disputée_par_deux_sku_va_à_l_un_et_l_autre_est_refusé(bus: Bus) -> None:
+    def receive(sku: str) -> str:
+        try:
+            bus.handle(CréerLot("lot-1", sku, 5))
+        except LotExistant:
+            return "refusé"
+        return "reçu"
+
+    with ThreadPoolExecutor(10) as clients:
+        answers = list(clients.map(receive, (f"SKU-{n}" for n in range(10))))
+
+    assert Counter(answers) == {"reçu": 1, "refusé": 9}
+
+
+def test_une_foule_qui_fait_de_tout_ne_laisse_aucune_différence(database: Database, bus: Bus) -> None:
+    """Eight writers allocate and correct lots of five SKUs: no deadlock, no drift, views equal to truth."""
+    skus = [f"SKU-{n}" for n in range(5)]
+    for sku in skus:
+        for n in range(3):
+            bus.handle(CréerLot(f"{sku}-lot-{n}", sku, 60))
+    followers = projection_followers(database)
+    for follower in followers:
+        follower.register()
+
+    def work(writer: int) -> None:
+        chance = random.Random(writer)
+        for step in range(40):
+            sku = chance.choice(skus)
+            if chance.random() < 0.15:
+                lot = f"{sku}-lot-{chance.randrange(3)}"
+                bus.handle(ModifierQuantitéLot(lot, chance.randint(1, 80)))
+            else:
+                bus.handle(Allouer(f"c-{writer}-{step}", sku, chance.randint(1, 9)))
+
+    with ThreadPoolExecutor(8) as writers:
+        list(writers.map(work, range(8)))
+
+    assert list(verify(database, followers)) == []
+
+
+def test_trop_d_attente_sur_un_produit_est_une_indisponibilité_pas_une_erreur(
+    database: Database, bus: Bus
+) -> None:
+    """A writer that hangs with the lock must not make the others wait for ever."""
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    with SqlAlchemyUnitOfWork(database) as hanging, database.writing() as impatient:
+        chargé(hanging)
+        impatient.execute(text("SET LOCAL lock_timeout = '10ms'"))
+        with pytest.raises(StorageUnavailable):
+            impatient.execute(text("SELECT 1 FROM produits FOR NO KEY UPDATE"))

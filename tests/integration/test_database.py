@@ -1,0 +1,82 @@
+"""What trouble with the database is called, and what is not trouble."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import FrameType
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+from allocation.adapters import database as database_module
+from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+
+A_MOMENT_S = 0.2
+
+
+@pytest.fixture
+def alarm_exits() -> Iterator[None]:
+    """The process is asked to end in a moment, as SIGTERM would ask it."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, A_MOMENT_S)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_une_adresse_où_personne_ne_répond_est_une_indisponibilité(free_port: int) -> None:
+    away = Database(f"postgresql://127.0.0.1:{free_port}/absente")
+
+    for connected in (away.writing, away.reading, away.working):
+        with pytest.raises(StorageUnavailable), connected():
+            pass
+
+
+def test_un_pool_épuisé_est_une_indisponibilité(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "POOL_TIMEOUT_S", 0.01)
+
+    with Database(database_url, pool_size=2) as small, ExitStack() as taken:
+        for _ in range(2):
+            taken.enter_context(small.writing())
+        with pytest.raises(StorageUnavailable, match="no connection became free in time"), small.writing():
+            pass
+
+
+def test_une_connexion_coupée_est_une_indisponibilité_et_la_suivante_est_neuve(database: Database) -> None:
+    with database.writing() as connection, pytest.raises(StorageUnavailable):
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    with database.writing() as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01", "23505"])
+def test_un_autre_écrivain_plus_rapide_est_un_conflit(database: Database, state: str) -> None:
+    with database.writing() as connection, pytest.raises(VersionConflict):
+        connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$"))
+
+
+def test_une_ligne_en_double_dans_une_vue_n_est_pas_un_conflit_mais_une_erreur(database: Database) -> None:
+    """A projection that meets it must stop, not try again for ever."""
+    with database.working() as connection, pytest.raises(IntegrityError):
+        connection.execute(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '23505'; END $$"))
+
+
+def test_une_faute_de_programmation_reste_ce_qu_elle_est(database: Database) -> None:
+    with database.writing() as connection, pytest.raises(ProgrammingError):
+        connection.execute(text("SELECT rien_de_tel"))
+
+
+def test_les_lectures_ne_peuvent_rien_écrire(database: Database) -> None:
+    with database.reading() as connection, pytest.raises(Exception, match="read-only transaction"):
+        connection.execute(text("DELETE FROM journal"))
+
+
+@pytest.mark.usefixtures("alarm_exits")
+def test_un_arrêt_demandé_pendant_une_requête_n_est_pas_pris_pour_une_panne(database: Database) -> None:
+    with database.writing() as connection, pytest.raises(SystemExit):
+        connection.execute(text("SELECT pg_sleep(30)"))

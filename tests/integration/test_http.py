@@ -1,0 +1,436 @@
+"""The HTTP interface, request by request: what succeeds, what is refused, and how it is said."""
+
+import json
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from flask.testing import FlaskClient
+from sqlalchemy import text
+from werkzeug.test import TestResponse
+
+from allocation.adapters.database import Database
+from allocation.domain.commands import Allouer
+from allocation.entrypoints.flask_app import create_app
+from allocation.service_layer.bootstrap import bootstrap
+from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+
+Sql = Callable[..., list[dict[str, Any]]]
+
+LAMPE = {"réf": "lot-1", "sku": "LAMPE", "quantité": 100}
+LIGNE = {"id_commande": "c-1", "sku": "LAMPE", "quantité": 10}
+
+
+@pytest.fixture
+def client(bus: MessageBus[SqlAlchemyUnitOfWork], database: Database) -> FlaskClient:
+    return create_app(bus, database).test_client()
+
+
+@pytest.fixture
+def stocked(client: FlaskClient) -> FlaskClient:
+    """The shop with a hundred lamps."""
+    client.post("/lots", json=LAMPE)
+    return client
+
+
+def refusal(response: TestResponse) -> tuple[int, str]:
+    """Status and last part of the type of a refusal, after a look at its form."""
+    assert response.mimetype == "application/problem+json"
+    problem = json.loads(response.data)
+    assert problem["status"] == response.status_code
+    assert problem["title"]
+    assert problem["detail"]
+    assert "Traceback" not in response.text
+    return response.status_code, problem["type"].removeprefix("urn:allocation:")
+
+
+class TestAllouer:
+    def test_une_ligne_nouvelle_est_créée_et_l_on_sait_où_la_lire(self, stocked: FlaskClient) -> None:
+        response = stocked.post("/allocate", json=LIGNE)
+
+        assert (response.status_code, response.json) == (201, {"réf_lot": "lot-1"})
+        assert response.headers["Location"] == "/allocations/c-1"
+        assert stocked.get(response.headers["Location"]).status_code == 200
+
+    def test_répétée_elle_rend_le_même_lot_avec_200(self, stocked: FlaskClient) -> None:
+        stocked.post("/allocate", json=LIGNE)
+
+        again = stocked.post("/allocate", json=LIGNE)
+
+        assert (again.status_code, again.json) == (200, {"réf_lot": "lot-1"})
+        assert again.headers["Location"] == "/allocations/c-1"
+
+    def test_les_lignes_d_un_même_sku_se_distinguent_par_leur_numéro(self, stocked: FlaskClient) -> None:
+        for ligne in ("1", "2"):
+            assert stocked.post("/allocate", json=LIGNE | {"ligne": ligne}).status_code == 201
+
+        rows = stocked.get("/allocations/c-1").json
+        assert rows is not None
+        assert [row["ligne"] for row in rows] == ["1", "2"]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"orderid": "c-1", "sku": "LAMPE", "qty": 10},
+            {"id_commande": "c-1", "sku": "LAMPE", "quantite": 10},
+            {"id_commande": "c-1", "sku": "LAMPE", unicodedata.normalize("NFD", "quantité"): 10},
+        ],
+    )
+    def test_les_autres_noms_des_champs_sont_acceptés(
+        self, stocked: FlaskClient, body: dict[str, object]
+    ) -> None:
+        assert stocked.post("/allocate", json=body).status_code == 201
+
+    def test_un_nombre_entier_peut_s_écrire_avec_un_point(self, stocked: FlaskClient) -> None:
+        body = b'{"id_commande": "c-1", "sku": "LAMPE", "qty": 10.0}'
+
+        assert stocked.post("/allocate", data=body, content_type="application/json").status_code == 201
+
+    def test_un_sku_inconnu_est_refusé(self, client: FlaskClient) -> None:
+        response = client.post("/allocate", json=LIGNE)
+
+        assert refusal(response) == (400, "sku-inconnu")
+        assert json.loads(response.data)["sku"] == "LAMPE"
+
+    def test_une_rupture_dit_combien_est_demandé_et_combien_reste(self, stocked: FlaskClient) -> None:
+        response = stocked.post("/allocate", json=LIGNE | {"quantité": 101})
+
+        assert refusal(response) == (409, "rupture-de-stock")
+        problem = json.loads(response.data)
+        assert (problem["quantité_demandée"], problem["quantité_disponible"]) == (101, 100)
+        assert stocked.get("/allocations/c-1").status_code == 404
+
+    def test_une_ligne_connue_avec_une_autre_quantité_est_refusée(self, stocked: FlaskClient) -> None:
+        stocked.post("/allocate", json=LIGNE)
+
+        response = stocked.post("/allocate", json=LIGNE | {"quantité": 11})
+
+        assert refusal(response) == (409, "ligne-modifiée")
+        problem = json.loads(response.data)
+        assert (problem["quantité_connue"], problem["quantité_demandée"]) == (10, 11)
+
+
+class TestLots:
+    @pytest.mark.parametrize("path", ["/lots", "/add_batch"])
+    def test_un_lot_nouveau_est_créé_et_répété_il_ne_change_rien(
+        self, client: FlaskClient, path: str
+    ) -> None:
+        first, again = client.post(path, json=LAMPE), client.post(path, json=LAMPE)
+
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json == again.json == {"réf": "lot-1"}
+        assert first.headers["Location"] == again.headers["Location"] == "/lots/lot-1"
+
+    def test_un_autre_lot_sous_la_même_référence_est_refusé(self, stocked: FlaskClient) -> None:
+        response = stocked.post("/lots", json=LAMPE | {"quantité": 99})
+
+        assert refusal(response) == (409, "lot-existant")
+        assert json.loads(response.data)["réf_lot"] == "lot-1"
+
+    def test_un_lot_se_lit_avec_ce_qui_en_est_pris(self, client: FlaskClient) -> None:
+        client.post("/lots", json={"ref": "lot-1", "sku": "LAMPE", "qty": 100, "eta": "2027-01-31"})
+        client.post("/allocate", json=LIGNE)
+
+        assert client.get("/lots/lot-1").json == {
+            "réf": "lot-1",
+            "sku": "LAMPE",
+            "quantité": 100,
+            "quantité_allouée": 10,
+            "eta": "2027-01-31",
+        }
+
+    def test_une_correction_dit_ce_qui_est_réalloué_et_ce_qui_reste_sans_lot(
+        self, stocked: FlaskClient
+    ) -> None:
+        stocked.post("/allocate", json=LIGNE | {"quantité": 40})
+        stocked.post("/allocate", json=LIGNE | {"id_commande": "c-2", "quantité": 30})
+        stocked.post("/allocate", json=LIGNE | {"id_commande": "c-3", "quantité": 20})
+        stocked.post("/lots", json={"réf": "lot-2", "sku": "LAMPE", "quantité": 25})
+
+        response = stocked.patch("/lots/lot-1", json={"quantité": 45})
+
+        assert response.status_code == 200
+        assert response.json == {
+            "réf": "lot-1",
+            "quantité": 45,
+            "réallouées": [
+                {"id_commande": "c-3", "sku": "LAMPE", "quantité": 20, "réf_lot": "lot-2", "ligne": "1"}
+            ],
+            "sans_lot": [{"id_commande": "c-2", "sku": "LAMPE", "quantité": 30, "ligne": "1"}],
+        }
+
+    def test_un_lot_inconnu_ne_se_lit_ni_ne_se_corrige(self, client: FlaskClient) -> None:
+        assert refusal(client.get("/lots/lot-1")) == (404, "introuvable")
+        assert refusal(client.patch("/lots/lot-1", json={"quantité": 4})) == (404, "lot-inconnu")
+
+
+class TestStock:
+    def test_le_stock_d_un_sku(self, stocked: FlaskClient) -> None:
+        stocked.post("/allocate", json=LIGNE)
+
+        assert stocked.get("/stock/LAMPE").json == {
+            "sku": "LAMPE",
+            "en_stock": 100,
+            "en_transit": 0,
+            "alloué": 10,
+            "disponible": 90,
+            "prochaine_eta": None,
+        }
+
+    def test_un_sku_inconnu(self, client: FlaskClient) -> None:
+        assert refusal(client.get("/stock/LAMPE")) == (404, "introuvable")
+
+    def test_les_pages_se_suivent_sans_trou_ni_répétition(self, client: FlaskClient) -> None:
+        skus = ["A/B", "Z", "a&b", "a=c", "é", "🛋"]
+        for n, sku in enumerate(skus):
+            client.post("/lots", json={"réf": f"lot-{n}", "sku": sku, "quantité": 1})
+
+        seen, path = [], "/stock?limit=2"
+        while path:
+            page = client.get(path).json
+            assert page is not None
+            seen += [row["sku"] for row in page["stock"]]
+            path = page["suivant"]
+
+        assert seen == skus
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "1.0", "1_0", "", "9" * 30])
+    def test_une_taille_de_page_hors_des_bornes_est_refusée(self, client: FlaskClient, limit: str) -> None:
+        response = client.get("/stock", query_string={"limit": limit})
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert [each["champ"] for each in json.loads(response.data)["champs"]] == ["limit"]
+
+    @pytest.mark.parametrize("after", ["\x00", "x" * 256])
+    def test_une_page_derrière_un_sku_impossible_est_refusée(self, client: FlaskClient, after: str) -> None:
+        assert refusal(client.get("/stock", query_string={"after": after})) == (422, "champs-invalides")
+
+
+class TestIdentifiants:
+    @pytest.mark.parametrize("name", ["a/b", "/a", "a/", "a//b", "?", "#", "%2F", "é", "🛋", " ", "a+b", "."])
+    def test_tout_identifiant_se_lit_à_l_adresse_qui_est_rendue(self, client: FlaskClient, name: str) -> None:
+        client.post("/lots", json={"réf": name, "sku": name, "quantité": 10})
+
+        allocated = client.post("/allocate", json={"id_commande": name, "sku": name, "quantité": 1})
+
+        assert client.get(allocated.headers["Location"]).json == [
+            {"sku": name, "réf_lot": name, "quantité": 1, "ligne": "1"}
+        ]
+        assert client.get(f"/lots/{quote(name, safe='')}").json is not None
+        assert client.get(f"/stock/{quote(name, safe='')}").json is not None
+
+    @pytest.mark.parametrize("path", ["/allocations/%00", "/lots/%0A", "/stock/%7F", f"/stock/{'x' * 256}"])
+    def test_un_identifiant_impossible_ne_se_trouve_pas(self, client: FlaskClient, path: str) -> None:
+        assert refusal(client.get(path)) == (404, "introuvable")
+
+
+class TestRefus:
+    @pytest.mark.parametrize(
+        "body", [b"", b"{", b"{'a': 1}", b"\xff", b'{"sku": "\\ud800"}', b"[" * 60_000, b"nul", b"{} {}"]
+    )
+    def test_un_json_malformé(self, client: FlaskClient, body: bytes) -> None:
+        response = client.post("/allocate", data=body, content_type="application/json")
+
+        assert refusal(response) == (400, "json-malformé")
+
+    def test_tous_les_champs_fautifs_sont_nommés_d_un_coup(self, client: FlaskClient) -> None:
+        response = client.post("/allocate", json={"sku": "", "qty": "3", "ligne": "a\n", "couleur": "rouge"})
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert json.loads(response.data)["champs"] == [
+            {"champ": "id_commande", "raison": "le champ manque"},
+            {"champ": "sku", "raison": "au moins 1 caractère est attendu"},
+            {"champ": "qty", "raison": "un nombre entier est attendu"},
+            {"champ": "ligne", "raison": "les caractères de contrôle sont refusés"},
+            {"champ": "couleur", "raison": "ce champ n'existe pas"},
+        ]
+
+    @pytest.mark.parametrize("quantité", [0, -1, 1_000_000_001, 10**30, 1.5, 0.0, True, "1", None, [], {}])
+    @pytest.mark.parametrize(
+        ("method", "path", "body"),
+        [("POST", "/allocate", LIGNE), ("POST", "/lots", LAMPE), ("PATCH", "/lots/lot-1", {})],
+    )
+    def test_une_mauvaise_quantité(
+        self, stocked: FlaskClient, method: str, path: str, body: dict[str, object], quantité: object
+    ) -> None:
+        response = stocked.open(path, method=method, json=body | {"quantité": quantité})
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert [each["champ"] for each in json.loads(response.data)["champs"]] == ["quantité"]
+
+    @pytest.mark.parametrize(
+        "eta", ["31/01/2027", "2027-02-30", "2027-01-31T10:00:00", 20270131, "demain", ""]
+    )
+    def test_une_mauvaise_date(self, client: FlaskClient, eta: object) -> None:
+        assert refusal(client.post("/lots", json=LAMPE | {"eta": eta})) == (422, "champs-invalides")
+
+    @pytest.mark.parametrize("body", [[], "texte", 3, None, [LIGNE]])
+    def test_autre_chose_qu_un_objet(self, client: FlaskClient, body: object) -> None:
+        response = client.post("/allocate", data=json.dumps(body), content_type="application/json")
+
+        assert refusal(response) == (422, "champs-invalides")
+
+    def test_un_champ_donné_sous_deux_noms(self, stocked: FlaskClient) -> None:
+        assert refusal(stocked.post("/allocate", json=LIGNE | {"qty": 2})) == (422, "champs-invalides")
+
+    @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+    def test_un_autre_type_de_contenu(self, client: FlaskClient, content_type: str) -> None:
+        response = client.post("/allocate", data=b"{}", content_type=content_type)
+
+        assert refusal(response) == (415, "type-de-contenu-refusé")
+
+    def test_un_corps_de_64_kio_passe_et_un_octet_de_plus_est_refusé(self, stocked: FlaskClient) -> None:
+        body = json.dumps(LIGNE).encode()
+        padded = body + b" " * (64 * 1024 - len(body))
+
+        accepted = stocked.post("/allocate", data=padded, content_type="application/json")
+        refused = stocked.post("/allocate", data=padded + b" ", content_type="application/json")
+
+        assert accepted.status_code == 201
+        assert refusal(refused) == (413, "corps-trop-grand")
+
+    def test_une_autre_méthode_dit_lesquelles_sont_permises(self, client: FlaskClient) -> None:
+        response = client.delete("/allocate")
+
+        assert refusal(response) == (405, "méthode-refusée")
+        assert "POST" in response.headers["Allow"]
+
+    @pytest.mark.parametrize("path", ["/", "/inconnu", "/allocations/", "/stock/", "/allocate/"])
+    def test_une_adresse_inconnue(self, client: FlaskClient, path: str) -> None:
+        assert refusal(client.get(path)) == (404, "introuvable")
+
+    def test_une_erreur_imprévue_ne_montre_rien_d_elle_même(
+        self,
+        client: FlaskClient,
+        monkeypatch: pytest.MonkeyPatch,
+        bus: MessageBus[SqlAlchemyUnitOfWork],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        def explode(_: object) -> None:
+            raise ZeroDivisionError("secret")
+
+        monkeypatch.setattr(bus, "handle", explode)
+
+        response = client.post("/allocate", json=LIGNE)
+
+        assert refusal(response) == (500, "erreur-interne")
+        assert "secret" not in response.text
+        assert "secret" in caplog.text
+
+
+class TestBaseAbsente:
+    @pytest.fixture
+    def client(self, free_port: int) -> FlaskClient:
+        """The app of a database that does not answer."""
+        away = Database(f"postgresql://allocation:motdepasse@127.0.0.1:{free_port}/absente")
+        return create_app(bootstrap(away, inline=False), away).test_client()
+
+    @pytest.mark.parametrize("path", ["/allocations/c-1", "/lots/lot-1", "/stock/LAMPE", "/stock"])
+    def test_une_lecture_se_réessaie_plus_tard(self, client: FlaskClient, path: str) -> None:
+        response = client.get(path)
+
+        assert refusal(response) == (503, "base-indisponible")
+        assert int(response.headers["Retry-After"]) >= 1
+
+    def test_une_écriture_se_réessaie_plus_tard(self, client: FlaskClient) -> None:
+        response = client.post("/allocate", json=LIGNE)
+
+        assert refusal(response) == (503, "base-indisponible")
+        assert int(response.headers["Retry-After"]) >= 1
+
+    def test_le_service_vit_mais_n_est_pas_prêt(self, client: FlaskClient) -> None:
+        ready = client.get("/health/ready")
+
+        assert client.get("/health/live").status_code == 200
+        assert ready.status_code == 503
+        assert ready.json is not None
+        assert ready.json["database"] == "unavailable"
+
+    def test_les_métriques_le_disent(self, client: FlaskClient) -> None:
+        assert "allocation_database_up 0.0" in client.get("/metrics").text
+
+    def test_le_mot_de_passe_n_est_dans_aucun_log(
+        self, client: FlaskClient, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level("DEBUG"):
+            client.post("/allocate", json=LIGNE)
+            client.get("/health/ready")
+
+        assert "motdepasse" not in caplog.text
+
+
+class TestSanté:
+    def test_le_service_est_prêt_et_dit_où_en_sont_les_lecteurs(self, stocked: FlaskClient) -> None:
+        ready = stocked.get("/health/ready")
+
+        assert ready.status_code == 200
+        assert ready.json is not None
+        assert (ready.json["database"], ready.json["migrations"]) == ("ok", "ok")
+        assert {reader["name"]: reader["behind"] for reader in ready.json["readers"]} == {
+            "allocations_view": 0,
+            "lots_view": 0,
+            "stock_view": 0,
+            "notification_rupture_stock": 0,
+            "publication_allocations": 0,
+        }
+
+    def test_une_projection_trop_en_retard_rend_le_service_indisponible(
+        self, stocked: FlaskClient, database: Database, sql: Sql
+    ) -> None:
+        bootstrap(database, inline=False).handle(Allouer("c-1", "LAMPE", 1))
+        sql("UPDATE journal SET survenu_le = survenu_le - interval '61 seconds'")
+
+        ready = stocked.get("/health/ready")
+
+        assert ready.status_code == 503
+        assert ready.json is not None
+        assert ready.json["status"] == "late"
+
+    def test_un_schéma_qui_n_est_pas_à_jour_rend_le_service_indisponible(
+        self, client: FlaskClient, sql: Sql
+    ) -> None:
+        sql("UPDATE alembic_version SET version_num = '0000'")
+
+        ready = client.get("/health/ready")
+
+        assert ready.status_code == 503
+        assert ready.json is not None
+        assert ready.json["migrations"] == "pending"
+
+    def test_les_métriques_comptent_les_requêtes_et_le_retard(self, stocked: FlaskClient) -> None:
+        stocked.post("/allocate", json=LIGNE)
+        stocked.post("/allocate", json=LIGNE | {"quantité": 7})
+
+        text = stocked.get("/metrics").text
+        route = 'method="POST",route="/allocate"'
+        assert f'allocation_http_requests_total{{{route},status="201"}} 1.0' in text
+        assert f'allocation_http_requests_total{{{route},status="409"}} 1.0' in text
+        assert f"allocation_http_request_duration_seconds_count{{{route}}} 2.0" in text
+        assert 'allocation_reader_behind{kind="projection",name="allocations_view"} 0.0' in text
+        assert "allocation_database_up 1.0" in text
+
+
+def test_le_texte_est_en_utf_8_sans_échappement(stocked: FlaskClient) -> None:
+    response = stocked.post("/allocate", json=LIGNE)
+
+    assert response.data.strip() == '{"réf_lot":"lot-1"}'.encode()
+
+
+def test_une_connexion_morte_du_réservoir_n_est_pas_une_panne(
+    stocked: FlaskClient, database: Database
+) -> None:
+    """After a restart of the database, pooled connections are dead, and nobody should notice."""
+    stocked.get("/stock/LAMPE")
+    with database.working() as connection, connection.begin():
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    assert stocked.get("/stock/LAMPE").status_code == 200
+    assert stocked.post("/allocate", json=LIGNE).status_code == 201

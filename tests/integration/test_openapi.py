@@ -1,0 +1,90 @@
+"""The OpenAPI document: valid, complete, and its examples work when they are sent as printed."""
+
+import re
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from allocation.adapters.database import Database
+from allocation.entrypoints.flask_app import create_app
+from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+
+UNDOCUMENTED = {"openapi", "docs", "swagger.swagger", "swagger.oauth2-redirect", "swagger.static"}
+
+
+@pytest.fixture
+def client(bus: MessageBus[SqlAlchemyUnitOfWork], database: Database) -> FlaskClient:
+    return create_app(bus, database).test_client()
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict[str, Any]:
+    document: dict[str, Any] = client.get("/openapi.json").get_json()
+    return document
+
+
+def test_le_document_est_de_l_openapi_3_1_valide(document: dict[str, Any]) -> None:
+    validate(document)
+
+    assert document["openapi"].startswith("3.1.")
+
+
+def test_chaque_route_servie_y_est(client: FlaskClient, document: dict[str, Any]) -> None:
+    documented = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    served = {
+        rule.endpoint.replace("<identifier:", "{").replace(">", "}")
+        for rule in client.application.url_map.iter_rules()
+        if rule.endpoint not in UNDOCUMENTED
+    }
+
+    assert documented == served
+    assert "POST /allocate" in documented
+
+
+def test_chaque_opération_dit_ce_qu_elle_fait_et_ce_qu_elle_refuse(document: dict[str, Any]) -> None:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert operation["summary"], (method, path)
+            for status, response in operation["responses"].items():
+                if status.startswith("4"):
+                    assert "application/problem+json" in response["content"], (method, path, status)
+
+    refused = set(document["paths"]["/allocate"]["post"]["responses"])
+    assert refused == {"200", "201", "400", "409", "413", "415", "422", "503"}
+
+
+def test_les_exemples_de_requêtes_réussissent_tels_quels(
+    client: FlaskClient, document: dict[str, Any]
+) -> None:
+    schemas = document["components"]["schemas"]
+    [lot], [allocation], [correction] = (
+        schemas[name]["examples"] for name in ("DemandeLot", "DemandeAllocation", "DemandeCorrection")
+    )
+
+    received = client.post("/lots", json=lot)
+    allocated = client.post("/allocate", json=allocation)
+    corrected = client.patch(f"/lots/{lot['réf']}", json=correction)
+
+    assert (received.status_code, allocated.status_code, corrected.status_code) == (201, 201, 200)
+    assert allocated.get_json() == _example(schemas["LotDeLaLigne"])
+    [row] = client.get(f"/allocations/{allocation['id_commande']}").get_json()
+    assert row == _example(schemas["AllocationVue"])
+
+
+def test_la_documentation_n_appelle_aucun_serveur_du_dehors(client: FlaskClient) -> None:
+    page = client.get("/docs")
+
+    assert page.status_code == 200
+    assert "/openapi.json" in page.text
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    for asset in re.findall(r'(?:href|src)="([^"]+)"', page.text):
+        with client.get(f"/{asset}") as response:
+            assert response.status_code == 200, asset
+
+
+def _example(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: field["examples"][0] for name, field in schema["properties"].items()}

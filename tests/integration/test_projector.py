@@ -1,0 +1,215 @@
+"""Readers of the journal: each event's effect once, one reader at a time, and one that fails fails alone."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event as Signal
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from tests.waiting import wait_until_reached
+
+from allocation.adapters.database import Database
+from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.domain.commands import Allouer, CréerLot
+from allocation.domain.events import Alloué
+from allocation.projections.allocations_view import ALLOCATIONS_VIEW, ajouter_allocation_vue
+from allocation.projections.follower import Follower, ProjectionFollower
+from allocation.projections.projector import Projector, catch_up, register
+from allocation.projections.verify import verify
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.views import views
+from allocation.views.progress import progress
+
+Sql = Callable[..., list[dict[str, Any]]]
+
+LONG = 3600.0
+A_MOMENT = 0.05
+
+
+@pytest.fixture
+def bus(database: Database) -> MessageBus[SqlAlchemyUnitOfWork]:
+    """A bus that leaves the views to the reader under test."""
+    return bootstrap(database, inline=False)
+
+
+@pytest.fixture
+def followers(database: Database) -> Sequence[ProjectionFollower]:
+    followers = projection_followers(database)
+    register(followers)
+    return followers
+
+
+class CassableVue:
+    """The handler of allocations_view, which fails while it is broken, after it has written."""
+
+    def __init__(self) -> None:
+        self.broken = True
+        self.calls = 0
+        self.failed = Signal()
+
+    def __call__(self, events: Sequence[Alloué], connection: Connection) -> None:
+        self.calls += 1
+        ajouter_allocation_vue(events, connection)
+        if self.broken:
+            self.failed.set()
+            raise ZeroDivisionError("cassé")
+
+
+@contextmanager
+def running(
+    followers: Sequence[Follower], waker: Waker | None = None, poll_interval: float = A_MOMENT
+) -> Iterator[None]:
+    with Projector(followers, waker or Waker(), poll_interval=poll_interval):
+        yield
+
+
+def acheter(bus: MessageBus[SqlAlchemyUnitOfWork], lignes: int) -> int:
+    """Allocate some lines; the position of the last event."""
+    bus.handle(CréerLot("lot-1", "LAMPE", 10_000))
+    results = [bus.handle(Allouer(f"c-{n}", "LAMPE", 1)) for n in range(lignes)]
+    assert results[-1].position is not None
+    return results[-1].position
+
+
+def test_plusieurs_lecteurs_de_la_même_vue_n_appliquent_chaque_événement_qu_une_fois(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    with running(followers), running(projection_followers(database)), running(projection_followers(database)):
+        end = acheter(bus, 60)
+        catch_up(followers, end)
+
+    assert list(verify(database, followers)) == []
+    assert len(views.allocations("c-59", database)) == 1
+
+
+def test_un_lecteur_laisse_la_vue_à_celui_qui_la_tient(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    acheter(bus, 1)
+    with database.working() as connection, connection.begin():
+        connection.execute(text("SELECT * FROM projections FOR UPDATE"))
+
+        assert [follower.advance(wait=False) for follower in followers] == [None, None, None]
+
+    assert [follower.advance(wait=False) for follower in followers] == [2, 2, 2]
+
+
+def test_l_effet_et_le_point_de_reprise_vont_ensemble_ou_pas_du_tout(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    end = acheter(bus, 3)
+    handler = CassableVue()
+    follower = ProjectionFollower(ALLOCATIONS_VIEW, {Alloué: handler}, database)
+
+    with pytest.raises(ZeroDivisionError):
+        follower.advance(wait=True)
+    assert views.allocations("c-0", database) == []
+
+    handler.broken = False
+    assert follower.advance(wait=True) == end
+    assert [len(views.allocations(f"c-{n}", database)) for n in range(3)] == [1, 1, 1]
+
+
+def test_un_gestionnaire_qui_échoue_arrête_sa_projection_seule_et_le_crie(
+    database: Database,
+    bus: MessageBus[SqlAlchemyUnitOfWork],
+    followers: Sequence[ProjectionFollower],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    handler = CassableVue()
+    broken = ProjectionFollower(ALLOCATIONS_VIEW, {Alloué: handler}, database)
+    others = [each for each in followers if each.name != ALLOCATIONS_VIEW.name]
+    end = acheter(bus, 2)
+
+    with caplog.at_level(logging.CRITICAL), running([broken, *others]):
+        catch_up(others, end)
+        assert handler.failed.wait(10)
+        results = bus.handle(Allouer("c-9", "LAMPE", 1))
+        assert results.position is not None
+        catch_up(others, results.position)
+
+    assert handler.calls == 1
+    assert "allocations_view has stopped" in caplog.text
+    stand = {reader.name: reader for reader in progress(database)}
+    assert (stand["allocations_view"].position, stand["allocations_view"].behind) == (0, end + 1)
+    assert stand["allocations_view"].erreur == "ZeroDivisionError: cassé"
+    assert (stand["stock_view"].behind, stand["stock_view"].erreur) == (0, None)
+
+
+def test_après_la_réparation_la_projection_reprend_et_son_erreur_s_efface(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    handler = CassableVue()
+    with running([ProjectionFollower(ALLOCATIONS_VIEW, {Alloué: handler}, database)]):
+        end = acheter(bus, 2)
+        assert handler.failed.wait(10)
+
+    catch_up(followers, end)
+
+    assert [reader.erreur for reader in progress(database)] == [None, None, None]
+    assert list(verify(database, followers)) == []
+
+
+def test_dans_un_bus_inline_une_projection_qui_échoue_ne_fait_pas_échouer_la_commande(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    followers = [ProjectionFollower(ALLOCATIONS_VIEW, {Alloué: CassableVue()}, database)]
+    register(followers)
+    end = acheter(bootstrap(database, inline=False), 1)
+
+    catch_up(followers, end)
+
+    assert "allocations_view stays behind" in caplog.text
+
+
+def test_un_commit_réveille_les_lecteurs_sans_attendre_le_sondage(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    waker = Waker()
+    with JournalListener(database.url, waker), running(followers, waker, poll_interval=LONG):
+        end = acheter(bus, 5)
+        wait_until_reached(database, end)
+
+
+def test_sans_notification_le_sondage_suffit(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    with running(followers, Waker(), poll_interval=A_MOMENT):
+        end = acheter(bus, 5)
+        wait_until_reached(database, end)
+
+
+def test_une_base_qui_coupe_les_connexions_ne_fait_que_retarder(
+    database: Database,
+    bus: MessageBus[SqlAlchemyUnitOfWork],
+    followers: Sequence[ProjectionFollower],
+    sql: Sql,
+) -> None:
+    waker = Waker()
+    with JournalListener(database.url, waker), running(followers, waker):
+        acheter(bus, 5)
+        sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        results = bus.handle(Allouer("c-après", "LAMPE", 1))
+        assert results.position is not None
+        wait_until_reached(database, results.position)
+
+    assert [reader.erreur for reader in progress(database)] == [None, None, None]
+
+
+def test_un_événement_sans_gestionnaire_est_passé(
+    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 1))
+    end = bus.handle(Allouer("c-1", "LAMPE", 2)).position
+    assert end is not None
+
+    catch_up(followers, end)
+
+    assert [reader.behind for reader in progress(database)] == [0, 0, 0]

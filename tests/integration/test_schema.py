@@ -1,0 +1,68 @@
+"""The schema: migrated to what the tables declare, once, and never used when it is newer."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, make_url, text
+
+from allocation.adapters import checkpoints, journal, notifications, orm, read_tables
+from allocation.adapters.database import Database
+from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
+from allocation.adapters.metadata import metadata
+from allocation.adapters.schema import SchemaTooNew, is_current, migrate
+
+WRITE_TABLES = (orm.produits, orm.lots, orm.order_lines, orm.allocations)
+MODULES = (checkpoints, journal, notifications, orm, read_tables)
+
+
+@pytest.fixture
+def empty(server: EmbeddedPostgreSQL) -> Database:
+    """A database without any table."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS allocation_empty WITH (FORCE)")
+        connection.execute("CREATE DATABASE allocation_empty")
+    return Database(make_url(server.url).set(database="allocation_empty").render_as_string())
+
+
+def test_la_migration_donne_exactement_les_tables_que_le_code_déclare(database: Database) -> None:
+    with database.working() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": False})
+
+        assert compare_metadata(context, metadata) == []
+    assert len(metadata.tables) >= len(MODULES)
+
+
+def test_une_base_vide_est_migrée_par_plusieurs_processus_à_la_fois(empty: Database) -> None:
+    with empty.reading() as connection:
+        assert not is_current(connection)
+
+    with ThreadPoolExecutor(4) as processes:
+        list(processes.map(lambda _: migrate(empty), range(4)))
+
+    with empty.reading() as connection:
+        assert is_current(connection)
+    empty.close()
+
+
+def test_un_schéma_plus_récent_est_refusé_avec_un_mot_clair(database: Database) -> None:
+    with database.working() as connection, connection.begin():
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(SchemaTooNew, match="schema 9999, which this version of allocation does not know"):
+        migrate(database)
+
+
+def test_chaque_table_d_écriture_porte_le_sku_dans_sa_clé() -> None:
+    """So that all rows of one allocation can live on one node of a distributed PostgreSQL."""
+    for table in WRITE_TABLES:
+        assert "sku" in table.primary_key.columns, table.name
+
+
+def test_les_noms_des_tables_sont_en_ascii(database: Database) -> None:
+    with database.working() as connection:
+        names = inspect(connection).get_table_names()
+
+    assert all(name.isascii() for name in names)

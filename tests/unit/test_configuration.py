@@ -1,0 +1,75 @@
+"""Settings come from the environment, and a wrong one is refused by its name."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from allocation.adapters.configuration import Settings
+
+
+def test_sans_rien_la_base_est_embarquée_et_les_courriels_sont_notés() -> None:
+    settings = Settings()
+
+    assert (settings.database_url, settings.smtp_url) == (None, None)
+    assert settings.data_dir.is_absolute()
+
+
+def test_root_garde_ses_données_hors_de_son_dossier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    as_root = Settings().data_dir
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    as_user = Settings().data_dir
+
+    assert as_root == Path("/var/lib/allocation")
+    assert as_user.is_relative_to(Path.home())
+
+
+def test_une_variable_vide_ne_compte_pas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", "")
+
+    assert Settings().database_url is None
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://db/shop", "postgres://db/shop", "postgresql+psycopg://db/shop"]
+)
+def test_toutes_les_formes_d_une_adresse_postgresql_conviennent(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", url)
+
+    assert Settings().database_url == url
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DATABASE_URL", "sqlite:///x.db"),
+        ("DATABASE_URL", "n'importe quoi"),
+        ("SMTP_URL", "http://mail"),
+        ("POOL_SIZE", "0"),
+        ("LOG_LEVEL", "BAVARD"),
+        ("POLL_INTERVAL", "0"),
+        ("READY_MAX_LAG", "jamais"),
+    ],
+)
+def test_une_valeur_absurde_est_refusée_par_son_nom(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"ALLOCATION_{variable}", value)
+
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+
+    assert [each["loc"] for each in refusal.value.errors()] == [(variable.lower(),)]
+
+
+def test_les_mots_de_passe_ne_se_montrent_pas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", "postgresql://moi:secret@db/shop")
+    monkeypatch.setenv("ALLOCATION_SMTP_URL", "smtp://moi:secret@mail")
+
+    shown = Settings().shown()
+
+    assert shown["database_url"] == "postgresql://moi:***@db/shop"
+    assert shown["smtp_url"] == "smtp://moi:***@mail"

@@ -1,0 +1,274 @@
+"""The use cases through the bus, on the fakes: what a command gives, and what follows from it."""
+
+from datetime import date
+
+import pytest
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
+
+from allocation.adapters.database import VersionConflict
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
+from allocation.domain.events import (
+    Alloué,
+    Désalloué,
+    QuantitéLotModifiée,
+    RuptureDeStock,
+)
+from allocation.service_layer.bootstrap import COMMAND_HANDLERS, EVENT_HANDLERS
+from allocation.service_layer.handlers import réallouer
+from allocation.service_layer.messagebus import MessageBus, Results
+from allocation.service_layer.unit_of_work import AbstractUnitOfWork
+from allocation.testing import FakeStore, FakeUnitOfWork
+
+DEMAIN = date(2027, 1, 2)
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+def positions() -> list[int]:
+    """What the bus has announced after its commits."""
+    return []
+
+
+@pytest.fixture
+def bus(store: FakeStore, positions: list[int]) -> MessageBus[FakeUnitOfWork]:
+    return MessageBus(
+        lambda: FakeUnitOfWork(store),
+        command_handlers=COMMAND_HANDLERS,
+        reactions={Désalloué: [réallouer]},
+        retrying=Retrying(
+            retry=retry_if_exception_type(VersionConflict), stop=stop_after_attempt(3), reraise=True
+        ),
+        after_commit=positions.append,
+    )
+
+
+def test_la_réaction_est_déclarée_dans_la_table_de_routage() -> None:
+    assert réallouer in EVENT_HANDLERS[Désalloué]
+
+
+def test_recevoir_un_lot_le_rend_disponible(bus: MessageBus[FakeUnitOfWork], store: FakeStore) -> None:
+    assert bus.handle(CréerLot("lot-1", "LAMPE", 20, DEMAIN)) == ["lot-1"]
+
+    [lot] = store.produits["LAMPE"].lots
+    assert (lot.référence, lot.quantité, lot.eta) == ("lot-1", 20, DEMAIN)
+
+
+def test_une_référence_ne_sert_qu_une_fois_même_pour_un_autre_sku(bus: MessageBus[FakeUnitOfWork]) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 20))
+
+    with pytest.raises(LotExistant):
+        bus.handle(CréerLot("lot-1", "TABLE", 20))
+
+
+def test_allouer_donne_le_lot_et_l_événement(bus: MessageBus[FakeUnitOfWork]) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 20))
+
+    results = bus.handle(Allouer("c-1", "LAMPE", 3))
+
+    assert results == ["lot-1"]
+    assert results.events == (Alloué("c-1", "LAMPE", 3, "lot-1"),)
+    assert results.position == 2
+
+
+def test_répéter_une_commande_donne_la_même_réponse_et_aucun_événement(
+    bus: MessageBus[FakeUnitOfWork], positions: list[int]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 20))
+    bus.handle(Allouer("c-1", "LAMPE", 3))
+
+    again = (bus.handle(CréerLot("lot-1", "LAMPE", 20)), bus.handle(Allouer("c-1", "LAMPE", 3)))
+
+    assert again == (["lot-1"], ["lot-1"])
+    assert [(results.events, results.position) for results in again] == [((), None), ((), None)]
+    assert positions == [1, 2]
+
+
+def test_un_sku_inconnu_est_refusé_et_rien_n_est_écrit(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore
+) -> None:
+    with pytest.raises(SkuInconnu) as refus:
+        bus.handle(Allouer("c-1", "LAMPE", 3))
+
+    assert refus.value.sku == "LAMPE"
+    assert (store.produits, store.journal.last_position()) == ({}, 0)
+
+
+def test_une_rupture_est_inscrite_au_journal_bien_que_rien_ne_change(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 2))
+
+    results = bus.handle(Allouer("c-1", "LAMPE", 3))
+
+    assert results == [None]
+    [_, rupture] = store.journal.read(after=0, limit=10)
+    assert rupture.event == RuptureDeStock("c-1", "LAMPE", 3, quantité_disponible=2)
+
+
+def test_réduire_un_lot_réalloue_ses_lignes_dans_la_même_transaction(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore, positions: list[int]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(CréerLot("lot-2", "LAMPE", 5, DEMAIN))
+    bus.handle(Allouer("c-1", "LAMPE", 5))
+    bus.handle(Allouer("c-2", "LAMPE", 5))
+    positions.clear()
+
+    [retirées] = bus.handle(ModifierQuantitéLot("lot-1", 5))
+
+    assert [ligne.id_commande for ligne in retirées] == ["c-2"]
+    assert [recorded.event for recorded in store.journal.read(after=4, limit=10)] == [
+        Désalloué("c-2", "LAMPE", 5, "lot-1"),
+        QuantitéLotModifiée("lot-1", "LAMPE", 5, quantité_précédente=10),
+        Alloué("c-2", "LAMPE", 5, "lot-2"),
+    ]
+    assert positions == [7]
+
+
+def test_le_plus_ancien_client_est_replacé_le_premier(bus: MessageBus[FakeUnitOfWork]) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(Allouer("ancienne", "LAMPE", 5))
+    bus.handle(Allouer("récente", "LAMPE", 5))
+    bus.handle(CréerLot("lot-2", "LAMPE", 5, DEMAIN))
+
+    results = bus.handle(ModifierQuantitéLot("lot-1", 1))
+
+    assert [event for event in results.events if isinstance(event, Alloué)] == [
+        Alloué("ancienne", "LAMPE", 5, "lot-2")
+    ]
+    assert [event for event in results.events if isinstance(event, RuptureDeStock)] == [
+        RuptureDeStock("récente", "LAMPE", 5, quantité_disponible=1)
+    ]
+
+
+def test_une_ligne_restée_sans_lot_est_allouée_quand_le_stock_revient(
+    bus: MessageBus[FakeUnitOfWork],
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(Allouer("c-1", "LAMPE", 10))
+    bus.handle(ModifierQuantitéLot("lot-1", 9))
+    bus.handle(CréerLot("lot-2", "LAMPE", 10))
+
+    with pytest.raises(LigneModifiée):
+        bus.handle(Allouer("c-1", "LAMPE", 9))
+    assert bus.handle(Allouer("c-1", "LAMPE", 10)) == ["lot-2"]
+
+
+def test_un_lot_inconnu_ne_peut_pas_être_corrigé(bus: MessageBus[FakeUnitOfWork]) -> None:
+    with pytest.raises(LotInconnu):
+        bus.handle(ModifierQuantitéLot("lot-1", 5))
+
+
+def test_un_événement_déclenche_ses_réactions_et_n_a_pas_de_résultat(
+    bus: MessageBus[FakeUnitOfWork],
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    results = bus.handle(Désalloué("c-1", "LAMPE", 4, "lot-0"))
+
+    assert results == []
+    assert results.events == (Alloué("c-1", "LAMPE", 4, "lot-1"),)
+
+
+def test_chaque_unité_de_travail_du_bus_est_nouvelle(bus: MessageBus[FakeUnitOfWork]) -> None:
+    assert bus.uow is not bus.uow
+
+
+def test_un_conflit_est_tenté_de_nouveau_dans_une_transaction_neuve(
+    store: FakeStore, bus: MessageBus[FakeUnitOfWork]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    attempts = _handler_disturbed(store, times=2)
+
+    results = _bus_with(store, attempts).handle(Allouer("c-1", "LAMPE", 4))
+
+    assert results == ["lot-1"]
+    assert store.produits["LAMPE"].lots[0].quantité_allouée == 6
+
+
+def test_un_conflit_qui_dure_est_rendu_à_l_appelant(
+    store: FakeStore, bus: MessageBus[FakeUnitOfWork]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    attempts = _handler_disturbed(store, times=3)
+
+    with pytest.raises(VersionConflict):
+        _bus_with(store, attempts).handle(Allouer("c-1", "LAMPE", 4))
+
+    assert store.produits["LAMPE"].lots[0].quantité_allouée == 3
+
+
+def test_un_gestionnaire_qui_ne_valide_pas_n_a_rien_fait(store: FakeStore) -> None:
+    def hésiter(command: CréerLot, uow: AbstractUnitOfWork) -> str:
+        with uow:
+            produit = uow.produits.get(command.sku)
+            assert produit is None
+            COMMAND_HANDLERS[CréerLot](command, uow)
+            uow.rollback()
+        return "rien"
+
+    results = _bus_with(store, {CréerLot: hésiter}).handle(CréerLot("lot-1", "LAMPE", 10))
+
+    assert results == ["rien"]
+    assert (results.events, store.produits) == ((), {})
+
+
+def test_une_erreur_dans_une_réaction_défait_sa_cause(
+    store: FakeStore, bus: MessageBus[FakeUnitOfWork]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(Allouer("c-1", "LAMPE", 10))
+
+    def échouer(event: Désalloué, uow: AbstractUnitOfWork) -> None:
+        raise ZeroDivisionError
+
+    fragile = MessageBus(
+        lambda: FakeUnitOfWork(store),
+        command_handlers=COMMAND_HANDLERS,
+        reactions={Désalloué: [échouer]},
+        retrying=Retrying(stop=stop_after_attempt(1), reraise=True),
+        after_commit=lambda _: None,
+    )
+    with pytest.raises(ZeroDivisionError):
+        fragile.handle(ModifierQuantitéLot("lot-1", 5))
+
+    assert store.produits["LAMPE"].lots[0].quantité == 10
+    assert store.journal.last_position() == 2
+
+
+def test_les_résultats_sont_une_liste_comme_dans_le_chapitre() -> None:
+    results = Results(["lot-1"], events=(), position=None)
+
+    assert results.pop(0) == "lot-1"
+
+
+def _handler_disturbed(store: FakeStore, times: int) -> dict[type, object]:
+    """`allouer`, except that another writer commits first, the first `times` times that it runs."""
+    disturbances = [f"autre-{n}" for n in range(times)]
+
+    def disturbed(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
+        réf_lot: str | None = COMMAND_HANDLERS[Allouer](command, uow)
+        if disturbances:
+            other = FakeUnitOfWork(store)
+            with other:
+                COMMAND_HANDLERS[Allouer](Allouer(disturbances.pop(), command.sku, 1), other)
+        return réf_lot
+
+    return {Allouer: disturbed}
+
+
+def _bus_with(store: FakeStore, handlers: dict[type, object]) -> MessageBus[FakeUnitOfWork]:
+    return MessageBus(
+        lambda: FakeUnitOfWork(store),
+        command_handlers=handlers,  # type: ignore[arg-type]
+        reactions={},
+        retrying=Retrying(
+            retry=retry_if_exception_type(VersionConflict), stop=stop_after_attempt(3), reraise=True
+        ),
+        after_commit=lambda _: None,
+    )
