@@ -1,6 +1,7 @@
 """What trouble with the database is called, and what is not trouble."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import FrameType
@@ -8,24 +9,32 @@ from types import FrameType
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
+from tests.waiting import eventually
 
 from allocation.adapters import database as database_module
 from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
 
-A_MOMENT_S = 0.2
+THE_QUERY_RUNS = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
 
 
 @pytest.fixture
-def alarm_exits() -> Iterator[None]:
-    """The process is asked to end in a moment, as SIGTERM would ask it."""
+def asked_to_end(database: Database) -> Iterator[None]:
+    """The process is asked to end, as SIGTERM would ask it, once the query of the test runs."""
 
     def end(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit(143)
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, A_MOMENT_S)
+    def ask() -> None:
+        with database.reading() as connection:
+            eventually(lambda: connection.scalar(text(THE_QUERY_RUNS)))
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, end)
+    asker = threading.Thread(target=ask)
+    asker.start()
     yield
-    signal.signal(signal.SIGALRM, before)
+    asker.join()
+    signal.signal(signal.SIGUSR1, before)
 
 
 def test_une_adresse_où_personne_ne_répond_est_une_indisponibilité(free_port: int) -> None:
@@ -76,7 +85,7 @@ def test_les_lectures_ne_peuvent_rien_écrire(database: Database) -> None:
         connection.execute(text("DELETE FROM journal"))
 
 
-@pytest.mark.usefixtures("alarm_exits")
+@pytest.mark.usefixtures("asked_to_end")
 def test_un_arrêt_demandé_pendant_une_requête_n_est_pas_pris_pour_une_panne(database: Database) -> None:
     with database.writing() as connection, pytest.raises(SystemExit):
         connection.execute(text("SELECT pg_sleep(30)"))
