@@ -32,7 +32,7 @@ def journal(request: pytest.FixtureRequest) -> Iterator[AbstractJournal]:
         yield FakeJournal()
     else:
         database: Database = request.getfixturevalue("database")
-        with database.writing() as connection:
+        with database.working() as connection:
             yield SqlAlchemyJournal(connection)
 
 

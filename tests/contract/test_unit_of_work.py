@@ -8,7 +8,7 @@ import pytest
 from allocation.adapters.database import Database, VersionConflict
 from allocation.domain.events import Alloué, LotCréé
 from allocation.domain.model import LigneDeCommande, Lot, Produit
-from allocation.service_layer.unit_of_work import JournalledUnitOfWork, SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import JournalledUnitOfWork, PostgreSQLUnitOfWork
 from allocation.testing import FakeStore, FakeUnitOfWork
 
 NewUow = Callable[[], JournalledUnitOfWork]
@@ -23,7 +23,7 @@ def new_uow(request: pytest.FixtureRequest) -> NewUow:
         store = FakeStore()
         return lambda: FakeUnitOfWork(store)
     database: Database = request.getfixturevalue("database")
-    return lambda: SqlAlchemyUnitOfWork(database)
+    return lambda: PostgreSQLUnitOfWork(database)
 
 
 def ligne(id_commande: str, quantité: int = 2, numéro: str = "1") -> LigneDeCommande:

@@ -9,13 +9,13 @@ from sqlalchemy import text
 from allocation.adapters.database import Database
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def bus(database: Database) -> MessageBus[SqlAlchemyUnitOfWork]:
+def bus(database: Database) -> MessageBus[PostgreSQLUnitOfWork]:
     """A bus that brings the views up to date before it answers."""
     return bootstrap(database)
 

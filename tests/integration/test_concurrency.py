@@ -8,20 +8,24 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from tests.waiting import wait_until_blocked
 
-from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.database import (
+    Database,
+    StorageUnavailable,
+    VersionConflict,
+    write_errors_translated,
+)
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotExistant
 from allocation.domain.model import LigneDeCommande, Produit
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
-Bus = MessageBus[SqlAlchemyUnitOfWork]
+Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
 
 
@@ -30,7 +34,7 @@ def bus(database: Database) -> Bus:
     return bootstrap(database, inline=False)
 
 
-def chargé(uow: SqlAlchemyUnitOfWork, *lignes: LigneDeCommande) -> Produit:
+def chargé(uow: PostgreSQLUnitOfWork, *lignes: LigneDeCommande) -> Produit:
     produit = uow.produits.get("LAMPE", *lignes)
     assert produit is not None
     return produit
@@ -41,10 +45,10 @@ def test_le_second_écrivain_attend_le_premier_et_voit_ce_qu_il_a_fait(database:
     seen: list[int] = []
 
     def second_writer() -> None:
-        with SqlAlchemyUnitOfWork(database) as uow:
+        with PostgreSQLUnitOfWork(database) as uow:
             seen.append(chargé(uow).lots[0].quantité_disponible)
 
-    with SqlAlchemyUnitOfWork(database) as first:
+    with PostgreSQLUnitOfWork(database) as first:
         ligne = LigneDeCommande("c-1", "LAMPE", 4)
         chargé(first, ligne).allouer(ligne)
         second = Thread(target=second_writer)
@@ -62,7 +66,7 @@ def test_un_écrivain_qui_contourne_le_verrou_est_découvert_par_la_version(
     """The lock makes conflicts rare; the version finds those that it did not prevent."""
     bus.handle(CréerLot("lot-1", "LAMPE", 10))
 
-    with SqlAlchemyUnitOfWork(database) as uow:
+    with PostgreSQLUnitOfWork(database) as uow:
         ligne = LigneDeCommande("c-1", "LAMPE", 4)
         chargé(uow, ligne).allouer(ligne)
         uow.produits._snapshots["LAMPE"].version = 0  # as if it had been loaded before
@@ -156,8 +160,8 @@ def test_trop_d_attente_sur_un_produit_est_une_indisponibilité_pas_une_erreur(
     """A writer that hangs with the lock must not make the others wait for ever."""
     bus.handle(CréerLot("lot-1", "LAMPE", 10))
 
-    with SqlAlchemyUnitOfWork(database) as hanging, database.writing() as impatient:
+    with PostgreSQLUnitOfWork(database) as hanging, database.writing() as impatient:
         chargé(hanging)
-        impatient.execute(text("SET LOCAL lock_timeout = '10ms'"))
-        with pytest.raises(StorageUnavailable):
-            impatient.execute(text("SELECT 1 FROM produits FOR NO KEY UPDATE"))
+        impatient.execute("BEGIN; SET LOCAL lock_timeout = '10ms'")
+        with pytest.raises(StorageUnavailable), write_errors_translated():
+            impatient.execute("SELECT 1 FROM produits FOR NO KEY UPDATE")

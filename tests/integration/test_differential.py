@@ -12,7 +12,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tenacity import Retrying, stop_after_attempt
 
 from allocation.adapters.database import Database
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
@@ -22,6 +21,7 @@ from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, bootstrap, projection_followers
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.needs import COMMAND_NEEDS
 from allocation.testing import FakeStore, FakeUnitOfWork
 
 numéros = st.integers(1, 3)
@@ -45,7 +45,7 @@ def test_postgresql_répond_comme_le_modèle_en_mémoire(database: Database) -> 
                 lambda: FakeUnitOfWork(store),
                 command_handlers=COMMAND_HANDLERS,
                 reactions={Désalloué: [réallouer]},
-                retrying=Retrying(stop=stop_after_attempt(1), reraise=True),
+                command_needs=COMMAND_NEEDS,
                 after_commit=lambda _: None,
             )
 

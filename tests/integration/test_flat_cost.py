@@ -1,75 +1,72 @@
 """An allocation costs the same on a SKU with ten lines and with a hundred thousand."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Connection, event, text
-from sqlalchemy.engine import Engine
+from psycopg import Connection, Cursor
 
 from allocation.adapters.database import Database
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 
 FEW, MANY = 10, 100_000
 
-_TOUCHED = text(
-    """
+_TOUCHED = """
     SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
                     + n_tup_ins + n_tup_upd + n_tup_del AS rows
-    FROM pg_stat_xact_user_tables ORDER BY relname
-    """
-)
+    FROM pg_stat_user_tables
+"""
 
 
+@dataclass
 class Cost:
-    """What one transaction did: its statements, and the rows of each table that it read or wrote."""
+    """What commands did: their statements, and the rows of each table that they read or wrote."""
 
-    def __init__(self) -> None:
-        self.statements: list[str] = []
-        self.rows: Counter[str] = Counter()
-
-
-@contextmanager
-def cost_of_the_next_commit() -> Iterator[Cost]:
-    cost = Cost()
-
-    def note_statement(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if statement != str(_TOUCHED):
-            cost.statements.append(statement)
-
-    # The view counts what this connection did since it last reported: the difference is the transaction's.
-    def note_start(connection: Connection) -> None:
-        cost.rows.subtract(_rows(connection))
-
-    def note_end(connection: Connection) -> None:
-        cost.rows.update(_rows(connection))
-        cost.rows = +cost.rows
-
-    listeners: dict[str, Callable[..., Any]] = {
-        "before_cursor_execute": note_statement,
-        "begin": note_start,
-        "commit": note_end,
-    }
-    for name, listener in listeners.items():
-        event.listen(Engine, name, listener)
-    yield cost
-    for name, listener in listeners.items():
-        event.remove(Engine, name, listener)
-
-
-def _rows(connection: Connection) -> dict[str, int]:
-    return {row.relname: row.rows for row in connection.execute(_TOUCHED)}
+    statements: list[str] = field(default_factory=list)
+    rows: Counter[str] = field(default_factory=Counter)
 
 
 @pytest.fixture
-def bus(database: Database, sql: Sql) -> MessageBus[SqlAlchemyUnitOfWork]:
+def cost_of(
+    bus: MessageBus[PostgreSQLUnitOfWork], database: Database, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Cost]:
+    """What handling commands costs, each in a transaction of its own or all in one."""
+    statements: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def noted(self: Connection, query: str, *args: Any, **options: Any) -> Cursor:
+        statements.append(query)
+        return execute(self, query, *args, **options)
+
+    def rows() -> Counter[str]:
+        # The pool has one connection for writing: what it has counted so far becomes visible.
+        with database.writing() as connection:
+            connection.execute("SELECT pg_stat_force_next_flush()")
+        return Counter({row["relname"]: row["rows"] for row in sql(_TOUCHED)})
+
+    def cost(*commands: Command) -> Cost:
+        before = rows()
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg.Connection, "execute", noted)
+            statements.clear()
+            bus._transact(commands, math.inf)
+            done = list(statements)
+        return Cost(done, rows() - before)
+
+    return cost
+
+
+@pytest.fixture
+def bus(database: Database, sql: Sql) -> MessageBus[PostgreSQLUnitOfWork]:
     """A bus on one SKU with few lines and one with many, and fresh statistics that know the difference."""
     bus = bootstrap(database, inline=False)
     for sku, lines in (("PEU", FEW), ("BEAUCOUP", MANY)):
@@ -106,30 +103,26 @@ def _fill(sql: Sql, sku: str, lines: int) -> None:
     ],
 )
 def test_le_coût_ne_dépend_pas_du_nombre_de_lignes(
-    bus: MessageBus[SqlAlchemyUnitOfWork], what: str, command: Callable[[str], Command]
+    cost_of: Callable[..., Cost], what: str, command: Callable[[str], Command]
 ) -> None:
-    costs = []
-    for sku in ("PEU", "BEAUCOUP"):
-        with cost_of_the_next_commit() as cost:
-            bus.handle(command(sku))
-        costs.append(cost)
+    few, many = cost_of(command("PEU")), cost_of(command("BEAUCOUP"))
 
-    few, many = costs
-    assert few.statements == many.statements
-    assert few.rows == many.rows
+    assert few == many
     assert 0 < few.rows.total() < 20, what
 
 
-def test_réduire_un_lot_ne_lit_que_les_lignes_qu_il_faut_retirer(
-    bus: MessageBus[SqlAlchemyUnitOfWork],
-) -> None:
-    costs = []
-    for sku, lines in (("PEU", FEW), ("BEAUCOUP", MANY)):
-        with cost_of_the_next_commit() as cost:
-            [removed] = bus.handle(ModifierQuantitéLot(f"lot-{sku}", lines - 3))
-        assert len(removed) == 3
-        costs.append(cost)
+def test_réduire_un_lot_ne_lit_que_les_lignes_qu_il_faut_retirer(cost_of: Callable[..., Cost]) -> None:
+    few = cost_of(ModifierQuantitéLot("lot-PEU", FEW - 3))
+    many = cost_of(ModifierQuantitéLot("lot-BEAUCOUP", MANY - 3))
 
-    few, many = costs
-    assert few.statements == many.statements
-    assert few.rows == many.rows
+    assert few == many
+
+
+def test_un_groupe_de_toute_taille_fait_autant_d_instructions(cost_of: Callable[..., Cost]) -> None:
+    def lines(count: int) -> list[Allouer]:
+        return [Allouer(f"groupe-{count}-{n}", ("PEU", "BEAUCOUP")[n % 2], 1) for n in range(count)]
+
+    small, large = cost_of(*lines(2)), cost_of(*lines(200))
+
+    assert small.statements == large.statements
+    assert large.rows.total() < 100 * small.rows.total()

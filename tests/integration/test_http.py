@@ -16,7 +16,7 @@ from allocation.domain.commands import Allouer
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 
@@ -25,7 +25,7 @@ LIGNE = {"id_commande": "c-1", "sku": "LAMPE", "quantité": 10}
 
 
 @pytest.fixture
-def client(bus: MessageBus[SqlAlchemyUnitOfWork], database: Database) -> FlaskClient:
+def client(bus: MessageBus[PostgreSQLUnitOfWork], database: Database) -> FlaskClient:
     return create_app(bus, database).test_client()
 
 
@@ -306,7 +306,7 @@ class TestRefus:
         self,
         client: FlaskClient,
         monkeypatch: pytest.MonkeyPatch,
-        bus: MessageBus[SqlAlchemyUnitOfWork],
+        bus: MessageBus[PostgreSQLUnitOfWork],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         def explode(_: object) -> None:

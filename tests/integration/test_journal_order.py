@@ -13,7 +13,7 @@ from tests.waiting import wait_until_blocked
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.orm import produits
-from allocation.adapters.serialization import to_json
+from allocation.adapters.serialization import as_json
 from allocation.domain.events import Alloué, Event
 
 
@@ -38,7 +38,7 @@ class Lecteur:
 @contextmanager
 def écrivain(database: Database) -> Iterator[Connection]:
     """A transaction of its own."""
-    with database.writing() as connection, connection.begin():
+    with database.working() as connection, connection.begin():
         yield connection
 
 
@@ -88,7 +88,7 @@ def test_sans_le_verrou_un_lecteur_perdrait_un_événement(database: Database) -
 
 
 def test_un_écrivain_qui_renonce_ne_laisse_rien_et_ne_retient_personne(database: Database) -> None:
-    with database.writing() as connection:
+    with database.working() as connection:
         SqlAlchemyJournal(connection).append([événement("renoncé")])
         connection.rollback()
     _append(database, événement("second"))
@@ -133,7 +133,7 @@ def _write_several(database: Database, number: int) -> None:
     names = [f"{number}-{i}" for i in range(30)]
     while names:
         some = [événement(names.pop()) for _ in range(min(len(names), chance.randint(1, 3)))]
-        with database.writing() as connection:
+        with database.working() as connection:
             if chance.random() < 0.3:
                 SqlAlchemyJournal(connection).append(some)
                 connection.rollback()
@@ -152,5 +152,5 @@ def _append_without_lock(connection: Connection, nom: str) -> None:
             "INSERT INTO journal (id, type, version, sku, data)"
             " VALUES (gen_random_uuid(), 'Alloué', 1, 'LAMPE', CAST(:data AS jsonb))"
         ),
-        {"data": to_json(événement(nom))},
+        {"data": as_json(vars(événement(nom)))},
     )

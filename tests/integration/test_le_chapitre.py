@@ -21,10 +21,10 @@ from allocation.projections.rebuild import rebuild
 from allocation.service_layer import handlers
 from allocation.service_layer.bootstrap import EVENT_HANDLERS, bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import AbstractUnitOfWork, SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import AbstractUnitOfWork, PostgreSQLUnitOfWork
 from allocation.views import views
 
-Bus = MessageBus[SqlAlchemyUnitOfWork]
+Bus = MessageBus[PostgreSQLUnitOfWork]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_le_bus_porte_la_commande_à_son_gestionnaire_et_rend_son_résultat(bus:
 
 
 def test_le_gestionnaire_charge_l_agrégat_l_interroge_et_valide(database: Database) -> None:
-    uow = SqlAlchemyUnitOfWork(database)
+    uow = PostgreSQLUnitOfWork(database)
     handlers.ajouter_lot(commands.CréerLot("batch-01", "LAMPE", 100), uow)
 
     assert handlers.allouer(commands.Allouer("order-1", "LAMPE", 10), uow) == "batch-01"
@@ -84,7 +84,7 @@ def test_le_numéro_de_version_protège_des_écrivains_simultanés(bus: Bus, dat
         buyer.join()
 
     assert sorted(answers, key=str) == [None, "batch-01"]
-    with SqlAlchemyUnitOfWork(database) as uow:
+    with PostgreSQLUnitOfWork(database) as uow:
         produit = uow.produits.get("LAMPE")
     assert produit is not None
     assert (produit.version, produit.lots[0].quantité_allouée) == (2, 6)

@@ -10,13 +10,13 @@ from openapi_spec_validator import validate
 from allocation.adapters.database import Database
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 UNDOCUMENTED = {"openapi", "docs", "swagger.swagger", "swagger.oauth2-redirect", "swagger.static"}
 
 
 @pytest.fixture
-def client(bus: MessageBus[SqlAlchemyUnitOfWork], database: Database) -> FlaskClient:
+def client(bus: MessageBus[PostgreSQLUnitOfWork], database: Database) -> FlaskClient:
     return create_app(bus, database).test_client()
 
 

@@ -20,7 +20,7 @@ from allocation.projections.projector import Projector, catch_up, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 from allocation.views.progress import progress
 
@@ -31,7 +31,7 @@ A_MOMENT = 0.05
 
 
 @pytest.fixture
-def bus(database: Database) -> MessageBus[SqlAlchemyUnitOfWork]:
+def bus(database: Database) -> MessageBus[PostgreSQLUnitOfWork]:
     """A bus that leaves the views to the reader under test."""
     return bootstrap(database, inline=False)
 
@@ -67,7 +67,7 @@ def running(
         yield
 
 
-def acheter(bus: MessageBus[SqlAlchemyUnitOfWork], lignes: int) -> int:
+def acheter(bus: MessageBus[PostgreSQLUnitOfWork], lignes: int) -> int:
     """Allocate some lines; the position of the last event."""
     bus.handle(CréerLot("lot-1", "LAMPE", 10_000))
     results = [bus.handle(Allouer(f"c-{n}", "LAMPE", 1)) for n in range(lignes)]
@@ -76,7 +76,7 @@ def acheter(bus: MessageBus[SqlAlchemyUnitOfWork], lignes: int) -> int:
 
 
 def test_plusieurs_lecteurs_de_la_même_vue_n_appliquent_chaque_événement_qu_une_fois(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     with running(followers), running(projection_followers(database)), running(projection_followers(database)):
         end = acheter(bus, 60)
@@ -87,7 +87,7 @@ def test_plusieurs_lecteurs_de_la_même_vue_n_appliquent_chaque_événement_qu_u
 
 
 def test_un_lecteur_laisse_la_vue_à_celui_qui_la_tient(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     acheter(bus, 1)
     with database.working() as connection, connection.begin():
@@ -99,7 +99,7 @@ def test_un_lecteur_laisse_la_vue_à_celui_qui_la_tient(
 
 
 def test_l_effet_et_le_point_de_reprise_vont_ensemble_ou_pas_du_tout(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     end = acheter(bus, 3)
     handler = CassableVue()
@@ -116,7 +116,7 @@ def test_l_effet_et_le_point_de_reprise_vont_ensemble_ou_pas_du_tout(
 
 def test_un_gestionnaire_qui_échoue_arrête_sa_projection_seule_et_le_crie(
     database: Database,
-    bus: MessageBus[SqlAlchemyUnitOfWork],
+    bus: MessageBus[PostgreSQLUnitOfWork],
     followers: Sequence[ProjectionFollower],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -141,7 +141,7 @@ def test_un_gestionnaire_qui_échoue_arrête_sa_projection_seule_et_le_crie(
 
 
 def test_après_la_réparation_la_projection_reprend_et_son_erreur_s_efface(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     handler = CassableVue()
     with running([ProjectionFollower(ALLOCATIONS_VIEW, {Alloué: handler}, database)]):
@@ -167,7 +167,7 @@ def test_dans_un_bus_inline_une_projection_qui_échoue_ne_fait_pas_échouer_la_c
 
 
 def test_un_commit_réveille_les_lecteurs_sans_attendre_le_sondage(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     waker = Waker()
     with JournalListener(database.url, waker), running(followers, waker, poll_interval=LONG):
@@ -176,7 +176,7 @@ def test_un_commit_réveille_les_lecteurs_sans_attendre_le_sondage(
 
 
 def test_sans_notification_le_sondage_suffit(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     with running(followers, Waker(), poll_interval=A_MOMENT):
         end = acheter(bus, 5)
@@ -185,7 +185,7 @@ def test_sans_notification_le_sondage_suffit(
 
 def test_une_base_qui_coupe_les_connexions_ne_fait_que_retarder(
     database: Database,
-    bus: MessageBus[SqlAlchemyUnitOfWork],
+    bus: MessageBus[PostgreSQLUnitOfWork],
     followers: Sequence[ProjectionFollower],
     sql: Sql,
 ) -> None:
@@ -204,7 +204,7 @@ def test_une_base_qui_coupe_les_connexions_ne_fait_que_retarder(
 
 
 def test_un_événement_sans_gestionnaire_est_passé(
-    database: Database, bus: MessageBus[SqlAlchemyUnitOfWork], followers: Sequence[ProjectionFollower]
+    database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     bus.handle(CréerLot("lot-1", "LAMPE", 1))
     end = bus.handle(Allouer("c-1", "LAMPE", 2)).position

@@ -17,10 +17,10 @@ from allocation.projections.rebuild import rebuild
 from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 
-Bus = MessageBus[SqlAlchemyUnitOfWork]
+Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
 
 

@@ -22,11 +22,11 @@ from allocation.service_layer.handlers import (
     publier_événement_allocation,
 )
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.testing import FakeNotifications
 from allocation.views.progress import progress
 
-Bus = MessageBus[SqlAlchemyUnitOfWork]
+Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
 
 

@@ -3,7 +3,6 @@
 from datetime import date
 
 import pytest
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from allocation.adapters.database import VersionConflict
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
@@ -15,8 +14,10 @@ from allocation.domain.events import (
     RuptureDeStock,
 )
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, EVENT_HANDLERS
+from allocation.service_layer.group_commit import MAX_ATTEMPTS
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus, Results
+from allocation.service_layer.needs import COMMAND_NEEDS
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 from allocation.testing import FakeStore, FakeUnitOfWork
 
@@ -40,9 +41,7 @@ def bus(store: FakeStore, positions: list[int]) -> MessageBus[FakeUnitOfWork]:
         lambda: FakeUnitOfWork(store),
         command_handlers=COMMAND_HANDLERS,
         reactions={Désalloué: [réallouer]},
-        retrying=Retrying(
-            retry=retry_if_exception_type(VersionConflict), stop=stop_after_attempt(3), reraise=True
-        ),
+        command_needs=COMMAND_NEEDS,
         after_commit=positions.append,
     )
 
@@ -194,13 +193,13 @@ def test_un_conflit_est_tenté_de_nouveau_dans_une_transaction_neuve(
 def test_un_conflit_qui_dure_est_rendu_à_l_appelant(
     store: FakeStore, bus: MessageBus[FakeUnitOfWork]
 ) -> None:
-    bus.handle(CréerLot("lot-1", "LAMPE", 10))
-    attempts = _handler_disturbed(store, times=3)
+    bus.handle(CréerLot("lot-1", "LAMPE", 100))
+    attempts = _handler_disturbed(store, times=MAX_ATTEMPTS)
 
     with pytest.raises(VersionConflict):
         _bus_with(store, attempts).handle(Allouer("c-1", "LAMPE", 4))
 
-    assert store.produits["LAMPE"].lots[0].quantité_allouée == 3
+    assert store.produits["LAMPE"].lots[0].quantité_allouée == MAX_ATTEMPTS
 
 
 def test_un_gestionnaire_qui_ne_valide_pas_n_a_rien_fait(store: FakeStore) -> None:
@@ -231,7 +230,7 @@ def test_une_erreur_dans_une_réaction_défait_sa_cause(
         lambda: FakeUnitOfWork(store),
         command_handlers=COMMAND_HANDLERS,
         reactions={Désalloué: [échouer]},
-        retrying=Retrying(stop=stop_after_attempt(1), reraise=True),
+        command_needs=COMMAND_NEEDS,
         after_commit=lambda _: None,
     )
     with pytest.raises(ZeroDivisionError):
@@ -242,7 +241,8 @@ def test_une_erreur_dans_une_réaction_défait_sa_cause(
 
 
 def test_les_résultats_sont_une_liste_comme_dans_le_chapitre() -> None:
-    results = Results(["lot-1"], events=(), position=None)
+    results = Results()
+    results.append("lot-1")
 
     assert results.pop(0) == "lot-1"
 
@@ -267,8 +267,6 @@ def _bus_with(store: FakeStore, handlers: dict[type, object]) -> MessageBus[Fake
         lambda: FakeUnitOfWork(store),
         command_handlers=handlers,  # type: ignore[arg-type]
         reactions={},
-        retrying=Retrying(
-            retry=retry_if_exception_type(VersionConflict), stop=stop_after_attempt(3), reraise=True
-        ),
+        command_needs=COMMAND_NEEDS,
         after_commit=lambda _: None,
     )

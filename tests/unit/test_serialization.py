@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from allocation.adapters.serialization import UnknownEvent, from_json, to_json
+from allocation.adapters.serialization import UnknownEvent, as_json, from_json
 from allocation.domain.events import (
     Alloué,
     Désalloué,
@@ -33,7 +33,7 @@ def test_un_événement_se_range_et_se_relit_comme_toujours(event: Event, stored
     assert {
         "type": type(event).__name__,
         "version": event.version,
-        "data": json.loads(to_json(event)),
+        "data": json.loads(as_json(vars(event))),
     } == stored
     assert from_json(stored["type"], stored["version"], stored["data"]) == event  # type: ignore[arg-type]
 

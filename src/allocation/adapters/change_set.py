@@ -1,29 +1,47 @@
-"""What a unit of work has changed, as rows: how the products differ from what was loaded of them."""
+"""What a unit of work has changed, as rows: how the products differ from what was loaded of them.
 
+Any number of products is written by one statement for each kind of change. Its rows travel as one JSON
+document, from which PostgreSQL makes rows of the table itself. What is updated or deleted is named once more
+by arrays of keys: so the tables are read by index, whatever the planner believes about their size.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, bindparam, delete, insert, update
+from psycopg import Connection
 
-from allocation.adapters.database import VersionConflict
-from allocation.adapters.orm import allocations, lots, order_lines, produits
+from allocation.adapters.serialization import as_json
 from allocation.domain.model import CléLigne, Lot, Placement, Produit
 
 _Rows: TypeAlias = list[dict[str, Any]]
 
-_UPDATE_PRODUIT = (
-    update(produits)
-    .where(produits.c.sku == bindparam("of_sku"), produits.c.version == bindparam("loaded_version"))
-    .values(version=bindparam("version"), dernier_rang=bindparam("dernier_rang"))
+# The journal's lock is taken behind all of these, and each waits for other writers' rows in one order: that
+# of the products, then that of the lots. A product that is not as it was loaded gets the version NULL, which
+# its column refuses.
+_UPDATE_PRODUITS = """
+    UPDATE produits
+    SET version = CASE WHEN produits.version = row.loaded_version THEN row.version END,
+        dernier_rang = row.dernier_rang
+    FROM json_to_recordset(%s) AS row (sku text, loaded_version bigint, version bigint, dernier_rang bigint)
+    WHERE produits.sku = row.sku AND produits.sku = ANY(%s)
+"""
+_INSERT_PRODUITS = (
+    "INSERT INTO produits SELECT * FROM json_populate_recordset(NULL::produits, %s) ORDER BY sku"
 )
-_UPDATE_LOT = (
-    update(lots)
-    .where(lots.c.sku == bindparam("of_sku"), lots.c.référence == bindparam("of_lot"))
-    .values(quantité=bindparam("quantité"), quantité_allouée=bindparam("quantité_allouée"))
-)
-_DELETE_ALLOCATION = delete(allocations).where(
-    allocations.c.sku == bindparam("of_sku"), allocations.c.rang == bindparam("of_rang")
-)
+_INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s) ORDER BY référence"
+_UPDATE_LOTS = """
+    UPDATE lots SET quantité = row.quantité, quantité_allouée = row.quantité_allouée
+    FROM json_populate_recordset(NULL::lots, %s) AS row
+    WHERE lots.sku = row.sku AND lots.référence = row.référence AND lots.référence = ANY(%s)
+"""
+_INSERT_LINES = "INSERT INTO order_lines SELECT * FROM json_populate_recordset(NULL::order_lines, %s)"
+_DELETE_ALLOCATIONS = """
+    DELETE FROM allocations USING json_populate_recordset(NULL::allocations, %s) AS row
+    WHERE allocations.sku = row.sku AND allocations.rang = row.rang
+      AND allocations.sku = ANY(%s) AND allocations.rang = ANY(%s)
+"""
+_INSERT_ALLOCATIONS = "INSERT INTO allocations SELECT * FROM json_populate_recordset(NULL::allocations, %s)"
 
 
 @dataclass
@@ -41,6 +59,14 @@ class Snapshot:
     def remember_placement(self, placement: Placement) -> None:
         """Note the line and its lot as the tables have them."""
         self.placements[placement.ligne.clé] = placement.réf_lot
+
+    def remember(self, produit: Produit) -> None:
+        """Note the whole product: the tables have it now."""
+        self.version = produit.version
+        for lot in produit.lots:
+            self.remember_lot(lot)
+        for placement in produit.placements.values():
+            self.remember_placement(placement)
 
 
 @dataclass
@@ -63,42 +89,44 @@ class ChangeSet:
         for placement in produit.placements.values():
             self._collect_placement(placement, loaded)
 
-    def write(self, connection: Connection) -> None:
-        """Execute the changes. Raises VersionConflict if a product has another version than when loaded."""
-        self._write_versions(connection)
-        for statement, rows in (
-            (insert(produits), self.new_produits),
-            (insert(lots), self.new_lots),
-            (_UPDATE_LOT, self.changed_lots),
-            (insert(order_lines), self.new_lines),
-            (_DELETE_ALLOCATION, self.removed_allocations),
-            (insert(allocations), self.new_allocations),
+    def send(self, connection: Connection) -> None:
+        """Execute the changes; in a pipeline, its end raises what they raise."""
+        for statement, parameters in self._statements():
+            connection.execute(statement, parameters, prepare=True)
+
+    def _statements(self) -> Iterator[tuple[str, list[Any]]]:
+        for statement, rows, keys in (
+            (_UPDATE_PRODUITS, self.changed_produits, ("sku",)),
+            (_INSERT_PRODUITS, self.new_produits, ()),
+            (_INSERT_LOTS, self.new_lots, ()),
+            (_UPDATE_LOTS, self.changed_lots, ("référence",)),
+            (_INSERT_LINES, self.new_lines, ()),
+            (_DELETE_ALLOCATIONS, self.removed_allocations, ("sku", "rang")),
+            (_INSERT_ALLOCATIONS, self.new_allocations, ()),
         ):
             if rows:
-                connection.execute(statement, rows)
-
-    def _write_versions(self, connection: Connection) -> None:
-        if self.changed_produits:
-            result = connection.execute(_UPDATE_PRODUIT, self.changed_produits)
-            if result.rowcount != len(self.changed_produits):
-                skus = ", ".join(row["of_sku"] for row in self.changed_produits)
-                raise VersionConflict(f"another writer changed one of: {skus}")
+                yield statement, [as_json(rows), *([row[key] for row in rows] for key in keys)]
 
     def _collect_produit(self, produit: Produit, loaded: Snapshot) -> None:
-        row = {"version": produit.version, "dernier_rang": produit.dernier_rang}
+        row = {"sku": produit.sku, "version": produit.version, "dernier_rang": produit.dernier_rang}
         if loaded.version is None:
-            self.new_produits.append({"sku": produit.sku, **row})
+            self.new_produits.append(row)
         elif produit.version != loaded.version:
-            self.changed_produits.append({"of_sku": produit.sku, "loaded_version": loaded.version, **row})
+            self.changed_produits.append({**row, "loaded_version": loaded.version})
 
     def _collect_lot(self, lot: Lot, loaded: Snapshot) -> None:
         before = loaded.lots.get(lot.référence)
-        row = {"quantité": lot.quantité, "quantité_allouée": lot.quantité_allouée}
-        if before is None:
-            key = {"sku": lot.sku, "référence": lot.référence}
-            self.new_lots.append({**key, "quantité_initiale": lot.quantité_initiale, "eta": lot.eta, **row})
-        elif before != (lot.quantité, lot.quantité_allouée):
-            self.changed_lots.append({"of_sku": lot.sku, "of_lot": lot.référence, **row})
+        if before == (lot.quantité, lot.quantité_allouée):
+            return
+        row = {
+            "sku": lot.sku,
+            "référence": lot.référence,
+            "quantité_initiale": lot.quantité_initiale,
+            "quantité": lot.quantité,
+            "quantité_allouée": lot.quantité_allouée,
+            "eta": lot.eta,
+        }
+        (self.new_lots if before is None else self.changed_lots).append(row)
 
     def _collect_placement(self, placement: Placement, loaded: Snapshot) -> None:
         ligne, key = placement.ligne, {"sku": placement.ligne.sku, "rang": placement.rang}
@@ -109,6 +137,6 @@ class ChangeSet:
         if before == placement.réf_lot:
             return
         if before is not None:
-            self.removed_allocations.append({"of_sku": ligne.sku, "of_rang": placement.rang})
+            self.removed_allocations.append(key)
         if placement.réf_lot is not None:
             self.new_allocations.append({**key, "réf_lot": placement.réf_lot})

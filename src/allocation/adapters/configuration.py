@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     pool_size: int = Field(
         default=10, ge=2, le=1000, description="connections of one process, for writing and for reading each"
     )
+    queue_size: int = Field(
+        default=1000,
+        ge=1,
+        description="commands that may wait for a transaction in one process; more get 503",
+    )
     smtp_url: Annotated[str, AfterValidator(_check_smtp_url)] | None = Field(
         default=None, description="mail server for out-of-stock messages; without it, they are logged"
     )

@@ -2,21 +2,33 @@
 
 from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+import psycopg
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    ExceptionContext,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 CONNECT_TIMEOUT_S = 3
 POOL_TIMEOUT_S = 5
+OUTCOME_TIMEOUT_S = 10
+OUTCOME_POLL_S = 0.1
 
 # Another writer was first: serialization_failure, deadlock_detected and, where rows are only ever added
-# after a look that they are not there, unique_violation.
+# after a look that they are not there, unique_violation; a changed version becomes not_null_violation.
 _CONFLICTS = frozenset({"40001", "40P01"})
-_WRITE_CONFLICTS = _CONFLICTS | {"23505"}
+_WRITE_CONFLICTS = _CONFLICTS | {"23505", "23502"}
 
 _WRITE_SETTINGS = {
     "lock_timeout": "5s",
@@ -25,7 +37,10 @@ _WRITE_SETTINGS = {
     # One allocation reads single rows by key. On a small or never analysed table the planner would read
     # it whole, and the cost of an allocation would depend on what else is in the table.
     "enable_seqscan": "off",
+    # These plans are the same for all values: they are made once for a connection, which does not live long.
+    "plan_cache_mode": "force_generic_plan",
 }
+_WRITE_CONNECTION_LIFE_S = 60
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
 
 
@@ -53,7 +68,9 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = postgresql_url(url)
-        self._writes = self._engine(_WRITE_SETTINGS, pool_size, _WRITE_CONFLICTS)
+        self._writes = self._engine(
+            _WRITE_SETTINGS, pool_size, autocommit=True, life_s=_WRITE_CONNECTION_LIFE_S
+        )
         self._reads = self._engine(_READ_SETTINGS, pool_size).execution_options(isolation_level="AUTOCOMMIT")
         self._background = self._engine({}, pool_size)
 
@@ -65,9 +82,25 @@ class Database:
     ) -> None:
         self.close()
 
-    def writing(self) -> AbstractContextManager[Connection]:
-        """A connection for one write transaction. Raises StorageUnavailable."""
-        return self._connected(self._writes)
+    @contextmanager
+    def writing(self) -> Iterator[psycopg.Connection]:
+        """The driver's own connection, for one write transaction that begins with `BEGIN`.
+
+        What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
+        within, VersionConflict and StorageUnavailable.
+        """
+        with write_errors_translated():
+            pooled = self._checked_out(self._writes)
+            connection = cast(psycopg.Connection, pooled.driver_connection)
+            try:
+                yield connection
+            finally:
+                if connection.closed:
+                    # What the pool still holds was probably lost together with this one.
+                    pooled.invalidate()
+                    self._writes.dispose()
+                else:
+                    pooled.close()
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read-only autocommit connection. Raises StorageUnavailable."""
@@ -76,6 +109,27 @@ class Database:
     def working(self) -> AbstractContextManager[Connection]:
         """A connection for background work, without time limits. Raises StorageUnavailable."""
         return self._connected(self._background)
+
+    def has_committed(self, transaction_id: str) -> bool:
+        """Whether a transaction has committed whose connection was lost; waits for its end.
+
+        Raises StorageUnavailable when that can't be found out within ten seconds.
+        """
+        patiently = Retrying(
+            retry=retry_if_exception_type(StorageUnavailable),
+            wait=wait_fixed(OUTCOME_POLL_S),
+            stop=stop_after_delay(OUTCOME_TIMEOUT_S),
+            reraise=True,
+        )
+        return patiently(self._has_committed, transaction_id)
+
+    def _has_committed(self, transaction_id: str) -> bool:
+        query = text("SELECT pg_xact_status(CAST(:transaction_id AS xid8))")
+        with self.working() as connection:
+            status = connection.scalar(query, {"transaction_id": transaction_id})
+        if status == "in progress":
+            raise StorageUnavailable("a transaction whose connection was lost has not ended yet")
+        return bool(status == "committed")
 
     def server_version(self) -> str:
         """PostgreSQL's version, as it names it itself. Raises StorageUnavailable."""
@@ -97,7 +151,21 @@ class Database:
         with connection:
             yield connection
 
-    def _engine(self, settings: dict[str, str], pool_size: int, conflicts: Set[str] = _CONFLICTS) -> Engine:
+    @staticmethod
+    def _checked_out(engine: Engine) -> PoolProxiedConnection:
+        try:
+            return engine.raw_connection()
+        except PoolTimeoutError as error:
+            raise StorageUnavailable("no connection became free in time") from error
+
+    def _engine(
+        self,
+        settings: dict[str, str],
+        pool_size: int,
+        *,
+        autocommit: bool = False,
+        life_s: int = -1,
+    ) -> Engine:
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         engine = create_engine(
             self.url,
@@ -105,23 +173,38 @@ class Database:
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "allocation",
                 "options": options,
+                "autocommit": autocommit,
             },
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
+            pool_recycle=life_s,
         )
-        event.listen(engine, "handle_error", partial(_translate, conflicts))
+        event.listen(engine, "handle_error", _translate)
         return engine
 
 
-def _translate(conflicts: Set[str], context: ExceptionContext) -> Exception | None:
+def _translate(context: ExceptionContext) -> Exception | None:
     """Let conflicts with other writers and outages surface as what they mean, wherever they happen."""
-    if not isinstance(context.original_exception, Exception):
-        # SystemExit and KeyboardInterrupt, which SQLAlchemy takes for a lost connection.
-        return None
-    trouble = str(context.original_exception)
-    if getattr(context.original_exception, "sqlstate", None) in conflicts:
-        return VersionConflict(trouble)
-    if context.is_disconnect or isinstance(context.sqlalchemy_exception, OperationalError):
-        return StorageUnavailable(trouble)
+    return _meaning(context.original_exception, _CONFLICTS)
+
+
+@contextmanager
+def write_errors_translated() -> Iterator[None]:
+    """Let what the driver raises surface as VersionConflict or StorageUnavailable, where it means one."""
+    try:
+        yield
+    except psycopg.Error as error:
+        meaning = _meaning(error, _WRITE_CONFLICTS)
+        if meaning is None:
+            raise
+        raise meaning from error
+
+
+def _meaning(error: BaseException, conflicts: Set[str]) -> Exception | None:
+    """What an error of the driver means to the program; None for what only a programmer can mend."""
+    if isinstance(error, psycopg.Error) and error.sqlstate in conflicts:
+        return VersionConflict(str(error))
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return StorageUnavailable(str(error))
     return None

@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
-from uuid import UUID, uuid4
+from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
@@ -20,12 +20,11 @@ from sqlalchemy import (
     Uuid,
     func,
     select,
-    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from allocation.adapters.metadata import metadata
-from allocation.adapters.serialization import from_json, to_json
+from allocation.adapters.serialization import as_json, from_json
 from allocation.domain.events import Event
 from allocation.domain.values import LONGUEUR_MAX
 
@@ -46,21 +45,20 @@ journal = Table(
     Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
 )
 
-_APPEND = text(
-    """
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_APPEND = """
     WITH appended AS (
         INSERT INTO journal (id, type, version, sku, data)
-        SELECT id, type, version, sku, data::jsonb
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:types AS text[]), CAST(:versions AS smallint[]),
-                    CAST(:skus AS text[]), CAST(:datas AS text[]))
-             WITH ORDINALITY AS event (id, type, version, sku, data, rank)
-        ORDER BY rank
+        SELECT gen_random_uuid(), type, version, sku, data
+        FROM json_populate_recordset(NULL::journal, %s) WITH ORDINALITY
+        ORDER BY ordinality
         RETURNING position
     )
-    SELECT max(position), pg_notify(:channel, '') FROM appended
-    """
-)
+    SELECT max(position), pg_notify(%s, '') FROM appended
+"""
 
+
+Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
@@ -91,31 +89,32 @@ class AbstractJournal(ABC):
         """The position of the newest visible event; 0 when there is none."""
 
 
-class SqlAlchemyJournal(AbstractJournal):
-    """The journal as one connection sees it.
+def append_statements(events: Sequence[Event]) -> tuple[Statement, Statement]:
+    """What appends the events (at least one), as the last thing that a transaction does.
 
-    Appending must be the last thing that a transaction does: it takes a lock that it holds until the end.
-    A sequence hands out numbers in another order than transactions commit; under the lock the two orders
-    are one, so a reader that remembers one position misses nothing. No lock is taken behind it: it cannot
-    be part of a deadlock.
+    The result of the second begins with the position of the last event; the others have those before it.
+
+    A sequence hands out numbers in another order than transactions commit. Under the lock, which is held
+    until the end, the two orders are one, so a reader that remembers one position misses nothing. No lock is
+    taken behind it: it cannot be part of a deadlock.
     """
+    rows = [
+        {"type": type(event).__name__, "version": event.version, "sku": event.sku, "data": vars(event)}
+        for event in events
+    ]
+    return (_LOCK, (_APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
+
+
+class SqlAlchemyJournal(AbstractJournal):
+    """The journal as one connection sees it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def append(self, events: Sequence[Event]) -> int:
-        self._connection.execute(select(func.pg_advisory_xact_lock(_APPEND_LOCK)))
-        position: int = self._connection.execute(
-            _APPEND,
-            {
-                "channel": CHANNEL,
-                "ids": [uuid4() for _ in events],
-                "types": [type(event).__name__ for event in events],
-                "versions": [event.version for event in events],
-                "skus": [event.sku for event in events],
-                "datas": [to_json(event) for event in events],
-            },
-        ).scalar_one()
+        lock, append = append_statements(events)
+        self._connection.exec_driver_sql(*lock)
+        position: int = self._connection.exec_driver_sql(*append).scalars().one()
         return position
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:

@@ -1,7 +1,9 @@
 """Events to JSON and back. The type's name and version are stored beside the fields."""
 
 import inspect
+import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -24,9 +26,9 @@ class UnknownEvent(LookupError):
         self.version = version
 
 
-def to_json(event: events.Event) -> str:
-    """The fields of the event as a JSON object, in UTF-8, dates in ISO 8601."""
-    return _TYPES[type(event).__name__].dump_json(event).decode()
+def as_json(value: object) -> str:
+    """Objects, arrays and fields of events as JSON in UTF-8, dates in ISO 8601."""
+    return json.dumps(value, ensure_ascii=False, default=date.isoformat)
 
 
 def from_json(type_name: str, version: int, data: Mapping[str, Any]) -> events.Event:

@@ -5,11 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
-from tenacity.wait import wait_random_exponential
-
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.database import Database
 from allocation.adapters.notifications import AbstractNotifications, LoggedNotifications, SmtpNotifications
 from allocation.domain import commands, events
 from allocation.projections import projector
@@ -18,8 +15,10 @@ from allocation.projections.follower import Follower, ProjectionFollower, Subscr
 from allocation.projections.lots_view import mettre_à_jour_lots_vue
 from allocation.projections.stock_view import mettre_à_jour_stock_vue
 from allocation.service_layer import handlers
+from allocation.service_layer.group_commit import Limits, Observer
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
-from allocation.service_layer.unit_of_work import SqlAlchemyUnitOfWork
+from allocation.service_layer.needs import COMMAND_NEEDS
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 COMMAND_HANDLERS: CommandHandlers = {
     commands.CréerLot: handlers.ajouter_lot,
@@ -47,29 +46,30 @@ EVENT_HANDLERS: dict[type[events.Event], list[EventHandler[..., Any]]] = {
 
 D = TypeVar("D", Projection, Subscription)
 
-MAX_ATTEMPTS = 10
-MAX_RETRY_TIME_S = 5
-
 
 def bootstrap(
     database: Database,
     *,
     settings: Settings | None = None,
     inline: bool = True,
-) -> MessageBus[SqlAlchemyUnitOfWork]:
+    observer: Observer | None = None,
+) -> MessageBus[PostgreSQLUnitOfWork]:
     """A bus on this database, whose schema is up to date.
 
     With `inline`, `handle` brings the read models and subscriptions up to date before it returns; without,
-    that is left to a worker.
+    that is left to a worker. `observer` is told how the transactions are doing.
     """
-    followers = journal_followers(database, settings or Settings()) if inline else ()
+    settings = settings or Settings()
+    followers = journal_followers(database, settings) if inline else ()
     projector.register(followers)
     return MessageBus(
-        partial(SqlAlchemyUnitOfWork, database),
+        partial(PostgreSQLUnitOfWork, database),
         command_handlers=COMMAND_HANDLERS,
+        command_needs=COMMAND_NEEDS,
         reactions=_reactions(),
-        retrying=_retrying(),
         after_commit=partial(projector.catch_up, followers),
+        limits=Limits(waiting=settings.queue_size),
+        observer=observer,
     )
 
 
@@ -120,12 +120,3 @@ def _notifications(settings: Settings) -> AbstractNotifications:
     if settings.smtp_url is None:
         return LoggedNotifications()
     return SmtpNotifications(settings.smtp_url, sender=settings.mail_from, recipient=settings.mail_to)
-
-
-def _retrying() -> Retrying:
-    return Retrying(
-        retry=retry_if_exception_type((VersionConflict, StorageUnavailable)),
-        wait=wait_random_exponential(multiplier=0.01, max=0.5),
-        stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_RETRY_TIME_S),
-        reraise=True,
-    )

@@ -1,54 +1,70 @@
 """The message bus: one transaction for a command and everything that must happen with it.
 
-    handle(command) ── retry ──▶ with uow: handler, then the reactions to its events, then theirs … commit
-                                                                   └▶ after the commit: `after_commit`
+    handle(command) ──▶ group commit ──▶ with uow: handler, the reactions to its events, theirs … commit
+                                                                        └▶ after the commit: `after_commit`
 
-Nothing that two calls of `handle` share is ever changed: any number of threads may call it.
+Nothing that two calls of `handle` share is ever changed, but for the queue of the group commit, which has its
+own lock: any number of threads may call it.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from tenacity import Retrying
-
+from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
+from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
+from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
 
 U = TypeVar("U", bound=JournalledUnitOfWork)
 
 Message: TypeAlias = Command | Event
 CommandHandlers: TypeAlias = Mapping[type[Command], Callable[..., Any]]
+CommandNeeds: TypeAlias = Mapping[type[Command], Callable[..., Needs]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
 
 class Results(list[Any]):
-    """What the command's handler returned, with the committed events and their last position."""
+    """What the command's handler returned, with the committed events and the position of the last of them."""
 
-    def __init__(self, returned: Sequence[Any], events: Sequence[Event], position: int | None) -> None:
-        super().__init__(returned)
-        self.events = tuple(events)
-        self.position = position
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: tuple[Event, ...] = ()
+        self.position: int | None = None
+
+
+class _Renounced(Exception):
+    """A handler has changed something and left without agreeing to it."""
+
+    def __init__(self, results: Results) -> None:
+        super().__init__()
+        self.results = results
 
 
 class MessageBus(Generic[U]):
     """Answers commands; made by `bootstrap`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one for each part
         self,
         new_uow: Callable[[], U],
         *,
         command_handlers: CommandHandlers,
+        command_needs: CommandNeeds,
         reactions: Reactions,
-        retrying: Retrying,
         after_commit: Callable[[int], None],
+        limits: Limits = DEFAULT_LIMITS,
+        observer: Observer | None = None,
     ) -> None:
         self._new_uow = new_uow
         self._command_handlers = command_handlers
+        self._command_needs = command_needs
         self._reactions = reactions
-        self._retrying = retrying
         self._after_commit = after_commit
+        self._group_commit = GroupCommit(self._transact, key=self._key, limits=limits, observer=observer)
 
     @property
     def uow(self) -> U:
@@ -56,37 +72,90 @@ class MessageBus(Generic[U]):
         return self._new_uow()
 
     def handle(self, message: Message) -> Results:
-        """Carry the message out in one transaction; the results of the command's handler.
+        """Carry the message out in one transaction, which it may share; the results of the command's handler.
 
         Conflicts with other writers and passing outages are tried again, a bounded number of times. Raises
-        what the handler raises, VersionConflict or StorageUnavailable; nothing has changed then, save that
-        after StorageUnavailable during a commit the outcome is unknown: the same command again tells.
+        what the handler raises, QueueFull, GaveUp, VersionConflict or StorageUnavailable; nothing has changed
+        then, save that after StorageUnavailable the outcome may be unknown: the same command again tells.
         """
-        results = self._retrying(self._handle_once, message)
+        results: Results = self._group_commit.answer(message)
         if results.position is not None:
             self._after_commit(results.position)
         return results
 
-    def _handle_once(self, message: Message) -> Results:
-        uow = self.uow
-        returned: list[Any] = []
-        agreed = True
-        with uow:
-            queue = deque([message])
-            while queue:
-                current = queue.popleft()
-                for handler in self._handlers(current):
-                    joined = JoinedUnitOfWork(uow)
-                    result = handler(current, joined)
-                    agreed = agreed and joined.agreed
-                    if isinstance(current, Command):
-                        returned.append(result)
-                queue.extend(uow.collect_new_events())
-            if agreed:
+    def submit(self, message: Message) -> Future[Results]:
+        """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
+        return self._group_commit.submit(message)
+
+    def _transact(self, messages: Sequence[Message], deadline: float) -> Sequence[Results | ErreurAllocation]:
+        """Carry the messages out in one transaction, or as many as there is time for; the outcome of each."""
+        outcomes: list[Results | ErreurAllocation] = []
+        try:
+            with self._new_uow() as uow:
+                uow.produits.prepare([self._needs(message) for message in messages])
+                for message in messages:
+                    outcomes.append(self._outcome(message, uow))
+                    if time.monotonic() > deadline:
+                        break
                 uow.commit()
-        return Results(returned, uow.events, uow.position)
+        except _Renounced as alone:
+            if len(messages) > 1:
+                raise
+            return [alone.results]
+        _assign_positions(outcomes, uow.position)
+        return outcomes
+
+    def _outcome(self, message: Message, uow: U) -> Results | ErreurAllocation:
+        """What came of the message. Raises where something must be undone, or has gone wrong."""
+        results = Results()
+        try:
+            agreed = self._carry_out(message, uow, results)
+        except ErreurAllocation as refusal:
+            if results.events or uow.collect_new_events():
+                raise
+            return refusal
+        if results.events and not agreed:
+            results.events = ()
+            raise _Renounced(results)
+        return results
+
+    def _carry_out(self, message: Message, uow: U, results: Results) -> bool:
+        """Let the handlers run, and fill in `results`; whether all of them agreed."""
+        agreed = True
+        queue = deque([message])
+        while queue:
+            current = queue.popleft()
+            for handler in self._handlers(current):
+                joined = JoinedUnitOfWork(uow)
+                returned = handler(current, joined)
+                agreed = agreed and joined.agreed
+                if isinstance(current, Command):
+                    results.append(returned)
+            emitted = uow.collect_new_events()
+            results.events += tuple(emitted)
+            queue.extend(emitted)
+        return agreed
 
     def _handlers(self, message: Message) -> Sequence[Callable[..., Any]]:
         if isinstance(message, Event):
             return self._reactions.get(type(message), ())
         return (self._command_handlers[type(message)],)
+
+    def _needs(self, message: Message) -> Needs:
+        if isinstance(message, Event):
+            return Needs(skus=(message.sku,))
+        return self._command_needs[type(message)](message)
+
+    def _key(self, message: Message) -> str:
+        """What the message is about: messages about the same keep their order."""
+        needs = self._needs(message)
+        return next(iter((*needs.skus, *needs.réfs_lots)))
+
+
+def _assign_positions(outcomes: Sequence[Results | ErreurAllocation], last: int | None) -> None:
+    """The events of one transaction stand in the journal one behind the other, up to `last`."""
+    position = last
+    for outcome in reversed(outcomes):
+        if isinstance(outcome, Results) and outcome.events and position is not None:
+            outcome.position = position
+            position -= len(outcome.events)

@@ -1,17 +1,19 @@
 """The unit of work: the changes to products and the events about them, committed together or not at all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
+import psycopg
 from sqlalchemy import Connection
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.repository import AbstractRepository, SqlAlchemyRepository
+from allocation.adapters.database import Database, write_errors_translated
+from allocation.adapters.journal import SqlAlchemyJournal, append_statements
+from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
 from allocation.domain.events import Event
+from allocation.domain.model import Produit
 
 
 class AbstractUnitOfWork(ABC):
@@ -53,16 +55,14 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
         return self
 
     def collect_new_events(self) -> list[Event]:
-        """What the products have emitted since the last call; it is kept for the commit."""
-        emitted: list[Event] = []
-        for produit in self.produits.seen.values():
-            emitted += produit.events
-            produit.events.clear()
+        """What products handed out since the last call have emitted; it is kept for the commit."""
+        emitted = _take_events(self.produits.seen)
+        self.produits.seen.clear()
         self._new += emitted
         return emitted
 
     def commit(self) -> None:
-        self.collect_new_events()
+        self._new += _take_events(self.produits.known)
         self.position = self._commit(self._new) or self.position
         self.events += self._new
         self._new = []
@@ -72,10 +72,18 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
         """Store the products, append the events last; the position of the last one, None without any."""
 
 
-class SqlAlchemyUnitOfWork(JournalledUnitOfWork):
+def _take_events(produits: Mapping[str, Produit]) -> list[Event]:
+    emitted: list[Event] = []
+    for produit in produits.values():
+        emitted += produit.events
+        produit.events.clear()
+    return emitted
+
+
+class PostgreSQLUnitOfWork(JournalledUnitOfWork):
     """A transaction on PostgreSQL; also a source for views, which read outside of it."""
 
-    produits: SqlAlchemyRepository
+    produits: PostgreSQLRepository
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -83,13 +91,12 @@ class SqlAlchemyUnitOfWork(JournalledUnitOfWork):
     def __enter__(self) -> Self:
         self._borrowed = self._database.writing()
         self._connection = self._borrowed.__enter__()
-        self.produits = SqlAlchemyRepository(self._connection)
+        self.produits = PostgreSQLRepository(self._connection)
         return super().__enter__()
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        super().__exit__(exc_type, exc, tb)
         self._borrowed.__exit__(exc_type, exc, tb)
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -98,14 +105,40 @@ class SqlAlchemyUnitOfWork(JournalledUnitOfWork):
 
     def rollback(self) -> None:
         self._connection.rollback()
-        self.produits = SqlAlchemyRepository(self._connection)
+        self.produits = PostgreSQLRepository(self._connection)
 
+    @write_errors_translated()
     def _commit(self, events: Sequence[Event]) -> int | None:
-        self.produits.flush()
-        position = SqlAlchemyJournal(self._connection).append(events) if events else None
-        self._connection.commit()
-        self.produits = SqlAlchemyRepository(self._connection)
+        try:
+            position = self._send_all(events)
+        except psycopg.OperationalError:
+            if not self._is_committed_nevertheless():
+                raise
+            # The events are somewhere before the journal's present end.
+            with self.reading() as connection:
+                position = SqlAlchemyJournal(connection).last_position() if events else None
+        else:
+            self.produits = PostgreSQLRepository(self._connection)
         return position
+
+    def _send_all(self, events: Sequence[Event]) -> int | None:
+        """The changes, the events under the journal's lock, and the commit, in one round trip."""
+        with self._connection.pipeline():
+            self.produits.send_changes()
+            appended = None
+            for statement, parameters in append_statements(events) if events else ():
+                appended = self._connection.execute(statement, parameters, prepare=True)
+            self._connection.execute("COMMIT")
+        return None if appended is None else next(appended)[0]
+
+    def _is_committed_nevertheless(self) -> bool:
+        """Whether a commit has happened whose answer was lost together with the connection."""
+        transaction_id = self.produits.transaction_id
+        return (
+            self._connection.closed
+            and transaction_id is not None
+            and self._database.has_committed(transaction_id)
+        )
 
 
 class JoinedUnitOfWork(AbstractUnitOfWork):

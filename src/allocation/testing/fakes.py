@@ -12,7 +12,7 @@ from uuid import uuid4
 from allocation.adapters.database import VersionConflict
 from allocation.adapters.journal import AbstractJournal, RecordedEvent
 from allocation.adapters.notifications import AbstractNotifications, Notification
-from allocation.adapters.repository import AbstractRepository
+from allocation.adapters.repository import AbstractRepository, Needs
 from allocation.domain.events import Event
 from allocation.domain.model import LigneDeCommande, Produit
 from allocation.service_layer.unit_of_work import JournalledUnitOfWork
@@ -54,14 +54,19 @@ class FakeRepository(AbstractRepository):
         self._store = store
         self._loaded_versions: dict[str, int | None] = {}
 
+    def prepare(self, needs: Sequence[Needs]) -> None:
+        """Everything is at hand already."""
+
     def add(self, produit: Produit) -> None:
-        self.seen[produit.sku] = produit
+        self.seen[produit.sku] = self.known[produit.sku] = produit
         self._loaded_versions[produit.sku] = None
 
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
-        if sku not in self.seen and sku in self._store.produits:
-            produit = self.seen[sku] = deepcopy(self._store.produits[sku])
+        if sku not in self.known and sku in self._store.produits:
+            produit = self.known[sku] = deepcopy(self._store.produits[sku])
             self._loaded_versions[sku] = produit.version
+        if sku in self.known:
+            self.seen[sku] = self.known[sku]
         return self.seen.get(sku)
 
     def get_par_réf_lot(self, réf_lot: str, quantité: int | None = None) -> Produit | None:
@@ -76,7 +81,7 @@ class FakeRepository(AbstractRepository):
             committed = self._store.produits.get(sku)
             if version != (committed.version if committed else None):
                 raise VersionConflict(f"another writer changed {sku}")
-        produits = self._store.produits | deepcopy(self.seen)
+        produits = self._store.produits | deepcopy(self.known)
         references = Counter(lot.référence for produit in produits.values() for lot in produit.lots)
         if any(count > 1 for count in references.values()):
             raise VersionConflict("another writer created a lot with the same reference")

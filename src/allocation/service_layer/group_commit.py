@@ -1,0 +1,226 @@
+"""Group commit: commands that arrive while a transaction is under way go together into the next one.
+
+    submit ──▶ queue, a lane for each key ──▶ writer thread: one transaction for many ──▶ an answer for each
+
+One transaction after the other is bounded by how fast the database can commit; here, more load means larger
+transactions, not more of them. Databases do so with their logs (DeWitt et al., "Implementation techniques for
+main memory database systems", SIGMOD 1984); here whole commands share the transaction.
+"""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity.wait import wait_random_exponential
+
+from allocation.adapters.database import StorageUnavailable, VersionConflict
+
+M = TypeVar("M")
+
+Outcome: TypeAlias = Any
+
+MAX_ATTEMPTS = 10
+MAX_RETRY_TIME_S = 5
+# A writer thread that has nothing to do for so long ends; the next command starts another.
+LINGER_S = 0.2
+
+
+class QueueFull(Exception):
+    """Too many commands wait already: this one was not taken in."""
+
+
+class GaveUp(Exception):
+    """The command was not begun in time: it was taken out of the queue, and nothing has changed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many commands may wait and for how long, how many share a transaction, how long it may run them."""
+
+    waiting: int = 1000
+    waiting_s: float = 10.0
+    batch: int = 256
+    batch_s: float = 0.1
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Observer(Protocol):
+    """Who wants to know how the writer is doing."""
+
+    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
+        """So many commands share a transaction; the first of them had waited so long before it."""
+
+    def batch_split(self) -> None:
+        """A transaction failed; its commands are tried one by one."""
+
+
+@dataclass(eq=False)
+class Pending(Generic[M]):
+    """A command that waits, and the answer that its caller waits for."""
+
+    key: str
+    message: M
+    future: Future[Outcome] = field(default_factory=Future)
+    arrived_at: float = field(default_factory=time.monotonic)
+
+    def begin(self) -> bool:
+        """Whether the caller still waits; from now on, it can't give up any more."""
+        return self.future.running() or self.future.set_running_or_notify_cancel()
+
+    def answer(self, outcome: Outcome) -> None:
+        """Let the caller have the result, or raise the refusal there."""
+        if isinstance(outcome, Exception):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class FairQueue(Generic[M]):
+    """First come, first served within a key; between keys, each in its turn.
+
+    However many wait for one key, somebody who asks for another is in the next batch.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: OrderedDict[str, deque[Pending[M]]] = OrderedDict()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def put(self, pending: Pending[M]) -> None:
+        """Take in a command, behind all others of its key."""
+        self._lanes.setdefault(pending.key, deque()).append(pending)
+        self._length += 1
+
+    def put_back(self, taken: Sequence[Pending[M]]) -> None:
+        """Take in commands again, before all others, in the order in which they were taken."""
+        for pending in reversed(taken):
+            self._lanes.setdefault(pending.key, deque()).appendleft(pending)
+            self._lanes.move_to_end(pending.key, last=False)
+        self._length += len(taken)
+
+    def take(self, limit: int) -> list[Pending[M]]:
+        """At most `limit` commands, one of each key in turn."""
+        taken: list[Pending[M]] = []
+        while self._lanes and len(taken) < limit:
+            key, lane = self._lanes.popitem(last=False)
+            taken.append(lane.popleft())
+            if lane:
+                self._lanes[key] = lane
+        self._length -= len(taken)
+        return taken
+
+
+class GroupCommit(Generic[M]):
+    """Answers commands from many threads, with one transaction at a time.
+
+    `transact(messages, deadline)` carries them out in one transaction; for each, in order, the result or the
+    refusal, which is an exception. It may leave out the last ones, once the deadline (monotonic, seconds) has
+    passed. What it raises has changed nothing. Commands with the same `key` keep their order.
+    """
+
+    def __init__(
+        self,
+        transact: Callable[[Sequence[M], float], Sequence[Outcome]],
+        *,
+        key: Callable[[M], str],
+        limits: Limits,
+        observer: Observer | None,
+    ) -> None:
+        self._transact = transact
+        self._key = key
+        self._limits = limits
+        self._observer = observer
+        self._queue: FairQueue[M] = FairQueue()
+        self._arrival = threading.Condition()
+        self._writer: threading.Thread | None = None
+
+    def submit(self, message: M) -> Future[Outcome]:
+        """What will hold the answer to the command. Raises QueueFull."""
+        pending = Pending(self._key(message), message)
+        with self._arrival:
+            if len(self._queue) >= self._limits.waiting:
+                raise QueueFull(f"{self._limits.waiting} commands wait already")
+            self._queue.put(pending)
+            if self._writer is None or not self._writer.is_alive():
+                self._writer = threading.Thread(target=self._write, name="group-commit")
+                self._writer.start()
+            self._arrival.notify()
+        return pending.future
+
+    def answer(self, message: M) -> Outcome:
+        """The answer to the command. Raises what `transact` gives as its refusal, QueueFull, or GaveUp."""
+        future = self.submit(message)
+        try:
+            return future.result(self._limits.waiting_s)
+        except TimeoutError:
+            if future.cancel():
+                raise GaveUp(f"not begun within {self._limits.waiting_s:g} s") from None
+            return future.result()
+
+    def _write(self) -> None:
+        while batch := self._next_batch():
+            begun = [pending for pending in batch if pending.begin()]
+            if begun:
+                self._carry_out(begun)
+
+    def _next_batch(self) -> list[Pending[M]]:
+        """What waits, as soon as something does; nothing, and the end of this thread, if nothing comes."""
+        with self._arrival:
+            if not self._arrival.wait_for(self._queue.__len__, LINGER_S):
+                self._writer = None
+            return self._queue.take(self._limits.batch)
+
+    def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
+        began = time.monotonic()
+        outcomes = self._outcomes([pending.message for pending in batch])
+        for pending, outcome in zip(batch, outcomes, strict=False):
+            pending.answer(outcome)
+        with self._arrival:
+            self._queue.put_back(batch[len(outcomes) :])
+        if self._observer is not None:
+            waited_s = began - min(pending.arrived_at for pending in batch)
+            self._observer.batch_answered(len(outcomes), waited_s, time.monotonic() - began)
+
+    def _outcomes(self, messages: Sequence[M]) -> Sequence[Outcome]:
+        """The answers to these commands, or to the first of them: one at least."""
+        try:
+            return self._patiently(messages)
+        except StorageUnavailable as away:
+            # One exception for each: threads that raise the same one would write over each other's traces.
+            return [StorageUnavailable(*away.args) for _ in messages]
+        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            if len(messages) == 1:
+                return [error]
+        return self._one_by_one(messages)
+
+    def _one_by_one(self, messages: Sequence[M]) -> list[Outcome]:
+        """The answers, each from a transaction of its own: only the guilty one fails."""
+        if self._observer is not None:
+            self._observer.batch_split()
+        outcomes: list[Outcome] = []
+        for message in messages:
+            outcomes += self._outcomes([message])
+            if isinstance(outcomes[-1], StorageUnavailable):
+                # Nobody else should have to wait for the database in vain.
+                break
+        return outcomes
+
+    def _patiently(self, messages: Sequence[M]) -> Sequence[Outcome]:
+        """Try again after outages and, for a single command, after conflicts with other writers."""
+        passing = (StorageUnavailable, VersionConflict) if len(messages) == 1 else StorageUnavailable
+        retrying = Retrying(
+            retry=retry_if_exception_type(passing),
+            wait=wait_random_exponential(multiplier=0.01, max=0.5),
+            stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_RETRY_TIME_S),
+            reraise=True,
+        )
+        return retrying(lambda: self._transact(messages, time.monotonic() + self._limits.batch_s))
