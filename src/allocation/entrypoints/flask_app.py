@@ -35,9 +35,11 @@ class JsonProvider(DefaultJSONProvider):
         return o.isoformat() if isinstance(o, date) else DefaultJSONProvider.default(o)
 
 
-def create_app(bus: MessageBus[Any], source: ReadSource, *, ready_max_lag: float = 60) -> Flask:
-    """The app on this bus, reading its views from `source`."""
-    metrics = HttpMetrics(source)
+def create_app(
+    bus: MessageBus[Any], source: ReadSource, *, metrics: HttpMetrics | None = None, ready_max_lag: float = 60
+) -> Flask:
+    """The app on this bus, reading its views from `source`; what it counts is added to `metrics`."""
+    metrics = metrics or HttpMetrics(source)
     routes = (
         *HttpCommands(bus).routes(),
         *HttpViews(source).routes(),
@@ -80,8 +82,9 @@ def _app_from_environment() -> Flask:
     if settings.database_url is None:
         raise RuntimeError("ALLOCATION_DATABASE_URL is not set; `allocation serve` sets it for its workers")
     database = Database(settings.database_url, pool_size=settings.pool_size)
-    bus = bootstrap(database, settings=settings, inline=False)
-    return create_app(bus, database, ready_max_lag=settings.ready_max_lag)
+    metrics = HttpMetrics(database)
+    bus = bootstrap(database, settings=settings, inline=False, observer=metrics.group_commit)
+    return create_app(bus, database, metrics=metrics, ready_max_lag=settings.ready_max_lag)
 
 
 def __getattr__(name: str) -> Flask:

@@ -22,9 +22,10 @@ from allocation.entrypoints.http_schemas import (
     LotConnu,
     LotDeLaLigne,
 )
+from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.service_layer.messagebus import MessageBus, Results
 
-UNAVAILABLE = (StorageUnavailable, VersionConflict)
+UNAVAILABLE = (StorageUnavailable, VersionConflict, QueueFull, GaveUp)
 
 
 class HttpCommands:

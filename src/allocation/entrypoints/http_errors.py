@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from allocation.adapters.database import StorageUnavailable, VersionConflict
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
+from allocation.service_layer.group_commit import GaveUp, QueueFull
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LotExistant: Problem(409, "lot-existant", "Lot existant"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
+    QueueFull: Problem(503, "file-pleine", "File d'attente pleine"),
+    GaveUp: Problem(503, "attente-trop-longue", "Attente trop longue"),
     VersionConflict: Problem(503, "trop-d-écrivains", "Trop d'écritures simultanées"),
     StorageUnavailable: Problem(503, "base-indisponible", "Base de données indisponible"),
 }

@@ -37,6 +37,7 @@ class HttpMetrics:
             ("method", "route"),
             registry=counted_in,
         )
+        self.group_commit = GroupCommitMetrics(counted_in)
         self._registry.register(_JournalReaders(source))
 
     def observe(self, app: Flask) -> None:
@@ -56,6 +57,50 @@ class HttpMetrics:
         self._requests.labels(request.method, route, response.status_code).inc()
         self._durations.labels(request.method, route).observe(time.perf_counter() - g.began)
         return response
+
+
+class GroupCommitMetrics:
+    """How commands share transactions; the observer of a bus."""
+
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        self._sizes = Histogram(
+            "allocation_batch_commands",
+            "Commands that shared a transaction.",
+            registry=registry,
+            buckets=[2**n for n in range(11)],
+        )
+        self._waits = Histogram(
+            "allocation_batch_wait_seconds",
+            "How long the first command of a transaction had waited for it.",
+            registry=registry,
+        )
+        self._transactions = Histogram(
+            "allocation_transaction_seconds",
+            "From the beginning of a transaction to its commit, repetitions included.",
+            registry=registry,
+        )
+        self._retries = Counter(
+            "allocation_transaction_retries",
+            "Transactions that failed and were tried again.",
+            registry=registry,
+        )
+        self._splits = Counter(
+            "allocation_batch_splits", "Batches whose commands were tried one by one.", registry=registry
+        )
+
+    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
+        """Count the batch."""
+        self._sizes.observe(size)
+        self._waits.observe(waited_s)
+        self._transactions.observe(transaction_s)
+
+    def transaction_retried(self) -> None:
+        """Count the repetition."""
+        self._retries.inc()
+
+    def batch_split(self) -> None:
+        """Count the split."""
+        self._splits.inc()
 
 
 class _JournalReaders(Collector):

@@ -57,8 +57,24 @@ class Observer(Protocol):
     def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
         """So many commands share a transaction; the first of them had waited so long before it."""
 
+    def transaction_retried(self) -> None:
+        """A transaction failed, and is tried again as it is."""
+
     def batch_split(self) -> None:
-        """A transaction failed; its commands are tried one by one."""
+        """A transaction failed, and its commands are tried one by one."""
+
+
+class _Unobserved:
+    """Who does not want to know."""
+
+    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
+        """Nothing is kept."""
+
+    def transaction_retried(self) -> None:
+        """Nothing is kept."""
+
+    def batch_split(self) -> None:
+        """Nothing is kept."""
 
 
 @dataclass(eq=False)
@@ -138,7 +154,7 @@ class GroupCommit(Generic[M]):
         self._transact = transact
         self._key = key
         self._limits = limits
-        self._observer = observer
+        self._observer = observer or _Unobserved()
         self._queue: FairQueue[M] = FairQueue()
         self._arrival = threading.Condition()
         self._writer: threading.Thread | None = None
@@ -186,9 +202,8 @@ class GroupCommit(Generic[M]):
             pending.answer(outcome)
         with self._arrival:
             self._queue.put_back(batch[len(outcomes) :])
-        if self._observer is not None:
-            waited_s = began - min(pending.arrived_at for pending in batch)
-            self._observer.batch_answered(len(outcomes), waited_s, time.monotonic() - began)
+        waited_s = began - min(pending.arrived_at for pending in batch)
+        self._observer.batch_answered(len(outcomes), waited_s, time.monotonic() - began)
 
     def _outcomes(self, messages: Sequence[M]) -> Sequence[Outcome]:
         """The answers to these commands, or to the first of them: one at least."""
@@ -204,8 +219,7 @@ class GroupCommit(Generic[M]):
 
     def _one_by_one(self, messages: Sequence[M]) -> list[Outcome]:
         """The answers, each from a transaction of its own: only the guilty one fails."""
-        if self._observer is not None:
-            self._observer.batch_split()
+        self._observer.batch_split()
         outcomes: list[Outcome] = []
         for message in messages:
             outcomes += self._outcomes([message])
@@ -221,6 +235,7 @@ class GroupCommit(Generic[M]):
             retry=retry_if_exception_type(passing),
             wait=wait_random_exponential(multiplier=0.01, max=0.5),
             stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_RETRY_TIME_S),
+            before_sleep=lambda _: self._observer.transaction_retried(),
             reraise=True,
         )
         return retrying(lambda: self._transact(messages, time.monotonic() + self._limits.batch_s))
