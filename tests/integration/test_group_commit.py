@@ -1,0 +1,218 @@
+"""Group commit on the real database: a lost connection is answered truthfully, whenever it is lost."""
+
+import math
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+
+from allocation.adapters.database import Database
+from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
+from allocation.domain.errors import LigneModifiée, SkuInconnu
+from allocation.domain.events import Alloué
+from allocation.domain.model import LigneDeCommande
+from allocation.projections import projector
+from allocation.projections.verify import verify
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.messagebus import MessageBus, Results
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
+
+Sql = Callable[..., list[dict[str, Any]]]
+Bus = MessageBus[PostgreSQLUnitOfWork]
+
+COMMIT_DONE = b"COMMIT\x00"
+
+
+class Wire:
+    """Between the program and PostgreSQL: passes everything on, until it is told to cut."""
+
+    def __init__(self, directory: Path, server: str) -> None:
+        self.path = directory / ".s.PGSQL.5432"
+        self._server = server
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        self._listener.listen()
+        self._cut = threading.Event()
+        self.cuts = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut_the_answer_to_the_next_commit(self) -> None:
+        self._cut.set()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._server)
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(
+                        target=self._pass_on, args=[source, target, source is server], daemon=True
+                    ).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, from_server: bool) -> None:  # noqa: FBT001
+        with source, target, suppress(OSError):
+            while data := source.recv(65536):
+                if from_server and COMMIT_DONE in data and self._cut.is_set():
+                    self._cut.clear()
+                    self.cuts += 1
+                    target.shutdown(socket.SHUT_RDWR)
+                    source.shutdown(socket.SHUT_RDWR)
+                    return
+                target.sendall(data)
+
+
+@pytest.fixture
+def wire(database_url: str, tmp_path: Path) -> Iterator[Wire]:
+    host = Path(str(make_url(database_url).query["host"]))
+    wire = Wire(tmp_path, str(host / ".s.PGSQL.5432"))
+    yield wire
+    wire.close()
+
+
+@pytest.fixture
+def wired(database_url: str, wire: Wire) -> Iterator[Bus]:
+    """A bus whose connections go through the wire."""
+    url = make_url(database_url).update_query_dict({"host": str(wire.path.parent)})
+    with Database(url.render_as_string(hide_password=False)) as database:
+        yield bootstrap(database, inline=False)
+
+
+@pytest.fixture
+def quiet_bus(database: Database) -> Bus:
+    return bootstrap(database, inline=False)
+
+
+def test_une_réponse_de_commit_perdue_ne_perd_ni_ne_répète_rien(wire: Wire, wired: Bus, sql: Sql) -> None:
+    """The commit has happened, and nobody heard of it: PostgreSQL is asked what became of the transaction."""
+    wired.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    wire.cut_the_answer_to_the_next_commit()
+    results = wired.handle(Allouer("c-1", "LAMPE", 4))
+
+    assert wire.cuts == 1
+    assert results == ["lot-1"]
+    assert results.events == (Alloué("c-1", "LAMPE", 4, "lot-1"),)
+    assert results.position == 2
+    assert sql("SELECT type FROM journal ORDER BY position") == [{"type": "LotCréé"}, {"type": "Alloué"}]
+    assert wired.handle(Allouer("c-2", "LAMPE", 1)) == ["lot-1"]
+
+
+def test_une_connexion_coupée_avant_le_commit_se_retente(
+    quiet_bus: Bus, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet_bus.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    with cut_once(monkeypatch, sql, before="_commit"):
+        results = quiet_bus.handle(Allouer("c-1", "LAMPE", 4))
+
+    assert results == ["lot-1"]
+    assert sql("SELECT quantité_allouée FROM lots") == [{"quantité_allouée": 4}]
+    assert sql("SELECT count(*) AS events FROM journal") == [{"events": 2}]
+
+
+def test_une_connexion_coupée_pendant_le_commit_qui_échoue_se_retente(quiet_bus: Bus, sql: Sql) -> None:
+    """The server ends the connection while it commits: the transaction is undone, and tried again."""
+    quiet_bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    sql("CREATE SEQUENCE attempts")
+    sql(
+        """
+        CREATE FUNCTION end_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('attempts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+            RETURN NULL;
+        END $$
+        """
+    )
+    sql(
+        "CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON journal DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION end_first()"
+    )
+
+    results = quiet_bus.handle(Allouer("c-1", "LAMPE", 4))
+
+    assert results.events == (Alloué("c-1", "LAMPE", 4, "lot-1"),)
+    assert sql("SELECT last_value FROM attempts") == [{"last_value": 2}]
+    assert sql("SELECT quantité_allouée FROM lots") == [{"quantité_allouée": 4}]
+
+
+def test_une_connexion_coupée_après_le_commit_ne_gêne_que_son_propre_retour(quiet_bus: Bus, sql: Sql) -> None:
+    quiet_bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    end_other_connections(sql)
+
+    assert quiet_bus.handle(Allouer("c-1", "LAMPE", 4)) == ["lot-1"]
+
+
+def test_un_groupe_répond_à_chacun_selon_son_cas(quiet_bus: Bus) -> None:
+    """Allocated, repeated, out of stock, refused: each gets its own answer from one transaction."""
+    quiet_bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    commands = [
+        Allouer("c-1", "LAMPE", 4),
+        Allouer("c-1", "LAMPE", 4),
+        Allouer("c-1", "LAMPE", 5),
+        Allouer("c-2", "CHAISE", 1),
+        Allouer("c-3", "LAMPE", 7),
+        Allouer("c-4", "LAMPE", 6),
+    ]
+
+    outcomes = quiet_bus._transact(commands, math.inf)
+
+    results = [outcome for outcome in outcomes if isinstance(outcome, Results)]
+    assert results == [["lot-1"], ["lot-1"], [None], ["lot-1"]]
+    assert [each.position for each in results] == [2, None, 3, 4]
+    assert [type(outcome) for outcome in outcomes[2:4]] == [LigneModifiée, SkuInconnu]
+
+
+def test_un_lot_se_corrige_dans_le_même_groupe_que_ses_dernières_lignes(
+    quiet_bus: Bus, database: Database, sql: Sql
+) -> None:
+    """The newest lines are those that this very transaction has allocated a moment before."""
+    quiet_bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    quiet_bus.handle(Allouer("c-1", "LAMPE", 4))
+    commands = [Allouer("c-2", "LAMPE", 3), ModifierQuantitéLot("lot-1", 5), Allouer("c-3", "LAMPE", 1)]
+
+    _, corrected, _ = results_of(quiet_bus, commands)
+
+    assert corrected == [[LigneDeCommande("c-2", "LAMPE", 3)]]
+    assert sql("SELECT quantité, quantité_allouée FROM lots") == [{"quantité": 5, "quantité_allouée": 5}]
+    followers = projection_followers(database)
+    projector.register(followers)
+    assert list(verify(database, followers)) == []
+
+
+def results_of(bus: Bus, commands: list[Command]) -> list[Results]:
+    outcomes = bus._transact(commands, math.inf)
+    results = [outcome for outcome in outcomes if isinstance(outcome, Results)]
+    assert len(results) == len(outcomes)
+    return results
+
+
+@contextmanager
+def cut_once(monkeypatch: pytest.MonkeyPatch, sql: Sql, before: str) -> Iterator[None]:
+    """All connections end just before the unit of work's next call of this method."""
+    method = getattr(PostgreSQLUnitOfWork, before)
+    left = [1]
+
+    def cutting(self: PostgreSQLUnitOfWork, *args: Any) -> Any:
+        if left:
+            left.pop()
+            end_other_connections(sql)
+        return method(self, *args)
+
+    monkeypatch.setattr(PostgreSQLUnitOfWork, before, cutting)
+    yield
+    assert not left
+
+
+def end_other_connections(sql: Sql) -> None:
+    sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )

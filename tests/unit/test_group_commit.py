@@ -1,0 +1,292 @@
+"""The queue before the write model: what is together, what is apart, and what happens in trouble."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.waiting import eventually
+
+from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.service_layer import group_commit
+from allocation.service_layer.group_commit import (
+    FairQueue,
+    GaveUp,
+    GroupCommit,
+    Limits,
+    Pending,
+    QueueFull,
+)
+
+
+@dataclass
+class Transactions:
+    """A database that answers each command with its own name, held back until it is let go."""
+
+    batches: list[list[str]] = field(default_factory=list)
+    troubles: list[Exception] = field(default_factory=list)
+    poison: frozenset[str] = frozenset()
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    free: threading.Event = field(default_factory=threading.Event)
+    at_most: int = 1000
+
+    def transact(self, messages: Sequence[str], deadline: float) -> list[str]:
+        self.batches.append(list(messages))
+        trouble = self.troubles.pop(0) if self.troubles else None
+        self.begun.release()
+        assert self.free.wait(30)
+        if trouble is not None:
+            raise trouble
+        if self.poison.intersection(messages):
+            raise ZeroDivisionError("poison")
+        return [message.upper() for message in messages[: self.at_most]]
+
+
+@dataclass
+class Observations:
+    sizes: list[int] = field(default_factory=list)
+    retries: int = 0
+    splits: int = 0
+
+    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
+        assert waited_s >= 0
+        assert transaction_s >= 0
+        self.sizes.append(size)
+
+    def transaction_retried(self) -> None:
+        self.retries += 1
+
+    def batch_split(self) -> None:
+        self.splits += 1
+
+
+@pytest.fixture
+def transactions() -> Iterator[Transactions]:
+    transactions = Transactions()
+    yield transactions
+    transactions.free.set()
+
+
+@pytest.fixture
+def observed() -> Observations:
+    return Observations()
+
+
+Group = Callable[..., GroupCommit[str]]
+
+
+@pytest.fixture
+def group(transactions: Transactions, observed: Observations) -> Group:
+    """A group commit in which the first letter of a command is its key."""
+
+    def make(**limits: float) -> GroupCommit[str]:
+        return GroupCommit(
+            transactions.transact,
+            key=lambda message: message[0],
+            limits=Limits(**limits),  # type: ignore[arg-type]
+            observer=observed,
+        )
+
+    return make
+
+
+def held(commits: GroupCommit[str], transactions: Transactions) -> Future[str]:
+    """The answer to a first command, whose transaction is under way until it is let go."""
+    first = commits.submit("premier")
+    assert transactions.begun.acquire(timeout=30)
+    return first
+
+
+def test_ce_qui_arrive_pendant_une_transaction_partage_la_suivante(
+    group: Group, transactions: Transactions, observed: Observations
+) -> None:
+    commits = group()
+    first = held(commits, transactions)
+
+    others = [commits.submit(name) for name in ("a1", "a2", "b1")]
+    transactions.free.set()
+
+    assert first.result(30) == "PREMIER"
+    assert [other.result(30) for other in others] == ["A1", "A2", "B1"]
+    assert [sorted(batch) for batch in transactions.batches] == [["premier"], ["a1", "a2", "b1"]]
+    eventually(lambda: observed.sizes == [1, 3])
+
+
+def test_une_file_pleine_refuse_tout_de_suite_et_ne_perd_rien(
+    group: Group, transactions: Transactions
+) -> None:
+    commits = group(waiting=2)
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "a2")]
+
+    with pytest.raises(QueueFull):
+        commits.submit("a3")
+    transactions.free.set()
+
+    assert [each.result(30) for each in waiting] == ["A1", "A2"]
+    assert commits.answer("a4") == "A4"
+    assert "a3" not in [message for batch in transactions.batches for message in batch]
+
+
+def test_qui_renonce_n_est_pas_servi(group: Group, transactions: Transactions) -> None:
+    commits = group(waiting_s=0.01)
+    held(commits, transactions)
+
+    with pytest.raises(GaveUp):
+        commits.answer("abandonné")
+    transactions.free.set()
+
+    assert commits.submit("suivant").result(30) == "SUIVANT"
+    assert transactions.batches == [["premier"], ["suivant"]]
+
+
+def test_une_commande_commencée_est_attendue_jusqu_au_bout(group: Group, transactions: Transactions) -> None:
+    commits = group(waiting_s=0.01)
+    answers: list[str] = []
+    caller = threading.Thread(target=lambda: answers.append(commits.answer("commencée")))
+    caller.start()
+    assert transactions.begun.acquire(timeout=30)
+    caller.join(0.1)
+    assert caller.is_alive()
+
+    transactions.free.set()
+    caller.join(30)
+
+    assert answers == ["COMMENCÉE"]
+
+
+def test_une_commande_empoisonnée_échoue_seule(
+    group: Group, transactions: Transactions, observed: Observations
+) -> None:
+    transactions.poison = frozenset({"a2"})
+    commits = group()
+    held(commits, transactions)
+    before, poison, behind = (commits.submit(name) for name in ("a1", "a2", "a3"))
+    transactions.free.set()
+
+    assert before.result(30) == "A1"
+    with pytest.raises(ZeroDivisionError):
+        poison.result(30)
+    assert behind.result(30) == "A3"
+    assert transactions.batches[1:] == [["a1", "a2", "a3"], ["a1"], ["a2"], ["a3"]]
+    assert observed.splits == 1
+
+
+def test_une_panne_passagère_se_retente_ensemble(
+    group: Group, transactions: Transactions, observed: Observations
+) -> None:
+    commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1")]
+    transactions.troubles = [StorageUnavailable("away")]
+    transactions.free.set()
+
+    assert [each.result(30) for each in waiting] == ["A1", "B1"]
+    assert transactions.batches[1:] == [["a1", "b1"], ["a1", "b1"]]
+    assert (observed.splits, observed.retries) == (0, 1)
+
+
+def test_une_panne_qui_dure_est_dite_à_chacun(
+    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_ATTEMPTS", 2)
+    commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1")]
+    transactions.troubles = [StorageUnavailable("away"), StorageUnavailable("away")]
+    transactions.free.set()
+
+    errors = [each.exception(30) for each in waiting]
+
+    assert [type(error) for error in errors] == [StorageUnavailable, StorageUnavailable]
+    assert errors[0] is not errors[1]
+    assert commits.answer("c1") == "C1"
+
+
+def test_un_conflit_avec_d_autres_écrivains_sépare_puis_se_retente(
+    group: Group, transactions: Transactions, observed: Observations
+) -> None:
+    commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1")]
+    transactions.troubles = [VersionConflict("together"), VersionConflict("alone")]
+    transactions.free.set()
+
+    assert [each.result(30) for each in waiting] == ["A1", "B1"]
+    assert transactions.batches[1:] == [["a1", "b1"], ["a1"], ["a1"], ["b1"]]
+    assert (observed.splits, observed.retries) == (1, 1)
+
+
+def test_ce_que_le_temps_n_a_pas_permis_passe_en_premier_ensuite(
+    group: Group, transactions: Transactions
+) -> None:
+    transactions.at_most = 2
+    commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "a2", "a3", "b1", "a4")]
+    transactions.free.set()
+
+    assert [each.result(30) for each in waiting] == ["A1", "A2", "A3", "B1", "A4"]
+    assert transactions.batches[1:] == [["a1", "b1", "a2", "a3", "a4"], ["a2", "a3", "a4"], ["a4"]]
+
+
+def test_le_fil_qui_écrit_s_arrête_quand_il_n_a_rien_à_faire_et_renaît(
+    group: Group, transactions: Transactions
+) -> None:
+    commits = group()
+    transactions.free.set()
+    assert commits.answer("a1") == "A1"
+    writer = commits._writer
+    assert writer is not None
+    writer.join(30)
+    assert not writer.is_alive()
+
+    assert commits.answer("a2") == "A2"
+
+
+def test_un_observateur_qui_échoue_n_arrête_pas_le_service(
+    group: Group, transactions: Transactions, observed: Observations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread dies loudly; the next command starts another."""
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    monkeypatch.setattr(observed, "batch_answered", lambda *_: 1 / 0)
+    commits = group()
+    transactions.free.set()
+
+    assert commits.answer("a1") == "A1"
+    eventually(lambda: died)
+    assert commits.answer("a2") == "A2"
+    eventually(lambda: len(died) == 2)
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=3)), st.integers(1, 5))
+def test_la_file_garde_l_ordre_de_chaque_clé_et_ne_perd_rien(messages: list[str], limit: int) -> None:
+    queue: FairQueue[tuple[int, str]] = FairQueue()
+    for number, message in enumerate(messages):
+        queue.put(Pending(message[0], (number, message)))
+    served: list[tuple[int, str]] = []
+    while len(queue):
+        taken = queue.take(limit)
+        # The last one is put back each time, as one for which there was no time.
+        if len(taken) > 1:
+            queue.put_back(taken[-1:])
+            taken = taken[:-1]
+        served += [pending.message for pending in taken]
+
+    assert sorted(served) == list(enumerate(messages))
+    for key in "abc":
+        of_key = [number for number, message in served if message[0] == key]
+        assert of_key == sorted(of_key)
+
+
+def test_mille_demandes_d_un_article_n_en_font_pas_attendre_un_autre() -> None:
+    queue: FairQueue[str] = FairQueue()
+    for number in range(1000):
+        queue.put(Pending("chaud", f"chaud-{number}"))
+    queue.put(Pending("froid", "froid"))
+
+    assert "froid" in [pending.message for pending in queue.take(2)]
