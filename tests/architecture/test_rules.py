@@ -59,6 +59,23 @@ def test_importer_un_module_ne_fait_rien() -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "unneeded"),
+    [
+        ("allocation.entrypoints.cli", {"allocation.entrypoints.processes", "pydantic", "sqlalchemy"}),
+        ("allocation.entrypoints.processes", {"alembic", "typer"}),
+    ],
+)
+def test_un_démarrage_ne_charge_que_ce_qu_il_lui_faut(module: str, unneeded: set[str]) -> None:
+    """`--help` needs neither the database nor the server; the server has no use for Alembic."""
+    program = f"import sys, {module}; print(*({unneeded!r} & sys.modules.keys()))"
+    finished = subprocess.run(
+        [sys.executable, "-B", "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert finished.stdout.split() == []
+
+
 def test_les_accents_sont_composés_partout() -> None:
     """An accent can be written in two ways; two names that look alike must be the same name."""
     for path in sources():

@@ -127,7 +127,7 @@ def test_après_ctrl_c_et_un_redémarrage_tout_est_encore_là(own_service: Servi
 def test_chaque_processus_tué_est_remplacé(own_service: Service, sku: str) -> None:
     """The API's parent, one of its workers, the projection worker, and the database server, one by one."""
     recevoir(own_service, sku)
-    api = max(_children(own_service.process), key=lambda child: len(child.children()))
+    api = _api(own_service)
     [projections] = [child for child in _children(own_service.process) if child != api]
     orphans = api.children()[:1]
 
@@ -142,6 +142,19 @@ def test_chaque_processus_tué_est_remplacé(own_service: Service, sku: str) -> 
     assert alive == []
     assert [allouer(own_service, sku, f"c-{n}").status_code for n in range(4)] == [200] * 4
     assert own_service.run("verify").returncode == 0
+
+
+def test_un_sigterm_à_un_processus_relancé_n_arrête_que_lui(own_service: Service, sku: str) -> None:
+    """What is forked while the supervisor runs must not share its way of being stopped."""
+    recevoir(own_service, sku)
+
+    for n in range(2):
+        api = _api(own_service)
+        api.terminate()
+        psutil.wait_procs([api], timeout=PATIENCE_S)
+        eventually(partial(_serves, own_service, sku, f"c-{n}"))
+
+    assert own_service.stop() == 0
 
 
 def test_si_le_superviseur_est_tué_rien_ne_lui_survit_et_il_se_relance(own_service: Service) -> None:
@@ -171,8 +184,13 @@ def test_le_worker_seul_tient_les_vues_à_jour(database_url: str, allocation: Ru
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
-    """The processes that the supervisor started, without Python's own helper."""
+    """The processes that the supervisor started, without Python's own helper, if it has one."""
     return [child for child in process.children() if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+def _api(service: Service) -> psutil.Process:
+    """The API's parent: the one among the supervisor's children that has children of its own."""
+    return max(_children(service.process), key=lambda child: len(child.children()))
 
 
 def _serves(service: Service, sku: str, commande: str) -> bool:

@@ -5,10 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
 
-from allocation.adapters import checkpoints, journal, notifications, orm, read_tables
+from allocation.adapters import checkpoints, journal, notifications, orm, read_tables, schema
 from allocation.adapters.database import Database
 from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.adapters.metadata import metadata
@@ -45,6 +47,15 @@ def test_une_base_vide_est_migrée_par_plusieurs_processus_à_la_fois(empty: Dat
     with empty.reading() as connection:
         assert is_current(connection)
     empty.close()
+
+
+def test_alembic_connaît_les_mêmes_révisions_dans_le_même_ordre() -> None:
+    """Ours are read from file names, so that a program whose schema is current need not load Alembic."""
+    config = Config()
+    config.set_main_option("script_location", "allocation:migrations")
+    newest_first = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+
+    assert list(reversed(newest_first)) == schema._known_revisions()
 
 
 def test_un_schéma_plus_récent_est_refusé_avec_un_mot_clair(database: Database) -> None:

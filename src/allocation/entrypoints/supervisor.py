@@ -4,10 +4,10 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing import connection
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -16,10 +16,9 @@ MIN_BACKOFF_S = 0.25
 MAX_BACKOFF_S = 10.0
 # A process that has run for so long was well: the next restart is immediate again.
 WELL_AFTER_S = 30.0
-TICK_S = 1.0
 STOP_TIMEOUT_S = 30.0
 
-_SPAWN = multiprocessing.get_context("spawn")
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Child:
@@ -30,12 +29,16 @@ class Child:
         self._target = target
         self._args = args
         self._backoff = MIN_BACKOFF_S
-        self.start()
 
     def start(self) -> None:
         """Start the process."""
-        self._process: BaseProcess = _SPAWN.Process(target=self._target, args=self._args, name=self.name)
+        self._process = multiprocessing.Process(
+            target=_with_signals_of_its_own, args=(self._target, *self._args), name=self.name
+        )
+        # Until the child has ways of its own, it would take a signal in the supervisor's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         self._process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
         self._started_at = time.monotonic()
         self._due_at: float | None = None
 
@@ -78,15 +81,27 @@ class Child:
             self._process.join()
 
 
-def supervise(children: Sequence[Child], each_tick: Callable[[], None]) -> None:
-    """Restart children that end until SIGTERM or SIGINT, then stop them; `each_tick` runs once a second."""
+def fork_where_it_is_safe() -> None:
+    """Let this process and Granian fork their children, which then begin with what is imported already."""
+    # Elsewhere the system's own libraries may run threads, and a fork would break them.
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork")
+
+
+def supervise(children: Sequence[Child], each_tick: Callable[[], float]) -> None:
+    """Start the children, and again those that end, until SIGTERM or SIGINT; then stop them.
+
+    `each_tick` runs now and then, and returns after how many seconds at the latest it wants to run again.
+    """
     wakeup = _wake_on_stop_signals()
+    for child in children:
+        child.start()
     try:
         while not _stop_requested(wakeup):
-            each_tick()
+            pause = each_tick()
             for child in children:
                 child.look_after()
-            pause = min(TICK_S, *(child.seconds_until_due() for child in children))
+            pause = min(pause, *(child.seconds_until_due() for child in children))
             sentinels = [child.sentinel for child in children if child.sentinel is not None]
             connection.wait([*sentinels, wakeup], timeout=pause)
     finally:
@@ -101,7 +116,7 @@ def _wake_on_stop_signals() -> int:
     readable, writable = os.pipe()
     os.set_blocking(readable, False)
     os.set_blocking(writable, False)
-    for stop_signal in (signal.SIGTERM, signal.SIGINT):
+    for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, lambda *_: None)
     signal.set_wakeup_fd(writable)
     return readable
@@ -112,3 +127,12 @@ def _stop_requested(wakeup: int) -> bool:
         return bool(os.read(wakeup, 1))
     except BlockingIOError:
         return False
+
+
+def _with_signals_of_its_own(target: Callable[..., None], *args: Any) -> None:
+    """Call `target` in a child, which, when forked, has inherited how the supervisor takes signals."""
+    signal.set_wakeup_fd(-1)
+    for stop_signal in _STOP_SIGNALS:
+        signal.signal(stop_signal, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    target(*args)

@@ -4,13 +4,9 @@ import signal
 import sys
 
 import typer
-from pydantic import ValidationError
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
-from allocation.adapters.schema import SchemaTooNew
 from allocation.entrypoints.cli import imports, operations, service
 from allocation.entrypoints.cli.console import fail
-from allocation.entrypoints.csv_import import ImportRefused
 
 app = typer.Typer(
     name="allocation",
@@ -24,8 +20,6 @@ service.add_to(app)
 imports.add_to(app)
 operations.add_to(app)
 
-EXPECTED = (StorageUnavailable, VersionConflict, SchemaTooNew, OSError)
-
 
 def main() -> None:
     """Run the command that the arguments name. Exit status: 0 done, 1 failed, 2 misused."""
@@ -33,13 +27,31 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
-    except ValidationError as error:
-        for each in error.errors():
-            fail(f"ALLOCATION_{str(each['loc'][0]).upper()}: {each['msg']}")
-        sys.exit(2)
-    except ImportRefused as error:
-        fail(str(error))
-        sys.exit(2)
-    except EXPECTED as error:
-        fail(str(error))
-        sys.exit(1)
+    except Exception as error:
+        status = _explain(error)
+        if status is None:
+            raise
+        sys.exit(status)
+
+
+def _explain(error: Exception) -> int | None:
+    """Say what went wrong; the exit status. None, and nothing said, if it is a defect of this program."""
+    from pydantic import ValidationError
+
+    from allocation.adapters.database import StorageUnavailable, VersionConflict
+    from allocation.adapters.schema import SchemaTooNew
+    from allocation.entrypoints.csv_import import ImportRefused
+
+    match error:
+        case ValidationError():
+            for each in error.errors():
+                fail(f"ALLOCATION_{str(each['loc'][0]).upper()}: {each['msg']}")
+            return 2
+        case ImportRefused():
+            fail(str(error))
+            return 2
+        case StorageUnavailable() | VersionConflict() | SchemaTooNew() | OSError():
+            fail(str(error))
+            return 1
+        case _:
+            return None

@@ -3,18 +3,16 @@
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from allocation.adapters.configuration import Settings
-from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.entrypoints.cli.console import err, print_json, print_table
-from allocation.entrypoints.cli.database import open_database
-from allocation.entrypoints.csv_import import COMMANDES, LOTS, CsvFile, ImportRefused, Kind, import_file
-from allocation.projections import projector
-from allocation.service_layer.bootstrap import bootstrap, projection_followers
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from allocation.entrypoints.csv_import import CsvFile, Kind
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV in UTF-8, with a header.")]
 Column = Annotated[
@@ -41,6 +39,8 @@ def add_to(app: typer.Typer) -> None:
 
 def lots(file: File, column: Column = None, delimiter: Delimiter = ",", *, as_json: AsJson = False) -> None:
     """Receive lots: réf, sku, quantité and, for what is in transit, eta (2027-01-31)."""
+    from allocation.entrypoints.csv_import import LOTS
+
     _import(file, LOTS, column or [], delimiter, as_json=as_json)
 
 
@@ -51,10 +51,19 @@ def commandes(
 
     Without a ligne, lines of one SKU in one order are numbered in the order of the file.
     """
+    from allocation.entrypoints.csv_import import COMMANDES
+
     _import(file, COMMANDES, column or [], delimiter, as_json=as_json)
 
 
-def _import(file: Path, kind: Kind, column: list[str], delimiter: str, *, as_json: bool) -> None:
+def _import(file: Path, kind: "Kind", column: list[str], delimiter: str, *, as_json: bool) -> None:
+    from allocation.adapters.configuration import Settings
+    from allocation.adapters.journal import SqlAlchemyJournal
+    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.csv_import import CsvFile, import_file
+    from allocation.projections import projector
+    from allocation.service_layer.bootstrap import bootstrap, projection_followers
+
     source = CsvFile(file, dict(_mapping(each) for each in column), delimiter)
     with open_database(Settings()) as database, _progress() as progress:
         task = progress.add_task(file.name, total=file.stat().st_size)
@@ -71,16 +80,20 @@ def _import(file: Path, kind: Kind, column: list[str], delimiter: str, *, as_jso
 def _mapping(text: str) -> tuple[str, str]:
     field, separator, header = text.partition("=")
     if not (field and separator and header):
+        from allocation.entrypoints.csv_import import ImportRefused
+
         raise ImportRefused(f"--column {text}: FIELD=HEADER is expected, such as quantité=Quantity")
     return field, header
 
 
-def _progress() -> Progress:
+def _progress() -> "Progress":
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=err, disable=not err.is_terminal)
 
 
-def _report(file: CsvFile, counts: Counter[str], seconds: float, *, as_json: bool) -> None:
+def _report(file: "CsvFile", counts: Counter[str], seconds: float, *, as_json: bool) -> None:
     summary = {**counts, "lines/s": round(counts.total() / seconds)}
     if as_json:
         print_json(summary)

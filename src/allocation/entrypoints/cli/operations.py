@@ -2,20 +2,14 @@
 
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_listener import JournalListener, Waker
 from allocation.entrypoints.cli.console import err, fail, out, print_json, print_table
-from allocation.entrypoints.cli.database import open_database
-from allocation.projections import rebuild as rebuilding
-from allocation.projections import verify as verifying
-from allocation.service_layer.bootstrap import projection_followers
-from allocation.views.progress import progress
+
+if TYPE_CHECKING:
+    from allocation.adapters.database import Database
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
 
@@ -33,6 +27,11 @@ def add_to(app: typer.Typer) -> None:
 
 def rebuild(name: Annotated[str, typer.Argument(help="The read model, such as allocations_view.")]) -> None:
     """Fill a read model anew from the write model; its readers wait meanwhile."""
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.cli.database import open_database
+    from allocation.projections import rebuild as rebuilding
+    from allocation.service_layer.bootstrap import projection_followers
+
     with open_database(Settings()) as database:
         known = {follower.name: follower for follower in projection_followers(database)}
         if name not in known:
@@ -47,6 +46,11 @@ def verify(*, as_json: AsJson = False) -> None:
 
     Prints each difference; the exit status is 1 if there is one.
     """
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.cli.database import open_database
+    from allocation.projections import verify as verifying
+    from allocation.service_layer.bootstrap import projection_followers
+
     found = 0
     with open_database(Settings()) as database:
         for difference in verifying.verify(database, projection_followers(database)):
@@ -67,6 +71,10 @@ def journal(
     as_json: AsJson = False,
 ) -> None:
     """Print the events of the journal, in order."""
+    from allocation.adapters.configuration import Settings
+    from allocation.adapters.journal_listener import JournalListener, Waker
+    from allocation.entrypoints.cli.database import open_database
+
     settings = Settings()
     waker = Waker()
     with (
@@ -85,6 +93,10 @@ def journal(
 
 def projections(*, as_json: AsJson = False) -> None:
     """Show how far projections and subscriptions are, and how late."""
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.cli.database import open_database
+    from allocation.views.progress import progress
+
     with open_database(Settings()) as database:
         readers = [asdict(reader) for reader in progress(database)]
     if as_json:
@@ -96,6 +108,8 @@ def projections(*, as_json: AsJson = False) -> None:
 
 def config(*, as_json: AsJson = False) -> None:
     """Show the settings in effect, passwords masked, and the variables that change them."""
+    from allocation.adapters.configuration import Settings
+
     settings = Settings()
     shown = settings.shown()
     if as_json:
@@ -109,8 +123,10 @@ def config(*, as_json: AsJson = False) -> None:
     print_table("Settings", rows)
 
 
-def _print_batch(database: Database, after: int, *, as_json: bool) -> int:
+def _print_batch(database: "Database", after: int, *, as_json: bool) -> int:
     """Print the next events; the position reached."""
+    from allocation.adapters.journal import SqlAlchemyJournal
+
     with database.reading() as connection:
         batch = SqlAlchemyJournal(connection).read(after, JOURNAL_BATCH)
     for recorded in batch:

@@ -5,25 +5,14 @@ import os
 import platform
 import socket
 import tempfile
-import threading
-import time
 from typing import Annotated
 
 import typer
 
 from allocation import __version__
-from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
 from allocation.entrypoints.cli.console import fail, out
-from allocation.entrypoints.cli.database import database_url, open_database, prepare
-from allocation.entrypoints.processes import (
-    configure_logging,
-    run_api,
-    run_worker,
-    run_worker_from_environment,
-)
-from allocation.entrypoints.supervisor import Child, supervise
 
+TICK_S = 1.0
 READY_POLL_S = 0.05
 
 
@@ -45,29 +34,47 @@ def serve(
 
     Without ALLOCATION_DATABASE_URL, an embedded PostgreSQL is started; its data is under ALLOCATION_DATA_DIR.
     """
+    from allocation.adapters.configuration import Settings
+    from allocation.adapters.database import Database
+    from allocation.entrypoints.cli.database import database_url, prepare
+    from allocation.entrypoints.supervisor import Child, fork_where_it_is_safe, supervise
+
     settings = Settings()
-    configure_logging(settings.log_level)
     _refuse_used_port(host, port)
-    with (
-        database_url(settings) as (url, embedded),
-        tempfile.TemporaryDirectory(prefix="allocation-metrics-") as metrics_dir,
-    ):
-        with Database(url) as database:
-            prepare(database, settings)
-            postgresql_version = database.server_version()
-        # The children are configured by their environment, as they would be without this supervisor.
-        os.environ |= {"ALLOCATION_DATABASE_URL": url, "PROMETHEUS_MULTIPROC_DIR": metrics_dir}
-        children = [
-            Child("api", run_api, host, port, workers or os.cpu_count() or 1),
-            Child("projection worker", run_worker_from_environment),
-        ]
-        storage = "ALLOCATION_DATABASE_URL" if embedded is None else str(settings.data_dir)
-        _announce_when_ready(host, port, f"PostgreSQL {postgresql_version} ({storage})")
-        supervise(children, each_tick=embedded.keep_running if embedded else lambda: None)
+    fork_where_it_is_safe()
+    with tempfile.TemporaryDirectory(prefix="allocation-metrics-") as metrics_dir:
+        # Before the import of Prometheus' library, which looks at it once: whether there are many processes.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
+        from allocation.entrypoints import processes
+
+        processes.configure_logging(settings.log_level)
+        with database_url(settings) as (url, embedded):
+            with Database(url) as database:
+                prepare(database, settings)
+                postgresql = f"PostgreSQL {database.server_version()}"
+            # The children are configured by their environment, as they would be without this supervisor.
+            os.environ["ALLOCATION_DATABASE_URL"] = url
+            children = [
+                Child("api", processes.run_api, host, port, workers or os.cpu_count() or 1),
+                Child("projection worker", processes.run_worker_from_environment),
+            ]
+            place = "ALLOCATION_DATABASE_URL" if embedded is None else str(settings.data_dir)
+            announcement = _Announcement(host, port, f"{postgresql} ({place})")
+
+            def each_tick() -> float:
+                if embedded is not None:
+                    embedded.keep_running()
+                return TICK_S if announcement.made() else READY_POLL_S
+
+            supervise(children, each_tick)
 
 
 def worker() -> None:
     """Keep projections and subscriptions up to date, until Ctrl-C or SIGTERM: one part of `serve`."""
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.processes import configure_logging, run_worker
+
     settings = Settings()
     configure_logging(settings.log_level)
     with open_database(settings) as database:
@@ -76,6 +83,9 @@ def worker() -> None:
 
 def migrate_schema() -> None:
     """Bring the database's schema up to date; `serve`, `worker` and `import` do so themselves."""
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.cli.database import open_database
+
     with open_database(Settings()):
         out.print("The schema is up to date.")
 
@@ -91,19 +101,29 @@ def _refuse_used_port(host: str, port: int) -> None:
         raise typer.Exit(1) from error
 
 
-def _announce_when_ready(host: str, port: int, storage: str) -> None:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+class _Announcement:
+    """What is printed once, when the service is ready."""
 
-    def announce() -> None:
-        while not _is_ready(host, port):
-            time.sleep(READY_POLL_S)
+    def __init__(self, host: str, port: int, storage: str) -> None:
+        self._host = host
+        self._port = port
+        self._storage = storage
+        self._made = False
+
+    def made(self) -> bool:
+        """Whether it is printed, which happens now if it can."""
+        if not self._made and _is_ready(self._host, self._port):
+            self._made = True
+            self._print()
+        return self._made
+
+    def _print(self) -> None:
+        url = f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
         out.print(f"[bold green]Allocation {__version__} is ready:[/] [link={url}/docs]{url}/docs[/link]")
         out.print(f"  health    {url}/health/ready")
-        out.print(f"  storage   {storage}", soft_wrap=True)
+        out.print(f"  storage   {self._storage}", soft_wrap=True)
         out.print(f"  runs on   Python {platform.python_version()}")
         out.print("  Ctrl-C stops it.")
-
-    threading.Thread(target=announce, name="announce", daemon=True).start()
 
 
 def _is_ready(host: str, port: int) -> bool:
@@ -111,7 +131,7 @@ def _is_ready(host: str, port: int) -> bool:
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == http.HTTPStatus.OK
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
