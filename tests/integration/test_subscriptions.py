@@ -13,11 +13,13 @@ from allocation.adapters.database import Database
 from allocation.adapters.notifications import Notification
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué, RuptureDeStock
+from allocation.projections.delivery import Subscription
 from allocation.projections.follower import SubscriptionFollower
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, journal_followers
 from allocation.service_layer.handlers import (
     ALLOCATIONS_CHANNEL,
+    ALLOCATIONS_PUBLICATION,
     envoyer_notification_rupture_stock,
     publier_événement_allocation,
 )
@@ -57,7 +59,7 @@ def poste() -> PosteCapricieuse:
 @pytest.fixture
 def courriels(database: Database, bus: Bus, poste: PosteCapricieuse) -> SubscriptionFollower:
     handler = partial(envoyer_notification_rupture_stock, notifications=poste)
-    follower = SubscriptionFollower("courriels", {RuptureDeStock: handler}, database)
+    follower = SubscriptionFollower(Subscription("courriels"), {RuptureDeStock: handler}, database)
     register([follower])
     return follower
 
@@ -115,7 +117,7 @@ def test_un_abonnement_nouveau_commence_maintenant(
     database: Database, bus: Bus, poste: PosteCapricieuse
 ) -> None:
     end = manquer(bus, "c-1")
-    late = SubscriptionFollower("tardif", {RuptureDeStock: _must_not_be_called}, database)
+    late = SubscriptionFollower(Subscription("tardif"), {RuptureDeStock: _must_not_be_called}, database)
 
     register([late])
     catch_up([late], end)
@@ -124,7 +126,7 @@ def test_un_abonnement_nouveau_commence_maintenant(
 
 
 def test_chaque_allocation_est_publiée_à_qui_écoute(database: Database, bus: Bus) -> None:
-    follower = SubscriptionFollower("publication", {Alloué: publier_événement_allocation}, database)
+    follower = SubscriptionFollower(ALLOCATIONS_PUBLICATION, {Alloué: publier_événement_allocation}, database)
     register([follower])
     conninfo = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: three pools for three kinds of work, one meaning for each kind of trouble."""
+"""Connections to PostgreSQL: a pool for each kind of work, one meaning for each kind of trouble."""
 
 from collections.abc import Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
@@ -41,6 +41,9 @@ _WRITE_SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
 }
 _WRITE_CONNECTION_LIFE_S = 60
+# A reader's effect and its checkpoint are one commit: if a crash of the database undoes the last few, they
+# are done again. So nobody needs to wait for the disk.
+_FOLLOWER_SETTINGS = {"synchronous_commit": "off"}
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
 
 
@@ -72,6 +75,7 @@ class Database:
             _WRITE_SETTINGS, pool_size, autocommit=True, life_s=_WRITE_CONNECTION_LIFE_S
         )
         self._reads = self._engine(_READ_SETTINGS, pool_size).execution_options(isolation_level="AUTOCOMMIT")
+        self._followers = self._engine(_FOLLOWER_SETTINGS, pool_size)
         self._background = self._engine({}, pool_size)
 
     def __enter__(self) -> Self:
@@ -106,6 +110,10 @@ class Database:
         """A read-only autocommit connection. Raises StorageUnavailable."""
         return self._connected(self._reads)
 
+    def following(self) -> AbstractContextManager[Connection]:
+        """A connection for readers of the journal: a crash may undo their last commits, to be done again."""
+        return self._connected(self._followers)
+
     def working(self) -> AbstractContextManager[Connection]:
         """A connection for background work, without time limits. Raises StorageUnavailable."""
         return self._connected(self._background)
@@ -138,7 +146,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection of the pools."""
-        for engine in (self._writes, self._reads, self._background):
+        for engine in (self._writes, self._reads, self._followers, self._background):
             engine.dispose()
 
     @staticmethod

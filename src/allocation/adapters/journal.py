@@ -56,7 +56,10 @@ _APPEND = """
     )
     SELECT max(position), pg_notify(%s, '') FROM appended
 """
-
+_READ = """
+    SELECT position, id, survenu_le, type, version, data
+    FROM journal WHERE position > %s ORDER BY position LIMIT %s
+"""
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
@@ -118,12 +121,10 @@ class SqlAlchemyJournal(AbstractJournal):
         return position
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        rows = self._connection.execute(
-            select(journal).where(journal.c.position > after).order_by(journal.c.position).limit(limit)
-        )
+        rows = self._connection.exec_driver_sql(_READ, (after, limit))
         return [
-            RecordedEvent(row.position, row.id, row.survenu_le, from_json(row.type, row.version, row.data))
-            for row in rows
+            RecordedEvent(position, id_, survenu_le, from_json(type_name, version, data))
+            for position, id_, survenu_le, type_name, version, data in rows
         ]
 
     def last_position(self) -> int:

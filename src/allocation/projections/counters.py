@@ -1,28 +1,27 @@
 """Read models whose columns are sums: a batch of events becomes one change a row, added in one statement."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Table
+
+from allocation.adapters.serialization import as_json
 
 
-def add_changes(
-    connection: Connection,
-    table: Table,
-    changes: Iterable[Mapping[str, Any]],
-    *,
-    sums: Iterable[str],
-    earliest: Iterable[str] = (),
-) -> None:
-    """Add each change to the columns `sums` of its row, and keep the lesser of the columns `earliest`.
+class Counters:
+    """One row for each key: the columns `sums` are added up, of the columns `earliest` the least is kept."""
 
-    A change holds all columns of its row; where the primary key is not in the table yet, it becomes the row.
-    """
-    upsert = insert(table)
-    new_values = {name: table.c[name] + upsert.excluded[name] for name in sums}
-    new_values |= {name: func.least(table.c[name], upsert.excluded[name]) for name in earliest}
-    connection.execute(
-        upsert.on_conflict_do_update(index_elements=table.primary_key.columns, set_=new_values),
-        list(changes),
-    )
+    def __init__(self, table: Table, *, sums: Sequence[str], earliest: Sequence[str] = ()) -> None:
+        [key] = table.primary_key.columns
+        updates = [f"{name} = kept.{name} + excluded.{name}" for name in sums]
+        updates += [f"{name} = least(kept.{name}, excluded.{name})" for name in earliest]
+        self._upsert = f"""
+            INSERT INTO {table.name} AS kept
+            SELECT * FROM json_populate_recordset(NULL::{table.name}, %s)
+            ON CONFLICT ({key.name}) DO UPDATE SET {", ".join(updates)}
+        """  # noqa: S608 - our own names
+
+    def add(self, connection: Connection, changes: Iterable[object]) -> None:
+        """Add each change, an object with all columns of its row; it becomes the row if there is none yet."""
+        rows: list[dict[str, Any]] = [vars(change) for change in changes]
+        connection.exec_driver_sql(self._upsert, (as_json(rows),))

@@ -3,8 +3,8 @@
 - a **reaction** runs in the transaction of its cause: `(event, uow)`;
 - a **projection** handler writes its read model in the transaction that moves the checkpoint, so its effect
   happens exactly once: `(events, connection)`, with all neighbouring events of its type at once;
-- a **subscription** handler has effects outside, at least once each: `(recorded, connection)`, one event per
-  transaction. Further parameters are filled in by `bootstrap`, by their names.
+- a **subscription** handler has effects outside, at least once each: `(batch, connection)`, with recorded
+  events, as many as may happen twice. Further parameters are filled in by `bootstrap`, by their names.
 """
 
 import functools
@@ -36,9 +36,13 @@ class Projection:
 
 @dataclass(frozen=True)
 class Subscription:
-    """An effect outside of the database, which starts with the events after its first registration."""
+    """An effect outside of the database, which starts with the events after its first registration.
+
+    At most `batch` events share a transaction: when it fails after the effect, they are all delivered again.
+    """
 
     name: str
+    batch: int = 1
 
 
 Delivery: TypeAlias = Reaction | Projection | Subscription

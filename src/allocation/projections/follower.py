@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, ClassVar, TypeAlias
 
 from sqlalchemy import Connection, Table
@@ -12,7 +12,7 @@ from allocation.adapters.checkpoints import Checkpoints
 from allocation.adapters.database import Database
 from allocation.adapters.journal import RecordedEvent, SqlAlchemyJournal
 from allocation.domain.events import Event
-from allocation.projections.delivery import Projection
+from allocation.projections.delivery import Projection, Subscription
 
 Batch: TypeAlias = Sequence[RecordedEvent[Event]]
 Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
@@ -41,7 +41,7 @@ class Follower(ABC):
 
         While another reader holds the checkpoint, its end is awaited or, without `wait`, None is returned.
         """
-        with self._database.working() as connection, connection.begin():
+        with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             position = checkpoints.take(self.name, wait=wait)
             if position is None:
@@ -92,15 +92,19 @@ class ProjectionFollower(Follower):
 
 
 class SubscriptionFollower(Follower):
-    """Has effects outside: one in each transaction, so that a failure repeats no earlier one."""
+    """Has effects outside: no more of them in a transaction than may be repeated when it fails."""
 
     checkpoints = checkpoints.subscriptions
     starts_now = True
 
+    def __init__(self, subscription: Subscription, routes: Routes, database: Database) -> None:
+        super().__init__(subscription.name, routes, database)
+        self._batch = subscription.batch
+
     def _cut(self, batch: Batch) -> Batch:
         handled = (n for n, recorded in enumerate(batch, start=1) if type(recorded.event) in self._routes)
-        return batch[: next(handled, len(batch))]
+        return batch[: next(islice(handled, self._batch - 1, None), len(batch))]
 
     def _carry_out(self, batch: Batch, connection: Connection) -> None:
-        for recorded in batch:
-            self._routes[type(recorded.event)](recorded, connection)
+        for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
+            handler(list(run), connection)

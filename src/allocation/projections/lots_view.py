@@ -1,7 +1,7 @@
 """The read model of one lot: what it holds and how much of it is taken."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters.read_tables import lots_view
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
-from allocation.projections.counters import add_changes
+from allocation.projections.counters import Counters
 from allocation.projections.delivery import Projection, delivered
 
 LOTS_VIEW = Projection(
@@ -17,6 +17,8 @@ LOTS_VIEW = Projection(
     columns=("réf", "sku", "quantité", "quantité_allouée", "eta"),
     truth="SELECT référence AS réf, sku, quantité, quantité_allouée, eta FROM lots",
 )
+
+_COUNTERS = Counters(lots_view, sums=("quantité", "quantité_allouée"))
 
 LotEvent: TypeAlias = LotCréé | QuantitéLotModifiée | Alloué | Désalloué
 
@@ -50,5 +52,4 @@ def mettre_à_jour_lots_vue(events: Sequence[LotEvent], connection: Connection) 
     changes: dict[str, _Change] = {}
     for event in events:
         changes.setdefault(event.réf_lot, _Change(event.réf_lot, event.sku)).add(event)
-    rows = map(asdict, changes.values())
-    add_changes(connection, lots_view, rows, sums=("quantité", "quantité_allouée"))
+    _COUNTERS.add(connection, changes.values())

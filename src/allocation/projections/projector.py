@@ -2,13 +2,14 @@
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from allocation.adapters.database import StorageUnavailable, VersionConflict
 from allocation.adapters.journal_listener import Waker
-from allocation.projections.follower import Follower
+from allocation.projections.follower import BATCH, Follower
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 PASSING_TROUBLE = (StorageUnavailable, VersionConflict, OSError)
 MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
+# Under load, what is committed within this time is one batch; the first event after a pause does not wait.
+PACE_S = 0.02
 
 
 def register(followers: Sequence[Follower]) -> None:
@@ -69,9 +72,12 @@ class Projector:
             if self._stopping.is_set():
                 return
             try:
+                began = time.monotonic()
                 before, reached = reached, follower.advance(wait=False)
                 if reached is None or reached == before:
                     self._waker.wait(seen, self._poll_interval)
+                elif before is not None and reached < before + BATCH:
+                    self._stopping.wait(began + PACE_S - time.monotonic())
                 backoff = MIN_BACKOFF_S
             except PASSING_TROUBLE as trouble:
                 logger.warning("%s tries again in %.1f s: %s", follower.name, backoff, trouble)

@@ -4,14 +4,14 @@ A lot with an arrival date is in transit; the date itself is not compared with t
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import Connection
 
 from allocation.adapters.read_tables import stock_view
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
-from allocation.projections.counters import add_changes
+from allocation.projections.counters import Counters
 from allocation.projections.delivery import Projection, delivered
 from allocation.projections.lots_view import LotEvent
 
@@ -27,6 +27,10 @@ STOCK_VIEW = Projection(
                min(eta) AS prochaine_eta
         FROM lots GROUP BY sku
     """,
+)
+
+_COUNTERS = Counters(
+    stock_view, sums=("en_stock", "en_transit", "alloué", "disponible"), earliest=("prochaine_eta",)
 )
 
 
@@ -71,10 +75,4 @@ def mettre_à_jour_stock_vue(events: Sequence[LotEvent], connection: Connection)
     changes: dict[str, _Change] = {}
     for event in events:
         changes.setdefault(event.sku, _Change(event.sku)).add(event)
-    add_changes(
-        connection,
-        stock_view,
-        map(asdict, changes.values()),
-        sums=("en_stock", "en_transit", "alloué", "disponible"),
-        earliest=("prochaine_eta",),
-    )
+    _COUNTERS.add(connection, changes.values())

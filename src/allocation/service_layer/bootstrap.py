@@ -78,7 +78,7 @@ def journal_followers(database: Database, settings: Settings) -> tuple[Follower,
     subscriptions = _routes(Subscription, {"notifications": _notifications(settings)})
     return (
         *projection_followers(database),
-        *(SubscriptionFollower(each.name, routes, database) for each, routes in subscriptions.items()),
+        *(SubscriptionFollower(each, routes, database) for each, routes in subscriptions.items()),
     )
 
 

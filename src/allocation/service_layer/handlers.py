@@ -3,6 +3,7 @@
 How an event's handler is delivered stands next to it; which events it gets, in `bootstrap.EVENT_HANDLERS`.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -33,7 +34,7 @@ __all__ = [
 ALLOCATIONS_CHANNEL = "allocation_alloué"
 NOTIFICATION_INTERVAL = timedelta(hours=1)
 
-ALLOCATIONS_PUBLICATION = Subscription("publication_allocations")
+ALLOCATIONS_PUBLICATION = Subscription("publication_allocations", batch=1000)
 STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock")
 
 
@@ -85,16 +86,19 @@ def réallouer(event: Désalloué, uow: AbstractUnitOfWork) -> None:
 
 
 @delivered(by=ALLOCATIONS_PUBLICATION)
-def publier_événement_allocation(recorded: RecordedEvent[Alloué], connection: Connection) -> None:
+def publier_événement_allocation(batch: Sequence[RecordedEvent[Alloué]], connection: Connection) -> None:
     """Tell other programs: `LISTEN allocation_alloué` on the same database."""
-    publish(connection, ALLOCATIONS_CHANNEL, recorded)
+    publish(connection, ALLOCATIONS_CHANNEL, batch)
 
 
 @delivered(by=STOCK_OUT_NOTIFICATION)
 def envoyer_notification_rupture_stock(
-    recorded: RecordedEvent[RuptureDeStock], connection: Connection, notifications: AbstractNotifications
+    batch: Sequence[RecordedEvent[RuptureDeStock]],
+    connection: Connection,
+    notifications: AbstractNotifications,
 ) -> None:
     """Tell the people who buy stock, once an hour for each SKU. Raises OSError if they can't be reached."""
+    [recorded] = batch
     event = recorded.event
     if notification_log.claim(connection, f"rupture:{event.sku}", every=NOTIFICATION_INTERVAL):
         notifications.send(

@@ -1,15 +1,24 @@
 """PostgreSQL's own NOTIFY as a broker: nothing to install, heard by whoever listens at that moment."""
 
-from sqlalchemy import Connection, func, select
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
 
 from allocation.adapters.journal import RecordedEvent
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import Event
 
 
-def publish(connection: Connection, channel: str, recorded: RecordedEvent[Event]) -> None:
-    """Send the event, with its id and position, to who listens on `channel` when the transaction commits."""
-    message = as_json(
+def publish(connection: Connection, channel: str, batch: Sequence[RecordedEvent[Event]]) -> None:
+    """Send the events, with id and position, to who listens on `channel` when the transaction commits."""
+    messages = [_message(recorded) for recorded in batch]
+    connection.exec_driver_sql(
+        "SELECT pg_notify(%s, message) FROM unnest(%s::text[]) AS message", (channel, messages)
+    )
+
+
+def _message(recorded: RecordedEvent[Event]) -> str:
+    return as_json(
         {
             "id": str(recorded.id),
             "position": recorded.position,
@@ -18,4 +27,3 @@ def publish(connection: Connection, channel: str, recorded: RecordedEvent[Event]
             "data": vars(recorded.event),
         }
     )
-    connection.execute(select(func.pg_notify(channel, message)))
