@@ -1,7 +1,7 @@
 """The journal: the append-only table of every domain event, in the order in which they became visible."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -57,9 +57,20 @@ _APPEND = """
     SELECT max(position), pg_notify(%s, '') FROM appended
 """
 _READ = """
-    SELECT position, id, survenu_le, type, version, data
+    SELECT position, id, survenu_le, type, version, data::text
     FROM journal WHERE position > %s ORDER BY position LIMIT %s
 """
+_READ_OF_TYPES = """
+    SELECT position, id, survenu_le, type, version, data::text
+    FROM journal WHERE position > %s AND position <= %s AND type = ANY(%s) ORDER BY position LIMIT %s
+"""
+_READ_EVENTS = """
+    SELECT type, version, data::text
+    FROM journal WHERE position > %s AND position <= %s AND type = ANY(%s) ORDER BY position
+"""
+_END = (
+    "SELECT max(position) FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s)"
+)
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
@@ -121,13 +132,33 @@ class SqlAlchemyJournal(AbstractJournal):
         return position
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        rows = self._connection.exec_driver_sql(_READ, (after, limit))
-        return [
-            RecordedEvent(position, id_, survenu_le, from_json(type_name, version, data))
-            for position, id_, survenu_le, type_name, version, data in rows
-        ]
+        return _recorded(self._connection.exec_driver_sql(_READ, (after, limit)))
+
+    def end_of_batch(self, after: int, size: int) -> int | None:
+        """The last position of the next `size` events behind `after`; None when there are none."""
+        position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
+        return position
+
+    def read_of_types(
+        self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
+    ) -> list[RecordedEvent[Event]]:
+        """The next events of these types behind `after`, up to and including `until`, at most `limit`."""
+        parameters = (after, until, [each.__name__ for each in types], limit)
+        return _recorded(self._connection.exec_driver_sql(_READ_OF_TYPES, parameters))
+
+    def read_events(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[Event]:
+        """All events of these types behind `after`, up to and including `until`, and nothing about them."""
+        parameters = (after, until, [each.__name__ for each in types])
+        return [from_json(*row) for row in self._connection.exec_driver_sql(_READ_EVENTS, parameters)]
 
     def last_position(self) -> int:
         newest = select(func.coalesce(func.max(journal.c.position), 0))
         position: int = self._connection.execute(newest).scalar_one()
         return position
+
+
+def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent[Event]]:
+    return [
+        RecordedEvent(position, id_, survenu_le, from_json(type_name, version, data))
+        for position, id_, survenu_le, type_name, version, data in rows
+    ]

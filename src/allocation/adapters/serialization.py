@@ -2,9 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -31,9 +29,9 @@ def as_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=date.isoformat)
 
 
-def from_json(type_name: str, version: int, data: Mapping[str, Any]) -> events.Event:
+def from_json(type_name: str, version: int, data: str) -> events.Event:
     """The event that was stored. Raises UnknownEvent."""
     adapter = _TYPES.get(type_name)
     if adapter is None or version != getattr(events, type_name).version:
         raise UnknownEvent(type_name, version)
-    return adapter.validate_python(data)
+    return adapter.validate_json(data)

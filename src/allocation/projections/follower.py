@@ -1,8 +1,8 @@
 """One reader of the journal: takes its checkpoint, a batch behind it, carries it out, and moves on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby, islice
+from collections.abc import Callable, Mapping
+from itertools import groupby
 from typing import Any, ClassVar, TypeAlias
 
 from sqlalchemy import Connection, Table
@@ -10,14 +10,13 @@ from sqlalchemy import Connection, Table
 from allocation.adapters import checkpoints
 from allocation.adapters.checkpoints import Checkpoints
 from allocation.adapters.database import Database
-from allocation.adapters.journal import RecordedEvent, SqlAlchemyJournal
+from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
 
-Batch: TypeAlias = Sequence[RecordedEvent[Event]]
 Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
 
-BATCH = 1000
+BATCH = 5000
 
 
 class Follower(ABC):
@@ -53,11 +52,9 @@ class Follower(ABC):
 
     def follow(self, connection: Connection, position: int) -> int:
         """Carry out one batch behind `position`; the position that is reached."""
-        batch = self._cut(SqlAlchemyJournal(connection).read(position, BATCH))
-        if not batch:
-            return position
-        self._carry_out([recorded for recorded in batch if type(recorded.event) in self._routes], connection)
-        return batch[-1].position
+        journal = SqlAlchemyJournal(connection)
+        end = journal.end_of_batch(position, BATCH)
+        return position if end is None else self._carry_out(connection, journal, position, end)
 
     def note_failure(self, reason: str) -> None:
         """Say beside the checkpoint why this reader has stopped."""
@@ -65,12 +62,8 @@ class Follower(ABC):
             Checkpoints(connection, self.checkpoints).note_failure(self.name, reason)
 
     @abstractmethod
-    def _cut(self, batch: Batch) -> Batch:
-        """As much of the batch as may go into one transaction."""
-
-    @abstractmethod
-    def _carry_out(self, batch: Batch, connection: Connection) -> None:
-        """Call the handlers; all events of the batch have one."""
+    def _carry_out(self, connection: Connection, journal: SqlAlchemyJournal, after: int, until: int) -> int:
+        """Let the handlers have the events behind `after`, up to `until`; the position that is reached."""
 
 
 class ProjectionFollower(Follower):
@@ -83,12 +76,11 @@ class ProjectionFollower(Follower):
         super().__init__(projection.name, routes, database)
         self.projection = projection
 
-    def _cut(self, batch: Batch) -> Batch:
-        return batch
-
-    def _carry_out(self, batch: Batch, connection: Connection) -> None:
-        for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
-            handler([recorded.event for recorded in run], connection)
+    def _carry_out(self, connection: Connection, journal: SqlAlchemyJournal, after: int, until: int) -> int:
+        events = journal.read_events(self._routes, after=after, until=until)
+        for handler, run in groupby(events, key=lambda event: self._routes[type(event)]):
+            handler(list(run), connection)
+        return until
 
 
 class SubscriptionFollower(Follower):
@@ -101,10 +93,8 @@ class SubscriptionFollower(Follower):
         super().__init__(subscription.name, routes, database)
         self._batch = subscription.batch
 
-    def _cut(self, batch: Batch) -> Batch:
-        handled = (n for n, recorded in enumerate(batch, start=1) if type(recorded.event) in self._routes)
-        return batch[: next(islice(handled, self._batch - 1, None), len(batch))]
-
-    def _carry_out(self, batch: Batch, connection: Connection) -> None:
+    def _carry_out(self, connection: Connection, journal: SqlAlchemyJournal, after: int, until: int) -> int:
+        batch = journal.read_of_types(self._routes, after=after, until=until, limit=self._batch)
         for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
             handler(list(run), connection)
+        return until if len(batch) < self._batch else batch[-1].position

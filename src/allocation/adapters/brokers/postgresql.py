@@ -8,13 +8,13 @@ from allocation.adapters.journal import RecordedEvent
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import Event
 
+_NOTIFY = "SELECT pg_notify(%s, message) FROM json_array_elements_text(%s) AS message"
+
 
 def publish(connection: Connection, channel: str, batch: Sequence[RecordedEvent[Event]]) -> None:
     """Send the events, with id and position, to who listens on `channel` when the transaction commits."""
-    messages = [_message(recorded) for recorded in batch]
-    connection.exec_driver_sql(
-        "SELECT pg_notify(%s, message) FROM unnest(%s::text[]) AS message", (channel, messages)
-    )
+    messages = as_json([_message(recorded) for recorded in batch])
+    connection.exec_driver_sql(_NOTIFY, (channel, messages))
 
 
 def _message(recorded: RecordedEvent[Event]) -> str:
