@@ -19,7 +19,7 @@ console = Console(stderr=True, highlight=False)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.command(epilog="Example: python -m benchmarks --quick --output /tmp/results")
+@app.command(epilog="Example: python -m benchmarks --quick --output results")
 def main(
     *,
     quick: Annotated[
