@@ -12,10 +12,10 @@ from benchmarks.shop import SPREAD, SPREAD_FAMILY, receive
 CLIENTS, MANY_CLIENTS = 32, 128
 
 HOW_HOT = (
-    "Successful allocations a second while all clients want the same SKU, over HTTP with two API workers; "
-    "each round has a SKU that nobody has bought yet. pgbench writes the same rows by plain prepared SQL, "
-    "one transaction for each allocation, without HTTP, without checks and without the journal's lock. The naive "
-    "implementation is the chapter's code, taken at its word."
+    "Successful allocations a second while all clients want the same SKU, over HTTP with two API "
+    "workers; each round has a SKU that nobody has bought yet. pgbench writes the same rows by plain "
+    "prepared SQL, one transaction for each allocation, without HTTP, without checks and without the "
+    "journal's lock. The naive implementation is the chapter's code, taken at its word."
 )
 HOW_SPREAD = "The same as with one hot SKU, for 200 SKUs at random."
 
