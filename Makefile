@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lock clean
+.PHONY: help run test check bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ check: $(VENV)/.dev ## Formatting, lint, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: $(VENV)/.bench ## Measure against pgbench and the chapter's own code (QUICK=1: two minutes; SOAK=1: hours)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
+
 lock: $(VENV)/.dev ## Choose the newest dependencies and write their hashes to requirements/
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
 		--python-version 3.11 pyproject.toml -o requirements/run.txt
@@ -31,6 +34,9 @@ lock: $(VENV)/.dev ## Choose the newest dependencies and write their hashes to r
 		--python-version 3.11 --group build -o requirements/build.txt
 	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
 		--python-version 3.11 --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --upgrade \
+		--python-version 3.11 --group bench -c requirements/run.txt -c requirements/dev.txt \
+		-o requirements/bench.txt
 
 clean: ## Remove the virtual environment and the caches (never the data)
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -44,4 +50,8 @@ $(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.run requirements/bench.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bench.txt
 	@touch $@

@@ -40,7 +40,7 @@ assert not seen, seen
 
 
 def sources() -> Iterator[Path]:
-    for folder in ("src", "tests"):
+    for folder in ("src", "tests", "benchmarks"):
         yield from (PROJECT / folder).rglob("*.py")
 
 

@@ -1,0 +1,83 @@
+"""Who is measured: programs that take orders over HTTP, and plain SQL on a database with the same rows."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import count, cycle, islice
+from urllib.request import Request, urlopen
+
+from benchmarks import http_messages
+from benchmarks.laboratory import Laboratory
+from benchmarks.load import LoadResult, drive
+from benchmarks.served import Served
+from benchmarks.shop import PLENTY
+from benchmarks.sizes import Sizes
+
+
+@dataclass
+class HttpShop:
+    """A program that takes orders over HTTP, its database, and how many lines it says it has allocated.
+
+    `accepted` over HTTP, `imported` from files.
+    """
+
+    served: Served
+    url: str
+    accepted: int = 0
+    imported: int = 0
+    _prefixes: "count[int]" = field(default_factory=count)
+
+    def receive(self, sku: str) -> str:
+        """The SKU, of which there is now a lot of plenty."""
+        host, port = self.served.address
+        body = json.dumps({"réf": f"lot-{sku}", "sku": sku, "quantité": PLENTY}).encode()
+        request = Request(f"http://{host}:{port}/lots", body, {"Content-Type": "application/json"})
+        with urlopen(request) as answer:  # noqa: S310 - our own address
+            if answer.status != HTTPStatus.CREATED:
+                raise ValueError(f"the lot of {sku} was answered {answer.status}")
+        return sku
+
+    def allocate(
+        self,
+        *skus: str,
+        clients: int,
+        seconds: float = 3600,
+        lines: int | None = None,
+        rate: float | None = None,
+    ) -> LoadResult:
+        """Allocate order lines of one unit, for so many seconds, or so many lines."""
+        requests = http_messages.allocations(self.served.address, skus, f"http{next(self._prefixes)}")
+        load = drive(
+            self.served.address, islice(requests, lines), connections=clients, seconds=seconds, rate=rate
+        )
+        self.accepted += load.succeeded
+        return load
+
+    def allocate_in_turn(self, *skus: str, lines: int) -> LoadResult:
+        """Allocate so many order lines of one unit, one after the other; the SKUs take turns."""
+        prefix = f"http{next(self._prefixes)}"
+        orders = [
+            http_messages.order(self.served.address, sku, f"{prefix}-{number}")
+            for number, sku in enumerate(islice(cycle(skus), lines))
+        ]
+        load = drive(self.served.address, orders, connections=1)
+        self.accepted += load.succeeded
+        return load
+
+    def read_orders(self, orders: int, *, clients: int, seconds: float) -> LoadResult:
+        """Read random ones of the orders `c-1` to `c-<orders>`."""
+        requests = http_messages.order_reads(self.served.address, orders)
+        return drive(self.served.address, requests, connections=clients, seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that an experiment needs. `sql_url` is a copy of the shop's database, for plain SQL."""
+
+    sizes: Sizes
+    lab: Laboratory
+    shop: HttpShop
+    naive: HttpShop
+    sql_url: str
+    say: Callable[[str], None]

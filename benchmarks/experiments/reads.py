@@ -1,0 +1,53 @@
+"""Reads a second: an order, against the same server's empty route, the naive one, and plain SQL."""
+
+from functools import partial
+
+from benchmarks import http_messages
+from benchmarks.contestants import Bench, HttpShop
+from benchmarks.findings import Figure, Finding, Series, Unit, at_least, failures_in
+from benchmarks.load import LoadResult, drive
+from benchmarks.pgbench import pgbench
+from benchmarks.rounds import alternate
+
+CLIENTS = 32
+
+HOW = (
+    "GET /allocations/<id_commande> for random orders, {lines:,} rows in allocations_view, 32 clients; the "
+    "empty route is GET /health/live, which asks the database nothing."
+)
+
+
+def reads(bench: Bench) -> Finding:
+    """Random existing orders, while nothing is written."""
+    sql = Series("pgbench, prepared SELECT", Unit.RATE)
+    empty = Series("allocation, empty route", Unit.RATE)
+    http = Series("allocation, order", Unit.RATE)
+    naive = Series("naive, order", Unit.RATE)
+    turns = (
+        (sql, partial(_by_sql, bench)),
+        (empty, partial(_empty_route, bench)),
+        (http, partial(_orders, bench, bench.shop)),
+        (naive, partial(_orders, bench, bench.naive)),
+    )
+    alternate(bench.sizes.rounds, turns, bench.say)
+    figures = (
+        Figure("order read, to the empty route", http, at_least(0.45), empty),
+        Figure("order read, to the naive implementation", http, at_least(4), naive),
+    )
+    how, problems = HOW.format(lines=bench.sizes.lines), failures_in(empty, http, naive)
+    return Finding("reads", "Reading orders", how, (sql, empty, http, naive), figures, problems=problems)
+
+
+def _by_sql(bench: Bench, _: int) -> float:
+    seconds, orders = bench.sizes.seconds, bench.sizes.lines
+    return pgbench(bench.sql_url, "read.sql", clients=CLIENTS, seconds=seconds, orders=orders)
+
+
+def _empty_route(bench: Bench, _: int) -> LoadResult:
+    address = bench.shop.served.address
+    request = http_messages.get("/health/live", address)
+    return drive(address, iter(lambda: request, b""), connections=CLIENTS, seconds=bench.sizes.seconds)
+
+
+def _orders(bench: Bench, shop: HttpShop, _: int) -> LoadResult:
+    return shop.read_orders(bench.sizes.lines, clients=CLIENTS, seconds=bench.sizes.seconds)

@@ -1,0 +1,114 @@
+"""Folding the whole journal into two read models, against one SQL statement for each that does the same."""
+
+from functools import partial
+
+from allocation.adapters.database import Database
+from allocation.adapters.schema import migrate
+from allocation.projections.projector import catch_up, register
+from allocation.service_layer.bootstrap import projection_followers
+from benchmarks.contestants import Bench
+from benchmarks.findings import Figure, Finding, Series, Unit, at_most
+from benchmarks.laboratory import execute, fetch
+from benchmarks.rounds import alternate, timed
+
+SKUS = 1000
+VIEWS = {
+    "allocations_view": "id_commande, sku, réf_lot, quantité, ligne",
+    "stock_view": "sku, en_stock, en_transit, alloué, disponible, prochaine_eta",
+}
+
+# A lot for each SKU, then lines that get a unit each; of every hundredth, it is taken back in the end.
+_JOURNAL = """
+    INSERT INTO journal (id, type, version, sku, data)
+    SELECT gen_random_uuid(), 'LotCréé', 1, 'SKU-' || n,
+           jsonb_build_object('réf_lot', 'lot-' || n, 'sku', 'SKU-' || n, 'quantité', 1000000, 'eta', null)
+    FROM generate_series(0, %(skus)s - 1) AS n
+    UNION ALL
+    SELECT gen_random_uuid(), type, 1, 'SKU-' || n %% %(skus)s,
+           jsonb_build_object('id_commande', 'c-' || n, 'sku', 'SKU-' || n %% %(skus)s, 'quantité', 1,
+                              'réf_lot', 'lot-' || n %% %(skus)s, 'ligne', '1')
+    FROM (SELECT 'Alloué' AS type, n FROM generate_series(1, %(lines)s) AS n
+          UNION ALL
+          SELECT 'Désalloué', n FROM generate_series(1, %(lines)s, 100) AS n) AS line
+"""
+_FOLD_ALLOCATIONS = """
+    INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)
+    SELECT id_commande, sku, réf_lot, quantité, ligne
+    FROM (SELECT DISTINCT ON (sku, data ->> 'id_commande', data ->> 'ligne')
+                 type, sku, data ->> 'id_commande' AS id_commande, data ->> 'ligne' AS ligne,
+                 data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité
+          FROM journal WHERE type IN ('Alloué', 'Désalloué')
+          ORDER BY sku, data ->> 'id_commande', data ->> 'ligne', position DESC) AS last_event
+    WHERE type = 'Alloué'
+"""
+_FOLD_STOCK = """
+    INSERT INTO stock_view (sku, en_stock, en_transit, alloué, disponible, prochaine_eta)
+    SELECT sku, coalesce(sum(received) FILTER (WHERE eta IS NULL), 0),
+           coalesce(sum(received) FILTER (WHERE eta IS NOT NULL), 0),
+           sum(taken), sum(received - taken), min(eta)
+    FROM (SELECT sku, (data ->> 'eta')::date AS eta,
+                 CASE type WHEN 'LotCréé' THEN (data ->> 'quantité')::bigint
+                           WHEN 'QuantitéLotModifiée'
+                           THEN (data ->> 'quantité')::bigint - (data ->> 'quantité_précédente')::bigint
+                           ELSE 0 END AS received,
+                 CASE type WHEN 'Alloué' THEN (data ->> 'quantité')::bigint
+                           WHEN 'Désalloué' THEN -(data ->> 'quantité')::bigint
+                           ELSE 0 END AS taken
+          FROM journal WHERE type <> 'RuptureDeStock') AS change
+    GROUP BY sku
+"""
+
+
+def replay(bench: Bench) -> Finding:
+    """A journal of a thousand SKUs, made by SQL, from its first event to its last."""
+    ours, fold = Series("allocation, replay", Unit.SECONDS), Series("plain SQL, fold", Unit.SECONDS)
+    contents: dict[str, list[object]] = {}
+    url = bench.lab.create("journal")
+    with Database(url) as database:
+        events = _prepare(database, url, bench.sizes.lines)
+        followers = [each for each in projection_followers(database) if each.name in VIEWS]
+
+        def replayed(_: int) -> float:
+            _empty(url)
+            seconds = timed(partial(catch_up, followers, events))
+            contents["replay"] = _contents(url)
+            return seconds
+
+        def folded(_: int) -> float:
+            _empty(url)
+            seconds = timed(partial(execute, url, _FOLD_ALLOCATIONS, _FOLD_STOCK))
+            contents["fold"] = _contents(url)
+            return seconds
+
+        alternate(bench.sizes.slow_rounds, ((ours, replayed), (fold, folded)), bench.say)
+    return Finding(
+        key="replay",
+        title="Replaying the journal",
+        how=f"Seconds to fold {events:,} events of {SKUS:,} SKUs into allocations_view and stock_view, from "
+        "empty tables; the baseline is one INSERT … SELECT for each table that folds the same journal.",
+        series=(ours, fold),
+        figures=[Figure(f"replay of {events:,} events, to SQL", ours, at_most(4), fold)],
+        problems=[] if contents["replay"] == contents["fold"] else [f"the views differ: {contents}"],
+    )
+
+
+def _prepare(database: Database, url: str, lines: int) -> int:
+    """The position of the last event of a new journal."""
+    migrate(database)
+    register(projection_followers(database))
+    execute(url, _JOURNAL, skus=SKUS, lines=lines)
+    execute(url, "VACUUM ANALYZE journal")
+    [[end]] = fetch(url, "SELECT max(position) FROM journal")
+    return int(end)
+
+
+def _empty(url: str) -> None:
+    execute(url, f"TRUNCATE {', '.join(VIEWS)}", "UPDATE projections SET position = 0", "CHECKPOINT")
+
+
+def _contents(url: str) -> list[object]:
+    """The number of rows in each view, and a checksum of them that does not depend on their order."""
+    return [
+        fetch(url, f"SELECT count(*), sum(hashtextextended(({columns})::text, 0)) FROM {view}")  # noqa: S608
+        for view, columns in VIEWS.items()
+    ]

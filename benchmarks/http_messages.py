@@ -1,0 +1,48 @@
+"""Requests as the bytes that go over the wire, made before the clock starts."""
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from random import Random
+from typing import Any
+
+from benchmarks.load import Address
+
+ORDER_DIGITS = 9
+SAMPLE = 20_000
+SEED = 12
+
+
+def get(path: str, host: Address) -> bytes:
+    """A GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: {host[0]}:{host[1]}\r\n\r\n".encode()
+
+
+def post(path: str, host: Address, body: dict[str, Any]) -> bytes:
+    """A POST request with a JSON body."""
+    content = json.dumps(body, ensure_ascii=False).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: {host[0]}:{host[1]}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+def order(host: Address, sku: str, id_commande: str) -> bytes:
+    """The request for one unit."""
+    return post("/allocate", host, {"id_commande": id_commande, "sku": sku, "quantité": 1})
+
+
+def allocations(host: Address, skus: Sequence[str], prefix: str) -> Iterator[bytes]:
+    """Without end, orders of one unit, each with an id of its own; the SKUs come at random."""
+    number = "0" * ORDER_DIGITS
+    templates = [order(host, sku, f"{prefix}-{number}").split(number.encode()) for sku in skus]
+    choices = Random(SEED).choices(templates, k=SAMPLE)
+    for n, (head, tail) in enumerate(cycle(choices)):
+        yield b"%s%0*d%s" % (head, ORDER_DIGITS, n, tail)
+
+
+def order_reads(host: Address, orders: int) -> Iterator[bytes]:
+    """Without end, reads of random ones of the orders `c-1` to `c-<orders>`."""
+    numbers = Random(SEED).choices(range(1, orders + 1), k=SAMPLE)
+    return cycle([get(f"/allocations/c-{number}", host) for number in numbers])

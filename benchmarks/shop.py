@@ -1,0 +1,65 @@
+"""A shop that has been in business for a while, made by SQL, as consistent as if it was made by orders."""
+
+from allocation.adapters.database import Database
+from allocation.adapters.schema import migrate
+from allocation.projections.projector import register
+from allocation.projections.rebuild import rebuild
+from allocation.service_layer.bootstrap import projection_followers
+from benchmarks.laboratory import execute
+
+MANY, FEW = "BEAUCOUP", "PEU"
+FEW_LINES = 10
+SPREAD_FAMILY = "ARTICLE"
+SPREAD = tuple(f"{SPREAD_FAMILY}-{number}" for number in range(1, 201))
+PLENTY = 500_000_000
+
+_PRODUCTS = """
+    INSERT INTO produits (sku, version, dernier_rang)
+    SELECT sku, %(lines)s + 1, %(lines)s FROM unnest(%(skus)s::text[]) AS sku
+"""
+_LOTS = """
+    INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée)
+    SELECT sku, 'lot-' || sku, %(plenty)s, %(plenty)s, %(lines)s FROM unnest(%(skus)s::text[]) AS sku
+"""
+_LINES = """
+    INSERT INTO order_lines (sku, id_commande, ligne, quantité, rang)
+    SELECT sku, 'c-' || rang, '1', 1, rang
+    FROM unnest(%(skus)s::text[]) AS sku, generate_series(1, %(lines)s) AS rang
+"""
+_ALLOCATIONS = """
+    INSERT INTO allocations (sku, rang, réf_lot)
+    SELECT sku, rang, 'lot-' || sku
+    FROM unnest(%(skus)s::text[]) AS sku, generate_series(1, %(lines)s) AS rang
+"""
+_LOT_EVENTS = """
+    INSERT INTO journal (id, type, version, sku, data)
+    SELECT gen_random_uuid(), 'LotCréé', 1, sku,
+           jsonb_build_object('réf_lot', 'lot-' || sku, 'sku', sku, 'quantité', %(plenty)s::int, 'eta', null)
+    FROM unnest(%(skus)s::text[]) AS sku
+"""
+_LINE_EVENTS = """
+    INSERT INTO journal (id, type, version, sku, data)
+    SELECT gen_random_uuid(), 'Alloué', 1, sku,
+           jsonb_build_object('id_commande', 'c-' || rang, 'sku', sku, 'quantité', 1,
+                              'réf_lot', 'lot-' || sku, 'ligne', '1')
+    FROM generate_series(1, %(lines)s) AS rang, unnest(%(skus)s::text[]) AS sku
+"""
+_PRODUCT_BY_PRODUCT = (_PRODUCTS, _LOTS, _LINES, _ALLOCATIONS, _LOT_EVENTS, _LINE_EVENTS)
+
+
+def open_shop(url: str, lines: int) -> None:
+    """An empty database becomes a shop: a SKU with `lines` lines, one with ten, 200 with none."""
+    with Database(url) as database:
+        migrate(database)
+        register(projection_followers(database))
+        for skus, allocated in (([MANY], lines), ([FEW], FEW_LINES), (list(SPREAD), 0)):
+            receive(url, skus, lines=allocated)
+        for follower in projection_followers(database):
+            rebuild(database, follower.projection)
+    execute(url, "VACUUM ANALYZE")
+
+
+def receive(url: str, skus: list[str], *, lines: int = 0) -> None:
+    """Products with a lot of plenty each, of which `lines` orders have a unit; the views learn nothing."""
+    parameters = {"skus": skus, "lines": lines, "plenty": PLENTY}
+    execute(url, *_PRODUCT_BY_PRODUCT, **parameters)

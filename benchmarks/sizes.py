@@ -1,0 +1,46 @@
+"""How much is measured: a full run takes some ten minutes, a quick one some two."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rounds, seconds of one round, and how many rows and requests there are."""
+
+    name: str
+    rounds: int
+    seconds: float
+    slow_rounds: int
+    lines: int
+    pairs: int
+    import_lines: int
+    steady_seconds: float
+    starts: int
+    allocations_before_memory: int
+
+
+QUICK = Sizes(
+    name="quick",
+    rounds=2,
+    seconds=2,
+    slow_rounds=1,
+    lines=100_000,
+    pairs=200,
+    import_lines=20_000,
+    steady_seconds=5,
+    starts=3,
+    allocations_before_memory=20_000,
+)
+FULL = Sizes(
+    name="full",
+    rounds=5,
+    seconds=4,
+    slow_rounds=3,
+    lines=1_000_000,
+    pairs=500,
+    import_lines=200_000,
+    steady_seconds=20,
+    starts=5,
+    allocations_before_memory=100_000,
+)
+SOAK_ALLOCATIONS = 1_000_000

@@ -1,0 +1,53 @@
+"""What the benchmarks put into databases by SQL is what the program itself would have put there."""
+
+from collections.abc import Iterator
+
+import pytest
+from benchmarks.laboratory import Laboratory, fetch
+from benchmarks.pgbench import pgbench
+from benchmarks.shop import FEW_LINES, SPREAD, open_shop, receive
+
+from allocation.adapters.database import Database
+from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
+from allocation.projections.verify import Difference, verify
+from allocation.service_layer.bootstrap import projection_followers
+
+LINES = 50
+
+
+@pytest.fixture
+def shop_url(server: EmbeddedPostgreSQL) -> Iterator[str]:
+    lab = Laboratory(server.url)
+    url = lab.create("shop")
+    open_shop(url, LINES)
+    yield url
+    lab.drop_all()
+
+
+def differences(url: str) -> list[Difference]:
+    with Database(url) as database:
+        return list(verify(database, projection_followers(database)))
+
+
+def test_la_boutique_est_cohérente(shop_url: str) -> None:
+    assert differences(shop_url) == []
+    assert fetch(shop_url, "SELECT count(*) FROM allocations_view") == [(LINES + FEW_LINES,)]
+    assert fetch(shop_url, "SELECT count(*) FROM stock_view") == [(len(SPREAD) + 2,)]
+
+
+def test_le_sql_comparé_écrit_ce_qu_une_allocation_écrit(shop_url: str) -> None:
+    receive(shop_url, ["CHAUD-1"])
+
+    rate = pgbench(shop_url, "allocate.sql", clients=2, seconds=1, family="CHAUD", articles=1)
+
+    assert rate > 0
+    assert fetch(shop_url, "SELECT quantité_allouée > 0 FROM lots WHERE sku = 'CHAUD-1'") == [(True,)]
+    assert differences(shop_url) == []
+
+
+def test_le_serveur_de_mesure_confirme_sur_le_disque(server: EmbeddedPostgreSQL) -> None:
+    lab = Laboratory(server.url)
+
+    lab.check()
+
+    assert lab.settings["fsync"] == "on"
