@@ -3,6 +3,9 @@
 Every table has `sku` in its primary key, so that all rows of one allocation can live on one node.
 An order line is known by its natural key and by `(sku, rang)`, its seniority within the product;
 `allocations` ties it to a lot by the latter, which also finds a lot's newest lines without a sort.
+
+For each statement of the write path there is one index that serves it, and no other that begins in the same
+way: so the planner can't take the wrong one while it knows nothing of a table that is still empty.
 """
 
 from sqlalchemy import (
@@ -14,6 +17,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     String,
     Table,
     UniqueConstraint,
@@ -55,12 +59,13 @@ Index("lots_ouverts_idx", lots.c.sku, postgresql_where=text("quantité_allouée 
 order_lines = Table(
     "order_lines",
     metadata,
-    Column("sku", _identifier, ForeignKey("produits.sku"), primary_key=True),
-    Column("id_commande", _identifier, primary_key=True),
-    Column("ligne", _identifier, primary_key=True),
+    Column("sku", _identifier, ForeignKey("produits.sku"), nullable=False),
+    Column("id_commande", _identifier, nullable=False),
+    Column("ligne", _identifier, nullable=False),
     Column("quantité", Integer, nullable=False),
     Column("rang", BigInteger, nullable=False),
-    UniqueConstraint("sku", "rang"),
+    PrimaryKeyConstraint("id_commande", "sku", "ligne"),
+    UniqueConstraint("rang", "sku"),
     CheckConstraint(f"quantité BETWEEN {QUANTITÉ_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
 )
 
@@ -74,4 +79,5 @@ allocations = Table(
     ForeignKeyConstraint(["sku", "réf_lot"], ["lots.sku", "lots.référence"]),
 )
 
-Index("allocations_du_lot_idx", allocations.c.sku, allocations.c.réf_lot, allocations.c.rang)
+# The newest first; as an expression, it can't be mistaken for a way to look for a rank.
+Index("allocations_du_lot_idx", allocations.c.réf_lot, text("(- rang)"))

@@ -39,7 +39,7 @@ _NEWEST_LINES = """
         SELECT l.sku, l.id_commande, l.ligne, l.quantité, l.rang, a.réf_lot
         FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
         WHERE a.sku = %(sku)s AND a.réf_lot = %(réf_lot)s
-        ORDER BY a.rang DESC LIMIT %(units)s
+        ORDER BY - a.rang LIMIT %(units)s
     ), counted AS (
         SELECT *, sum(quantité) OVER (ORDER BY rang DESC) - quantité AS newer_units FROM newest
     )

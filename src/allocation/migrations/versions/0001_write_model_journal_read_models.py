@@ -32,8 +32,8 @@ CREATE TABLE order_lines (
     ligne varchar(255) COLLATE "C" NOT NULL,
     quantité integer NOT NULL,
     rang bigint NOT NULL,
-    CONSTRAINT order_lines_pkey PRIMARY KEY (sku, id_commande, ligne),
-    CONSTRAINT order_lines_sku_rang_key UNIQUE (sku, rang),
+    CONSTRAINT order_lines_pkey PRIMARY KEY (id_commande, sku, ligne),
+    CONSTRAINT order_lines_rang_sku_key UNIQUE (rang, sku),
     CONSTRAINT order_lines_quantité_check CHECK (quantité BETWEEN 1 AND 1000000000)
 );
 
@@ -45,7 +45,7 @@ CREATE TABLE allocations (
     CONSTRAINT allocations_sku_rang_fkey FOREIGN KEY (sku, rang) REFERENCES order_lines (sku, rang),
     CONSTRAINT allocations_sku_réf_lot_fkey FOREIGN KEY (sku, réf_lot) REFERENCES lots (sku, référence)
 );
-CREATE INDEX allocations_du_lot_idx ON allocations (sku, réf_lot, rang);
+CREATE INDEX allocations_du_lot_idx ON allocations (réf_lot, (- rang));
 """
 
 JOURNAL_AND_ITS_READERS = """
