@@ -124,6 +124,7 @@ class _Driver:
         """Carry the load out."""
         cpu, started = time.process_time(), time.perf_counter()
         self._due, self._end = started, started + self._seconds
+        self._started, self._sent = started, 0
         with self._selector:
             while self._send_what_is_due() or self._busy:
                 self._receive_answers()
@@ -149,7 +150,9 @@ class _Driver:
         return self._end > -math.inf
 
     def _send(self, request: bytes, due: float, now: float) -> None:
-        self._due += self._interval or 0.0
+        # Counted from the start: a sum of intervals would drift, and send one request too many.
+        self._sent += 1
+        self._due = self._started + self._sent * (self._interval or 0.0)
         connection = self._idle.pop()
         self._busy.add(connection)
         try:

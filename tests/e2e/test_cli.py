@@ -342,4 +342,6 @@ class TestImport:
         assert finished.returncode == 1
         assert "error:" in finished.stderr
         counts = json.loads(again.stdout)
-        assert (counts["allocated"], counts["repeated"]) == (2, 2)
+        # Which lines shared the transaction that failed, and so were not done before, is a matter of timing.
+        assert counts["allocated"] + counts["repeated"] == 4
+        assert counts["allocated"] >= 1

@@ -5,8 +5,9 @@ A line that is refused goes to the rejected lines with its number and the reason
 
 import re
 import sqlite3
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -22,6 +23,10 @@ from allocation.service_layer.messagebus import MessageBus, Results
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")
+
+
+# Enough for the transactions to be large; less than a queue of default size holds.
+IN_FLIGHT = 512
 
 
 class ImportRefused(Exception):
@@ -54,28 +59,55 @@ class CsvFile:
 
 
 def import_file(
-    file: CsvFile, kind: Kind, bus: MessageBus[Any], on_progress: Callable[[int], None]
+    file: CsvFile,
+    kind: Kind,
+    bus: MessageBus[Any],
+    on_progress: Callable[[int], None],
+    *,
+    in_flight: int = IN_FLIGHT,
 ) -> Counter[str]:
     """Handle each line as a command; how many lines had which outcome, "rejected" among them.
 
-    `on_progress` is told the bytes read so far. Raises ImportRefused if a column is missing, OSError,
-    VersionConflict or StorageUnavailable: what was done until then is kept.
+    Up to `in_flight` lines are under way together, lines of one SKU in the order of the file. `on_progress`
+    is told the bytes read so far. Raises ImportRefused if a column is missing, OSError, VersionConflict or
+    StorageUnavailable: what was done until then is kept.
     """
     counts = Counter(dict.fromkeys((*kind.outcomes, "rejected"), 0))
     with CsvReader(file.path, file.delimiter) as reader, closing(_LineNumbers()) as numbers:
         positions = _positions(reader.header, kind, file.columns)
         with RejectedLines(file.rejected_path, reader.header, file.delimiter) as rejected:
-            for record in reader:
+
+            def send(record: Record) -> Future[Results]:
+                values = _values(record, positions)
+                numbers.complete(values)
+                return bus.submit(kind.command(values))
+
+            for record, answer in _in_order(reader, send, in_flight):
                 try:
-                    values = _values(record, positions)
-                    numbers.complete(values)
-                    outcome = kind.outcome(bus.handle(kind.command(values)))
+                    outcome = kind.outcome(answer.result())
                 except ErreurAllocation as refusal:
                     rejected.add(record, str(refusal))
                     outcome = "rejected"
                 counts[outcome] += 1
                 on_progress(reader.bytes_read)
     return counts
+
+
+def _in_order(
+    records: Iterable[Record], send: Callable[[Record], Future[Results]], in_flight: int
+) -> Iterator[tuple[Record, Future[Results]]]:
+    """Each record with what holds its answer, in the order of the file, while those behind it are sent."""
+    sent: deque[tuple[Record, Future[Results]]] = deque()
+    for record in records:
+        if len(sent) == in_flight:
+            yield sent.popleft()
+        try:
+            answer = send(record)
+        except ErreurAllocation as refusal:
+            answer = Future()
+            answer.set_exception(refusal)
+        sent.append((record, answer))
+    yield from sent
 
 
 class _LineNumbers:

@@ -60,16 +60,23 @@ def _import(file: Path, kind: "Kind", column: list[str], delimiter: str, *, as_j
     from allocation.adapters.configuration import Settings
     from allocation.adapters.journal import SqlAlchemyJournal
     from allocation.entrypoints.cli.database import open_database
-    from allocation.entrypoints.csv_import import CsvFile, import_file
+    from allocation.entrypoints.csv_import import IN_FLIGHT, CsvFile, import_file
     from allocation.projections import projector
     from allocation.service_layer.bootstrap import bootstrap, projection_followers
 
     source = CsvFile(file, dict(_mapping(each) for each in column), delimiter)
-    with open_database(Settings()) as database, _progress() as progress:
+    settings = Settings()
+    with open_database(settings) as database, _progress() as progress:
         task = progress.add_task(file.name, total=file.stat().st_size)
-        bus = bootstrap(database, inline=False)
+        bus = bootstrap(database, settings=settings, inline=False)
         started = time.monotonic()
-        counts = import_file(source, kind, bus, lambda done: progress.update(task, completed=done))
+        counts = import_file(
+            source,
+            kind,
+            bus,
+            lambda done: progress.update(task, completed=done),
+            in_flight=min(IN_FLIGHT, settings.queue_size),
+        )
         with database.reading() as connection:
             end = SqlAlchemyJournal(connection).last_position()
         projector.catch_up(projection_followers(database), end)
