@@ -1,4 +1,4 @@
-"""How much is measured: a full run takes some ten minutes, a quick one some two."""
+"""How much is measured: in a full run, and in a quick one."""
 
 from dataclasses import dataclass
 
