@@ -1,9 +1,9 @@
 """Connections to PostgreSQL: a pool for each kind of work, one meaning for each kind of trouble."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 import psycopg
 from sqlalchemy import (
@@ -11,7 +11,6 @@ from sqlalchemy import (
     Connection,
     Engine,
     ExceptionContext,
-    PoolProxiedConnection,
     create_engine,
     event,
     make_url,
@@ -19,6 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
+C = TypeVar("C")
 
 CONNECT_TIMEOUT_S = 3
 POOL_TIMEOUT_S = 5
@@ -94,7 +95,7 @@ class Database:
         within, VersionConflict and StorageUnavailable.
         """
         with write_errors_translated():
-            pooled = self._checked_out(self._writes)
+            pooled = _from_pool(self._writes.raw_connection)
             connection = cast(psycopg.Connection, pooled.driver_connection)
             try:
                 yield connection
@@ -152,19 +153,8 @@ class Database:
     @staticmethod
     @contextmanager
     def _connected(engine: Engine) -> Iterator[Connection]:
-        try:
-            connection = engine.connect()
-        except PoolTimeoutError as error:
-            raise StorageUnavailable("no connection became free in time") from error
-        with connection:
+        with _from_pool(engine.connect) as connection:
             yield connection
-
-    @staticmethod
-    def _checked_out(engine: Engine) -> PoolProxiedConnection:
-        try:
-            return engine.raw_connection()
-        except PoolTimeoutError as error:
-            raise StorageUnavailable("no connection became free in time") from error
 
     def _engine(
         self,
@@ -190,6 +180,14 @@ class Database:
         )
         event.listen(engine, "handle_error", _translate)
         return engine
+
+
+def _from_pool(connect: Callable[[], C]) -> C:
+    """What `connect` takes from a pool. Raises StorageUnavailable when nothing becomes free in time."""
+    try:
+        return connect()
+    except PoolTimeoutError as error:
+        raise StorageUnavailable("no connection became free in time") from error
 
 
 def _translate(context: ExceptionContext) -> Exception | None:
