@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import FrameType
 
@@ -44,6 +44,10 @@ def test_une_adresse_où_personne_ne_répond_est_une_indisponibilité(free_port:
     for connected in (away.writing, away.reading, away.working):
         with pytest.raises(StorageUnavailable), connected():
             pass
+    with pytest.raises(StorageUnavailable):
+        away.fetch("SELECT 1", {})
+    with pytest.raises(StorageUnavailable):
+        away.fetch_value("SELECT $1", "")
 
 
 def test_un_pool_épuisé_est_une_indisponibilité(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +66,42 @@ def test_une_connexion_coupée_est_une_indisponibilité_et_la_suivante_est_neuve
 
     with database.writing() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_une_lecture_survit_aux_connexions_coupées_du_pool(database: Database) -> None:
+    backend = "SELECT pg_backend_pid()::text AS pid, %(word)s::text AS word"
+    value_of_backend = "SELECT pg_backend_pid()::text || $1"
+
+    before = {database.fetch(backend, {"word": ""})[0]["pid"]}
+    _end_backends(before, database)
+    after = {database.fetch(backend, {"word": ""})[0]["pid"]}
+    _end_backends(after, database)
+    value = database.fetch_value(value_of_backend, "é")
+
+    assert value is not None
+    assert not before & after
+    assert value.decode() not in {f"{pid}é" for pid in before | after}
+    assert value.decode().endswith("é")
+
+
+def _end_backends(pids: Iterable[str], database: Database) -> None:
+    """End these connections, and wait until they have ended."""
+    terminate = text(
+        "SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM unnest(CAST(:pids AS int[])) AS pid"
+    )
+    with database.working() as connection:
+        assert connection.scalar(terminate, {"pids": [int(pid) for pid in pids]})
+
+
+def test_une_valeur_est_celle_que_postgresql_écrit(database: Database) -> None:
+    assert database.fetch_value("SELECT to_json($1::text)", 'é"') == '"é\\""'.encode()
+    assert database.fetch_value("SELECT NULLIF($1::text, '')", "") is None
+    assert database.fetch_value("SELECT 1 WHERE $1::text = 'x'", "") is None
+
+
+def test_une_valeur_mal_demandée_est_une_faute_de_programmation(database: Database) -> None:
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        database.fetch_value("SELECT inconnue WHERE $1::text = ''", "")
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01", "23505", "23502"])

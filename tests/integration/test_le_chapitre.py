@@ -1,5 +1,6 @@
 """The chapter, part by part and in its order, on a real database."""
 
+import json
 from datetime import date
 from threading import Thread
 from typing import Any
@@ -120,10 +121,14 @@ def test_la_view_lit_directement_le_read_model(bus: Bus) -> None:
     bus.handle(commands.Allouer("order-1", "LAMPE", 10))
     bus.handle(commands.Allouer("order-2", "LAMPE", 5))
 
-    assert views.allocations("order-1", bus.uow) == [
+    lines = [
         {"sku": "LAMPE", "réf_lot": "batch-01", "quantité": 10, "ligne": "1"},
         {"sku": "TABLE", "réf_lot": "batch-03", "quantité": 1, "ligne": "1"},
     ]
+
+    assert views.allocations("order-1", bus.uow) == lines
+    assert json.loads(views.allocations_json("order-1", bus.uow) or "") == lines
+    assert views.allocations_json("order-3", bus.uow) is None
 
 
 def test_les_deux_adresses_et_le_404(client: FlaskClient) -> None:

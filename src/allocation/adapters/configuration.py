@@ -42,7 +42,10 @@ class Settings(BaseSettings):
         default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
     )
     pool_size: int = Field(
-        default=10, ge=2, le=1000, description="connections of one process, for writing and for reading each"
+        default=4,
+        ge=2,
+        le=1000,
+        description="connections of one API process, for writing and for reading each",
     )
     queue_size: int = Field(
         default=1000,

@@ -1,11 +1,14 @@
 """Connections to PostgreSQL: a pool for each kind of work, one meaning for each kind of trouble."""
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Self, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import psycopg
+from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq.abc import PGresult
+from psycopg.rows import dict_row
 from sqlalchemy import (
     URL,
     Connection,
@@ -20,6 +23,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 C = TypeVar("C")
+
+Row: TypeAlias = dict[str, Any]
 
 CONNECT_TIMEOUT_S = 3
 POOL_TIMEOUT_S = 5
@@ -73,9 +78,12 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = postgresql_url(url)
         self._writes = self._engine(
-            _WRITE_SETTINGS, pool_size, autocommit=True, life_s=_WRITE_CONNECTION_LIFE_S
+            _WRITE_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_recycle=_WRITE_CONNECTION_LIFE_S
         )
-        self._reads = self._engine(_READ_SETTINGS, pool_size).execution_options(isolation_level="AUTOCOMMIT")
+        # Nothing to roll back, whatever happens to a reader.
+        self._reads = self._engine(
+            _READ_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
+        )
         self._followers = self._engine(_FOLLOWER_SETTINGS, pool_size)
         self._background = self._engine({}, pool_size)
 
@@ -94,18 +102,42 @@ class Database:
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
         within, VersionConflict and StorageUnavailable.
         """
-        with write_errors_translated():
-            pooled = _from_pool(self._writes.raw_connection)
-            connection = cast(psycopg.Connection, pooled.driver_connection)
-            try:
-                yield connection
-            finally:
-                if connection.closed:
-                    # What the pool still holds was probably lost together with this one.
-                    pooled.invalidate()
-                    self._writes.dispose()
-                else:
-                    pooled.close()
+        with write_errors_translated(), _borrowed(self._writes) as (connection, _):
+            yield connection
+
+    def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
+        """The rows of a SELECT, which is prepared, as it is seen outside of any transaction.
+
+        Raises StorageUnavailable.
+        """
+        try:
+            return self._fetch(query, parameters)
+        except StorageUnavailable:
+            # A pooled connection may have outlived a restart of the database; then the pool is fresh by now.
+            return self._fetch(query, parameters)
+
+    def _fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
+        with _errors_translated(), _borrowed(self._reads) as (connection, _):
+            return connection.cursor(row_factory=dict_row).execute(query, parameters, prepare=True).fetchall()
+
+    def fetch_value(self, query: str, parameter: str) -> bytes | None:
+        """The first value that a SELECT for `$1` gives, as PostgreSQL writes it; None for NULL or no row.
+
+        Nothing is made of it, which costs a third of `fetch`. Raises StorageUnavailable.
+        """
+        try:
+            return self._fetch_value(query, parameter)
+        except StorageUnavailable:
+            return self._fetch_value(query, parameter)
+
+    def _fetch_value(self, query: str, parameter: str) -> bytes | None:
+        with _errors_translated(), _borrowed(self._reads) as (connection, prepared):
+            name = prepared.get(query)
+            if name is None:
+                name = prepared[query] = b"value_%d" % len(prepared)
+                _checked(connection.pgconn.prepare(name, query.encode()), ExecStatus.COMMAND_OK)
+            result = connection.pgconn.exec_prepared(name, [parameter.encode()])
+            return _checked(result, ExecStatus.TUPLES_OK).get_value(0, 0)
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read-only autocommit connection. Raises StorageUnavailable."""
@@ -156,14 +188,7 @@ class Database:
         with _from_pool(engine.connect) as connection:
             yield connection
 
-    def _engine(
-        self,
-        settings: dict[str, str],
-        pool_size: int,
-        *,
-        autocommit: bool = False,
-        life_s: int = -1,
-    ) -> Engine:
+    def _engine(self, settings: dict[str, str], pool_size: int, **engine_options: Any) -> Engine:
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         engine = create_engine(
             self.url,
@@ -171,12 +196,11 @@ class Database:
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "allocation",
                 "options": options,
-                "autocommit": autocommit,
             },
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT_S,
-            pool_recycle=life_s,
+            **engine_options,
         )
         event.listen(engine, "handle_error", _translate)
         return engine
@@ -190,6 +214,32 @@ def _from_pool(connect: Callable[[], C]) -> C:
         raise StorageUnavailable("no connection became free in time") from error
 
 
+@contextmanager
+def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, dict[str, bytes]]]:
+    """The driver's own connection, from the pool of the engine, and the names of what is prepared on it."""
+    pooled = _from_pool(engine.raw_connection)
+    connection = cast(psycopg.Connection, pooled.driver_connection)
+    try:
+        yield connection, pooled.info
+    finally:
+        if connection.closed:
+            # What the pool still holds was probably lost together with this one.
+            pooled.invalidate()
+            engine.dispose()
+        else:
+            pooled.close()
+
+
+def _checked(result: PGresult, expected: ExecStatus) -> PGresult:
+    """The result, if it is of this kind. Raises the driver's error for what PostgreSQL says instead."""
+    if result.status == expected:
+        return result
+    if result.error_field(DiagnosticField.SQLSTATE) is None:
+        # It is not PostgreSQL that says so: nothing came from there.
+        raise psycopg.OperationalError(result.get_error_message())
+    raise psycopg.errors.error_from_result(result)
+
+
 def _translate(context: ExceptionContext) -> Exception | None:
     """Let conflicts with other writers and outages surface as what they mean, wherever they happen."""
     return _meaning(context.original_exception, _CONFLICTS)
@@ -198,10 +248,16 @@ def _translate(context: ExceptionContext) -> Exception | None:
 @contextmanager
 def write_errors_translated() -> Iterator[None]:
     """Let what the driver raises surface as VersionConflict or StorageUnavailable, where it means one."""
+    with _errors_translated(_WRITE_CONFLICTS):
+        yield
+
+
+@contextmanager
+def _errors_translated(conflicts: Set[str] = frozenset()) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        meaning = _meaning(error, _WRITE_CONFLICTS)
+        meaning = _meaning(error, conflicts)
         if meaning is None:
             raise
         raise meaning from error

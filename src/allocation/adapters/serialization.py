@@ -1,10 +1,9 @@
 """Events to JSON and back. The type's name and version are stored beside the fields."""
 
 import inspect
-import json
-from datetime import date
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from allocation.domain import events
 
@@ -26,7 +25,7 @@ class UnknownEvent(LookupError):
 
 def as_json(value: object) -> str:
     """Objects, arrays and fields of events as JSON in UTF-8, dates in ISO 8601."""
-    return json.dumps(value, ensure_ascii=False, default=date.isoformat)
+    return to_json(value).decode()
 
 
 def from_json(type_name: str, version: int, data: str) -> events.Event:

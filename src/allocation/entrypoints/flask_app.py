@@ -1,12 +1,12 @@
 """The Flask app: assembled by `create_app`; `app` itself is built on first use, from the environment."""
 
 import functools
-from datetime import date
 from typing import Any
 
-from flask import Flask, jsonify
+from flask import Flask, Response, jsonify
 from flask.json.provider import DefaultJSONProvider
 from flask_openapi3_swagger.plugins import RegisterPlugin as SwaggerUi
+from pydantic_core import to_json
 
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database
@@ -25,14 +25,9 @@ from allocation.views.views import ReadSource
 class JsonProvider(DefaultJSONProvider):
     """JSON in UTF-8, accents as they are, fields in the order of the code, dates in ISO 8601."""
 
-    ensure_ascii = False
-    sort_keys = False
-    compact = True
-
-    @staticmethod
-    def default(o: Any) -> Any:
-        """What json itself cannot write."""
-        return o.isoformat() if isinstance(o, date) else DefaultJSONProvider.default(o)
+    def response(self, *args: Any, **kwargs: Any) -> Response:
+        """An answer with these contents."""
+        return Response(to_json(self._prepare_response_obj(args, kwargs)), mimetype=self.mimetype)
 
 
 def create_app(

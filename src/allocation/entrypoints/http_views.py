@@ -44,10 +44,10 @@ class HttpViews:
 
     def allocations(self, id_commande: str) -> Response:
         """The lots that serve an order, line by line."""
-        rows = views.allocations(id_commande, self._source)
-        if not rows:
+        lines = views.allocations_json(id_commande, self._source)
+        if lines is None:
             raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
-        return jsonify(rows)
+        return Response(lines, mimetype="application/json")
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""

@@ -9,7 +9,7 @@ from typing import Self
 import psycopg
 from sqlalchemy import Connection
 
-from allocation.adapters.database import Database, write_errors_translated
+from allocation.adapters.database import Database, Row, write_errors_translated
 from allocation.adapters.journal import SqlAlchemyJournal, append_statements
 from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
 from allocation.domain.events import Event
@@ -98,6 +98,14 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._borrowed.__exit__(exc_type, exc, tb)
+
+    def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
+        """The rows of a SELECT, as it sees what is committed."""
+        return self._database.fetch(query, parameters)
+
+    def fetch_value(self, query: str, parameter: str) -> bytes | None:
+        """The first value that a SELECT for `$1` gives, as it sees what is committed."""
+        return self._database.fetch_value(query, parameter)
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read-only connection that sees what is committed."""

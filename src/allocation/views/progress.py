@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from allocation.views.views import ReadSource
 
-from allocation.views.views import ReadSource, fetch
-
-_PROGRESS = text(
-    """
+_PROGRESS = """
     SELECT kind, name, reader.position, reader.erreur,
            newest.position - reader.position AS behind,
            coalesce(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s
@@ -20,8 +17,7 @@ _PROGRESS = text(
         WHERE journal.position > reader.position ORDER BY journal.position LIMIT 1
     ) AS next_event ON true
     ORDER BY kind, name
-    """
-)
+"""
 
 
 @dataclass(frozen=True)
@@ -38,4 +34,4 @@ class Progress:
 
 def progress(source: ReadSource) -> list[Progress]:
     """The state of every projection and subscription. Raises StorageUnavailable."""
-    return [Progress(**row) for row in fetch(source, _PROGRESS)]
+    return [Progress(**row) for row in source.fetch(_PROGRESS, {})]

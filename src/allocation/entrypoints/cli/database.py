@@ -24,7 +24,7 @@ def database_url(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgreSQL |
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
     """The database with its schema up to date. Raises StorageUnavailable, SchemaTooNew or TimeoutError."""
-    with database_url(settings) as (url, _), Database(url, pool_size=settings.pool_size) as database:
+    with database_url(settings) as (url, _), Database(url) as database:
         prepare(database, settings)
         yield database
 
