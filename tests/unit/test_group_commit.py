@@ -115,6 +115,33 @@ def test_ce_qui_arrive_pendant_une_transaction_partage_la_suivante(
     eventually(lambda: observed.sizes == [1, 3])
 
 
+def test_après_une_foule_la_suivante_est_attendue_tant_qu_elle_grossit(
+    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = group()
+    still_to_come, answers = ["e", "f"], []
+
+    def arrive(_step_s: float) -> None:
+        steps.append(len(still_to_come))
+        if still_to_come:
+            answers.append(commits.submit(still_to_come.pop(0)))
+
+    steps: list[int] = []
+    monkeypatch.setattr("allocation.service_layer.group_commit.time.sleep", arrive)
+    alone = held(commits, transactions)
+    crowd = [commits.submit("b"), commits.submit("c")]
+    transactions.free.set()
+    assert [answer.result(30) for answer in (alone, *crowd)] == ["PREMIER", "B", "C"]
+    assert steps == []
+
+    answers.append(commits.submit("d"))
+
+    assert answers[0].result(30) == "D"
+    assert sorted(answer.result(30) for answer in answers) == ["D", "E", "F"]
+    assert transactions.batches == [["premier"], ["b", "c"], ["d", "e", "f"]]
+    assert steps == [2, 1, 0]
+
+
 def test_une_file_pleine_refuse_tout_de_suite_et_ne_perd_rien(
     group: Group, transactions: Transactions
 ) -> None:

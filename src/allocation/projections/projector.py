@@ -18,7 +18,7 @@ PASSING_TROUBLE = (StorageUnavailable, VersionConflict, OSError)
 MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 # Under load, what is committed within this time is one batch; the first event after a pause does not wait.
-PACE_S = 0.02
+PACE_S = 0.04
 
 
 def register(followers: Sequence[Follower]) -> None:
