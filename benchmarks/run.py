@@ -41,16 +41,13 @@ def run(lab: Laboratory, sizes: Sizes, say: Callable[[str], None]) -> Iterator[F
 
 
 def _while_serving(bench: Bench) -> Iterator[Finding]:
-    memory = MemoryProbe()
+    memory = MemoryProbe(bench)
     yield hot_sku(bench)
-    memory.look(bench)
     yield (spread_out := spread(bench))
-    memory.look(bench)
     yield (read := reads(bench))
     yield generator(bench, loaded=[series for series in read.series if series.loads])
     yield flat_cost(bench)
     yield lag(bench)
-    memory.look(bench)
     yield steady(bench, maximum=spread_out.series[-1])
     yield importing(bench)
     yield memory.finish(bench)

@@ -4,7 +4,6 @@ import psutil
 
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, at_most, failures_in
-from benchmarks.load import LoadResult
 from benchmarks.served import Served
 from benchmarks.shop import SPREAD
 
@@ -16,24 +15,17 @@ MIB = 2**20
 class MemoryProbe:
     """Remembers how large the API workers were when `EARLY` allocations were made."""
 
-    def __init__(self) -> None:
-        self.allocations = 0
-        self.early = Series("", Unit.MEBIBYTES)
-
-    def look(self, bench: Bench) -> None:
-        """Take the early sample, if it is time for it."""
-        if not self.early.values and bench.shop.accepted >= EARLY:
-            self.allocations = bench.shop.accepted
-            self.early.name = f"after {self.allocations:,} allocations"
-            self.early.values = api_worker_sizes_mib(bench.shop.served)
+    def __init__(self, bench: Bench) -> None:
+        bench.say(f"the first {EARLY:,} allocations")
+        self._loads = Series("allocations that were missing", Unit.RATE)
+        self._fill_up(bench, EARLY)
+        self._early = Series(f"after {bench.shop.accepted:,} allocations", Unit.MEBIBYTES)
+        self._early.values = api_worker_sizes_mib(bench.shop.served)
 
     def finish(self, bench: Bench) -> Finding:
         """Compare with the size at the end, after as many allocations as the sizes ask for."""
         bench.say("what is missing of the allocations")
-        loads = Series("allocations that were missing", Unit.RATE)
-        loads.loads.append(_fill_up(bench, EARLY))
-        self.look(bench)
-        loads.loads.append(_fill_up(bench, max(2 * self.allocations, bench.sizes.allocations_before_memory)))
+        self._fill_up(bench, bench.sizes.allocations_before_memory)
         late = Series(f"after {bench.shop.accepted:,} allocations", Unit.MEBIBYTES)
         late.values = api_worker_sizes_mib(bench.shop.served)
         return Finding(
@@ -41,22 +33,21 @@ class MemoryProbe:
             title="Memory of an API worker",
             how="Proportional set size of the API workers (resident set size where the system has no other), "
             "the median of the two, after the allocations of all that was measured before.",
-            series=(self.early, late),
+            series=(self._early, late),
             figures=[
                 Figure(
-                    f"memory after {bench.shop.accepted:,} allocations, to {self.allocations:,}",
+                    f"memory after {bench.shop.accepted:,} allocations, to {EARLY:,}",
                     late,
                     at_most(1.1),
-                    self.early,
+                    self._early,
                 )
             ],
-            problems=failures_in(loads),
+            problems=failures_in(self._loads),
         )
 
-
-def _fill_up(bench: Bench, wanted: int) -> LoadResult:
-    missing = max(wanted - bench.shop.accepted, 0)
-    return bench.shop.allocate(*SPREAD, clients=CLIENTS, lines=missing)
+    def _fill_up(self, bench: Bench, wanted: int) -> None:
+        missing = max(wanted - bench.shop.accepted, 0)
+        self._loads.loads.append(bench.shop.allocate(*SPREAD, clients=CLIENTS, lines=missing))
 
 
 def api_worker_sizes_mib(served: Served) -> list[float]:
