@@ -21,7 +21,7 @@ from benchmarks.shop import SPREAD
 RATE = 1000
 CLIENTS = 128
 POLL_S = 0.002
-PATIENCE_S = 60
+PATIENCE_S = 600
 SHED = 503
 VIEW = "allocations_view"
 
