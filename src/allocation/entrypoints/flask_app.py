@@ -26,8 +26,8 @@ class JsonProvider(DefaultJSONProvider):
     """JSON in UTF-8, accents as they are, fields in the order of the code, dates in ISO 8601."""
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        """An answer with these contents."""
-        return Response(to_json(self._prepare_response_obj(args, kwargs)), mimetype=self.mimetype)
+        """An answer with these contents, and the end of the line for who reads it in a terminal."""
+        return Response(to_json(self._prepare_response_obj(args, kwargs)) + b"\n", mimetype=self.mimetype)
 
 
 def create_app(

@@ -47,7 +47,7 @@ class HttpViews:
         lines = views.allocations_json(id_commande, self._source)
         if lines is None:
             raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
-        return Response(lines, mimetype="application/json")
+        return Response(lines + b"\n", mimetype="application/json")
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
