@@ -15,7 +15,12 @@ def test_cent_unités_pour_quatre_cents_demandes_de_trente_deux_clients(
     lot = {"réf": f"lot-{sku}", "sku": sku, "quantité": 100}
     httpx.post(f"{service.url}/lots", json=lot).raise_for_status()
 
-    with httpx.Client(base_url=service.url, timeout=60) as client, ThreadPoolExecutor(32) as buyers:
+    # A pool that keeps fewer connections than there are buyers may close one that was just taken.
+    limits = httpx.Limits(max_connections=32, max_keepalive_connections=32)
+    with (
+        httpx.Client(base_url=service.url, timeout=60, limits=limits) as client,
+        ThreadPoolExecutor(32) as buyers,
+    ):
 
         def buy(n: int) -> int:
             body = {"id_commande": f"{sku}-{n}", "sku": sku, "quantité": 1}

@@ -1,13 +1,33 @@
 """How far each reader of the journal has come. The row's lock is also what makes it one reader at a time."""
 
-from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, func, select, update
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    Integer,
+    String,
+    Table,
+    Text,
+    false,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from allocation.adapters.journal import journal
 from allocation.adapters.metadata import metadata
+from allocation.domain.values import LONGUEUR_MAX
+
+_sku = String(LONGUEUR_MAX, collation="C")
 
 
-def _checkpoint_table(name: str) -> Table:
+def _checkpoint_table(name: str, *columns: Column[Any]) -> Table:
     return Table(
         name,
         metadata,
@@ -15,11 +35,55 @@ def _checkpoint_table(name: str) -> Table:
         Column("position", BigInteger, nullable=False),
         Column("mis_à_jour_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
         Column("erreur", Text),
+        Column("en_pause", Boolean, nullable=False, server_default=false()),
+        Column("appliqués", BigInteger, nullable=False, server_default="0"),
+        Column("débit", Double, nullable=False, server_default="0"),
+        *columns,
     )
 
 
-projections = _checkpoint_table("projections")
+projections = _checkpoint_table(
+    "projections",
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("version_précédente", Integer),
+    Column("position_précédente", BigInteger),
+)
 subscriptions = _checkpoint_table("subscriptions")
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("lecteur", Text, primary_key=True),
+    Column("sku", _sku, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("erreur", Text, nullable=False),
+    Column("parqué_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+rebuilds = Table(
+    "rebuilds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("jusqu_au_sku", _sku),
+    Column("fait", BigInteger, nullable=False, server_default="0"),
+    Column("total", BigInteger, nullable=False),
+    Column("débit_max", Integer),
+    Column("demandé_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("mis_à_jour_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("erreur", Text),
+)
+
+rebuild_segments = Table(
+    "rebuild_segments",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("jusqu_au_sku", _sku, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
 
 
 class Checkpoints:
