@@ -55,7 +55,7 @@ def open_shop(url: str, lines: int) -> None:
         for skus, allocated in (([MANY], lines), ([FEW], FEW_LINES), (list(SPREAD), 0)):
             receive(url, skus, lines=allocated)
         for follower in projection_followers(database):
-            rebuild(database, follower.projection)
+            rebuild(database, follower)
     execute(url, "VACUUM ANALYZE")
 
 

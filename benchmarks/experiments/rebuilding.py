@@ -31,11 +31,11 @@ def rebuilding(bench: Bench) -> Finding:
     url = bench.shop.url
     execute(url, f"CREATE TABLE {COPY} (LIKE {VIEW} INCLUDING ALL)")
     with Database(url) as database:
-        [projection] = [each.projection for each in projection_followers(database) if each.name == VIEW]
+        [follower] = [each for each in projection_followers(database) if each.name == VIEW]
 
         def rebuilt(_: int) -> float:
             execute(url, "CHECKPOINT")
-            return timed(partial(rebuild, database, projection))
+            return timed(partial(rebuild, database, follower))
 
         def inserted(_: int) -> float:
             execute(url, "CHECKPOINT")

@@ -6,7 +6,7 @@ from functools import partial
 from allocation.adapters.database import Database
 from allocation.adapters.journal_listener import Waker
 from allocation.adapters.schema import migrate
-from allocation.projections.follower import Follower
+from allocation.projections.follower import AnyFollower
 from allocation.projections.projector import Projector, register
 from allocation.service_layer.bootstrap import projection_followers
 from benchmarks.contestants import Bench
@@ -107,7 +107,7 @@ def _journal(url: str, lines: int) -> int:
     return int(end)
 
 
-def _follow(followers: Sequence[Follower], url: str, until: int) -> None:
+def _follow(followers: Sequence[AnyFollower], url: str, until: int) -> None:
     """Let the followers run, side by side, until all have come to this position."""
     with Projector(followers, Waker(), poll_interval=POLL_S):
         wait_until_visible(url, until)

@@ -187,9 +187,10 @@ def test_exercice_2_la_vue_vidée_à_la_main_se_reconstruit_du_write_model(
     with database.working() as connection, connection.begin():
         connection.execute(allocations_view.delete())
     assert views.allocations("order-0", bus.uow) == []
-    rows = rebuild(database, ALLOCATIONS_VIEW)
+    [follower] = [each for each in projection_followers(database) if each.projection == ALLOCATIONS_VIEW]
+    rebuilt = rebuild(database, follower)
 
-    assert rows == 4
+    assert (rebuilt.phase, rebuilt.fait) == ("done", 4)
     assert [views.allocations(f"order-{n}", bus.uow) for n in range(5)] == before
 
 

@@ -10,7 +10,6 @@ import pytest
 from allocation.adapters.database import Database
 from allocation.adapters.journal_listener import Waker
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.projections.delivery import Projection
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import Projector, catch_up
 from allocation.projections.rebuild import rebuild
@@ -131,15 +130,16 @@ def test_un_retard_n_est_pas_une_différence_et_verify_ne_l_efface_pas(
 def test_une_vue_détruite_se_reconstruit_à_l_identique(
     database: Database, followers: Sequence[ProjectionFollower], sql: Sql, name: str
 ) -> None:
-    projection = _projection(followers, name)
-    columns = ", ".join(projection.columns)
+    follower = _follower(followers, name)
+    columns = ", ".join(follower.projection.columns)
     before = sql(f"SELECT {columns} FROM {name} ORDER BY {columns}")
     sql(f"DELETE FROM {name}")
 
-    rows = rebuild(database, projection)
+    rebuilt = rebuild(database, follower)
 
     assert sql(f"SELECT {columns} FROM {name} ORDER BY {columns}") == before
-    assert rows == len(before) > 0
+    assert (rebuilt.phase, rebuilt.fait) == ("done", len(before))
+    assert before
 
 
 def test_une_vue_en_retard_reconstruite_est_à_jour_et_n_applique_rien_deux_fois(
@@ -151,7 +151,7 @@ def test_une_vue_en_retard_reconstruite_est_à_jour_et_n_applique_rien_deux_fois
     assert end is not None
 
     for follower in followers:
-        rebuild(database, follower.projection)
+        rebuild(database, follower)
     catch_up(followers, end)
 
     assert list(verify(database, followers)) == []
@@ -175,7 +175,7 @@ def test_reconstruire_pendant_que_l_on_alloue_ne_perd_ni_ne_double_rien(
         buyer.start()
         for _ in range(5):
             for follower in followers:
-                rebuild(database, follower.projection)
+                rebuild(database, follower)
             assert list(verify(database, followers)) == []
         enough.set()
         buyer.join()
@@ -201,5 +201,5 @@ def test_verify_sur_une_connexion_qui_a_déjà_servi_la_vue_compare_bien_la_copi
     assert views.allocations("en-retard", database) == []
 
 
-def _projection(followers: Sequence[ProjectionFollower], name: str) -> Projection:
-    return next(follower.projection for follower in followers if follower.name == name)
+def _follower(followers: Sequence[ProjectionFollower], name: str) -> ProjectionFollower:
+    return next(follower for follower in followers if follower.name == name)

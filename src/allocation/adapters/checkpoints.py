@@ -1,5 +1,7 @@
 """How far each reader of the journal has come. The row's lock is also what makes it one reader at a time."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -10,21 +12,19 @@ from sqlalchemy import (
     DateTime,
     Double,
     Integer,
-    String,
     Table,
     Text,
+    cast,
+    delete,
     false,
     func,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from allocation.adapters.journal import journal
-from allocation.adapters.metadata import metadata
-from allocation.domain.values import LONGUEUR_MAX
-
-_sku = String(LONGUEUR_MAX, collation="C")
+from allocation.adapters.metadata import identifier, metadata
 
 
 def _checkpoint_table(name: str, *columns: Column[Any]) -> Table:
@@ -54,36 +54,28 @@ parked = Table(
     "parked",
     metadata,
     Column("lecteur", Text, primary_key=True),
-    Column("sku", _sku, primary_key=True),
+    Column("sku", identifier, primary_key=True),
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("erreur", Text, nullable=False),
     Column("parqué_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-rebuilds = Table(
-    "rebuilds",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("phase", Text, nullable=False),
-    Column("position", BigInteger, nullable=False),
-    Column("jusqu_au_sku", _sku),
-    Column("fait", BigInteger, nullable=False, server_default="0"),
-    Column("total", BigInteger, nullable=False),
-    Column("débit_max", Integer),
-    Column("demandé_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("mis_à_jour_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("erreur", Text),
-)
+# A reader's rate is an average over about so many seconds.
+RATE_SPAN_S = 2.0
 
-rebuild_segments = Table(
-    "rebuild_segments",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("jusqu_au_sku", _sku, primary_key=True),
-    Column("position", BigInteger, nullable=False),
-)
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a reader stands; while `en_pause`, it does not go on.
+
+    Of a read model, `version` is that of its table; the previous ones are those of the table before.
+    """
+
+    position: int
+    en_pause: bool
+    version: int = 1
+    version_précédente: int | None = None
+    position_précédente: int | None = None
 
 
 class Checkpoints:
@@ -93,42 +85,122 @@ class Checkpoints:
         self._connection = connection
         self._table = table
 
-    def register(self, name: str, *, from_now: bool) -> None:
+    def register(self, name: str, *, from_now: bool, **values: int) -> None:
         """Create the checkpoint if there is none: at the journal's beginning, or at its present end."""
         end = select(func.coalesce(func.max(journal.c.position), 0)).scalar_subquery()
-        position = end if from_now else 0
         self._connection.execute(
-            insert(self._table).values(name=name, position=position).on_conflict_do_nothing()
+            insert(self._table)
+            .values(name=name, position=end if from_now else 0, **values)
+            .on_conflict_do_nothing()
         )
 
-    def take(self, name: str, *, wait: bool) -> int | None:
-        """The position, locked until the transaction ends; None if another reader holds it and not `wait`."""
-        position: int | None = self._connection.scalar(
-            select(self._table.c.position)
-            .where(self._table.c.name == name)
-            .with_for_update(skip_locked=not wait)
-        )
-        return position
+    def take(self, name: str, *, wait: bool) -> Checkpoint | None:
+        """The checkpoint, locked until the transaction ends.
 
-    def position(self, name: str) -> int:
-        """The position as this transaction sees it, without a lock."""
-        position: int = self._connection.execute(
-            select(self._table.c.position).where(self._table.c.name == name)
-        ).scalar_one()
-        return position
+        None if there is none or, unless `wait`, while another reader holds it.
+        """
+        return self._checkpoint(name, with_lock=True, skip_locked=not wait)
 
-    def move(self, name: str, position: int) -> None:
-        """Everything up to `position` is done, and nothing is wrong."""
-        self._connection.execute(
-            update(self._table)
-            .where(self._table.c.name == name)
-            .values({"position": position, "mis_à_jour_le": func.now(), "erreur": None})
+    def look_at(self, name: str) -> Checkpoint | None:
+        """The checkpoint as this transaction sees it, without a lock."""
+        return self._checkpoint(name, with_lock=False, skip_locked=False)
+
+    def move(self, name: str, position: int, *, applied: int) -> None:
+        """Everything up to `position` is done, and nothing is wrong; `applied` events were read for it."""
+        c = self._table.c
+        seconds = func.greatest(func.extract("epoch", func.clock_timestamp() - c.mis_à_jour_le), 0.001)
+        old_share = func.exp(-seconds / RATE_SPAN_S)
+        rate = c.débit * old_share + applied / cast(seconds, Double) * (1 - old_share)
+        self._update(
+            name,
+            position=position,
+            mis_à_jour_le=func.clock_timestamp(),
+            erreur=None,
+            appliqués=c.appliqués + applied,
+            débit=rate,
         )
 
     def note_failure(self, name: str, reason: str) -> None:
         """Say beside the checkpoint why its reader does not go on."""
+        self._update(name, erreur=reason)
+
+    def pause(self, name: str, reason: str) -> None:
+        """Let its reader stop, and say why."""
+        self._update(name, erreur=reason, en_pause=True)
+
+    def resume(self, name: str) -> None:
+        """Let its reader go on."""
+        self._update(name, erreur=None, en_pause=False)
+
+    def change(self, name: str, **values: int | None) -> None:
+        """Set other columns."""
+        self._update(name, **values)
+
+    def _update(self, name: str, **values: Any) -> None:
+        self._connection.execute(update(self._table).where(self._table.c.name == name).values(values))
+
+    def _checkpoint(self, name: str, *, with_lock: bool, skip_locked: bool) -> Checkpoint | None:
+        c = self._table.c
+        columns = [c[field.name] for field in fields(Checkpoint) if field.name in c]
+        query = select(*columns).where(c.name == name)
+        if with_lock:
+            query = query.with_for_update(skip_locked=skip_locked)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else Checkpoint(*row)
+
+
+def parked_by_sku(connection: Connection) -> Sequence[Any]:
+    """By reader and SKU: how many events are parked, from which position on, why that one, since when."""
+    c = parked.c
+    first_error = func.array_agg(aggregate_order_by(c.erreur, c.position))[1]
+    query = select(
+        c.lecteur, c.sku, func.count(), func.min(c.position), first_error, func.min(c.parqué_le)
+    ).group_by(c.lecteur, c.sku)
+    return connection.execute(query.order_by(c.lecteur, c.sku)).all()
+
+
+class ParkedEvents:
+    """The events that one reader has put aside, within the transaction of the connection."""
+
+    def __init__(self, connection: Connection, lecteur: str) -> None:
+        self._connection = connection
+        self._lecteur = lecteur
+
+    def skus(self) -> frozenset[str]:
+        """The SKUs of which events are parked."""
+        query = select(parked.c.sku).where(parked.c.lecteur == self._lecteur).distinct()
+        return frozenset(self._connection.scalars(query))
+
+    def positions(self, sku: str) -> Sequence[int]:
+        """Which events of the SKU are parked, oldest first."""
+        query = select(parked.c.position).where(self._of(sku)).order_by(parked.c.position)
+        return self._connection.scalars(query).all()
+
+    def add(self, sku: str, positions: Sequence[int], erreur: str) -> None:
+        """Park events, with the reason."""
+        if positions:
+            rows = [
+                {"sku": sku, "position": p, "lecteur": self._lecteur, "erreur": erreur} for p in positions
+            ]
+            self._connection.execute(insert(parked).on_conflict_do_nothing(), rows)
+
+    def remove(self, sku: str) -> int:
+        """Park the SKU's events no longer; how many they were."""
+        return self._connection.execute(delete(parked).where(self._of(sku))).rowcount
+
+    def hand_over(self, lecteur: str) -> None:
+        """Let another reader have the parked events, in place of those that it had itself."""
+        self._connection.execute(delete(parked).where(parked.c.lecteur == lecteur))
         self._connection.execute(
-            update(self._table)
-            .where(self._table.c.name == name)
-            .values({"mis_à_jour_le": func.now(), "erreur": reason})
+            update(parked).where(parked.c.lecteur == self._lecteur).values(lecteur=lecteur)
         )
+
+    def note(self, sku: str, erreur: str) -> None:
+        """Say why the first of the SKU's events still can't be applied."""
+        first = select(func.min(parked.c.position)).where(self._of(sku)).scalar_subquery()
+        self._connection.execute(
+            update(parked).where(self._of(sku), parked.c.position == first).values(erreur=erreur)
+        )
+
+    def _of(self, sku: str) -> Any:
+        return (parked.c.lecteur == self._lecteur) & (parked.c.sku == sku)

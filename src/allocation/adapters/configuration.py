@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     poll_interval: float = Field(
         default=1.0, gt=0, le=60, description="seconds after which the journal is looked at unasked"
     )
+    max_parked: int = Field(
+        default=100,
+        ge=1,
+        description="SKUs with parked events at which a projection or subscription pauses",
+    )
     ready_max_lag: float = Field(
         default=60.0, gt=0, description="seconds of projection lag from which /health/ready says 503"
     )

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -56,18 +56,11 @@ _APPEND = """
     )
     SELECT max(position), pg_notify(%s, '') FROM appended
 """
-_READ = """
-    SELECT position, id, survenu_le, type, version, data::text
-    FROM journal WHERE position > %s ORDER BY position LIMIT %s
-"""
-_READ_OF_TYPES = """
-    SELECT position, id, survenu_le, type, version, data::text
-    FROM journal WHERE position > %s AND position <= %s AND type = ANY(%s) ORDER BY position LIMIT %s
-"""
-_READ_EVENTS = """
-    SELECT type, version, data::text
-    FROM journal WHERE position > %s AND position <= %s AND type = ANY(%s) ORDER BY position
-"""
+_OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position"
+_BEHIND = "position > %s ORDER BY position LIMIT %s"
+_AT = "position = ANY(%s) ORDER BY position"
+_STORED = "SELECT position, sku, type, version, data::text FROM journal WHERE"
+_RECORDED = "SELECT position, sku, id, survenu_le, type, version, data::text FROM journal WHERE"
 _END = (
     "SELECT max(position) FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s)"
 )
@@ -85,6 +78,37 @@ class RecordedEvent(Generic[E_co]):
     id: UUID
     survenu_le: datetime
     event: E_co
+
+
+class StoredRow(NamedTuple):
+    """What a read model needs to know of an event, which `event` reads."""
+
+    position: int
+    sku: str
+    type: str
+    version: int
+    data: str
+
+    def event(self) -> Event:
+        """The event. Raises UnknownEvent, or ValueError where its fields are damaged."""
+        return from_json(self.type, self.version, self.data)
+
+
+class RecordedRow(NamedTuple):
+    """All that is known of an event, which `recorded` reads."""
+
+    position: int
+    sku: str
+    id: UUID
+    survenu_le: datetime
+    type: str
+    version: int
+    data: str
+
+    def recorded(self) -> RecordedEvent[Event]:
+        """The event with its place. Raises UnknownEvent, or ValueError where its fields are damaged."""
+        event = from_json(self.type, self.version, self.data)
+        return RecordedEvent(self.position, self.id, self.survenu_le, event)
 
 
 class AbstractJournal(ABC):
@@ -132,33 +156,40 @@ class SqlAlchemyJournal(AbstractJournal):
         return position
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        return _recorded(self._connection.exec_driver_sql(_READ, (after, limit)))
+        return [row.recorded() for row in self._recorded_rows(f"{_RECORDED} {_BEHIND}", (after, limit))]
 
     def end_of_batch(self, after: int, size: int) -> int | None:
         """The last position of the next `size` events behind `after`; None when there are none."""
         position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
         return position
 
-    def read_of_types(
+    def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
+        """All events of these types behind `after`, up to and including `until`."""
+        parameters = (after, until, [each.__name__ for each in types])
+        return self._stored(f"{_STORED} {_OF_TYPES}", parameters)
+
+    def read_rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+        """The events at these positions, in order."""
+        return self._stored(f"{_STORED} {_AT}", (list(positions),))
+
+    def read_recorded_rows(
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
-    ) -> list[RecordedEvent[Event]]:
+    ) -> list[RecordedRow]:
         """The next events of these types behind `after`, up to and including `until`, at most `limit`."""
         parameters = (after, until, [each.__name__ for each in types], limit)
-        return _recorded(self._connection.exec_driver_sql(_READ_OF_TYPES, parameters))
+        return self._recorded_rows(f"{_RECORDED} {_OF_TYPES} LIMIT %s", parameters)
 
-    def read_events(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[Event]:
-        """All events of these types behind `after`, up to and including `until`, and nothing about them."""
-        parameters = (after, until, [each.__name__ for each in types])
-        return [from_json(*row) for row in self._connection.exec_driver_sql(_READ_EVENTS, parameters)]
+    def read_recorded_rows_at(self, positions: Sequence[int]) -> list[RecordedRow]:
+        """The events at these positions, in order."""
+        return self._recorded_rows(f"{_RECORDED} {_AT}", (list(positions),))
 
     def last_position(self) -> int:
         newest = select(func.coalesce(func.max(journal.c.position), 0))
         position: int = self._connection.execute(newest).scalar_one()
         return position
 
+    def _stored(self, query: str, parameters: tuple[Any, ...]) -> list[StoredRow]:
+        return [StoredRow._make(row) for row in self._connection.exec_driver_sql(query, parameters)]
 
-def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent[Event]]:
-    return [
-        RecordedEvent(position, id_, survenu_le, from_json(type_name, version, data))
-        for position, id_, survenu_le, type_name, version, data in rows
-    ]
+    def _recorded_rows(self, query: str, parameters: tuple[Any, ...]) -> list[RecordedRow]:
+        return [RecordedRow._make(row) for row in self._connection.exec_driver_sql(query, parameters)]

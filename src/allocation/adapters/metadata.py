@@ -1,6 +1,8 @@
 """The one catalogue of tables; migrations are compared with it."""
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, String
+
+from allocation.domain.values import LONGUEUR_MAX
 
 metadata = MetaData(
     naming_convention={
@@ -11,3 +13,6 @@ metadata = MetaData(
         "ck": "%(table_name)s_%(constraint_name)s_check",
     }
 )
+
+# How identifiers are stored: compared code point by code point.
+identifier = String(LONGUEUR_MAX, collation="C")

@@ -18,24 +18,21 @@ from sqlalchemy import (
     Index,
     Integer,
     PrimaryKeyConstraint,
-    String,
     Table,
     UniqueConstraint,
     text,
 )
 
-from allocation.adapters.metadata import metadata
+from allocation.adapters.metadata import identifier, metadata
 from allocation.adapters.read_tables import allocations_view
-from allocation.domain.values import LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
+from allocation.domain.values import QUANTITÉ_MAX, QUANTITÉ_MIN
 
 __all__ = ["allocations", "allocations_view", "lots", "order_lines", "produits"]
-
-_identifier = String(LONGUEUR_MAX, collation="C")
 
 produits = Table(
     "produits",
     metadata,
-    Column("sku", _identifier, primary_key=True),
+    Column("sku", identifier, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("dernier_rang", BigInteger, nullable=False),
 )
@@ -43,8 +40,8 @@ produits = Table(
 lots = Table(
     "lots",
     metadata,
-    Column("sku", _identifier, ForeignKey("produits.sku"), primary_key=True),
-    Column("référence", _identifier, primary_key=True),
+    Column("sku", identifier, ForeignKey("produits.sku"), primary_key=True),
+    Column("référence", identifier, primary_key=True),
     Column("quantité_initiale", Integer, nullable=False),
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
@@ -59,9 +56,9 @@ Index("lots_ouverts_idx", lots.c.sku, postgresql_where=text("quantité_allouée 
 order_lines = Table(
     "order_lines",
     metadata,
-    Column("sku", _identifier, ForeignKey("produits.sku"), nullable=False),
-    Column("id_commande", _identifier, nullable=False),
-    Column("ligne", _identifier, nullable=False),
+    Column("sku", identifier, ForeignKey("produits.sku"), nullable=False),
+    Column("id_commande", identifier, nullable=False),
+    Column("ligne", identifier, nullable=False),
     Column("quantité", Integer, nullable=False),
     Column("rang", BigInteger, nullable=False),
     PrimaryKeyConstraint("id_commande", "sku", "ligne"),
@@ -72,9 +69,9 @@ order_lines = Table(
 allocations = Table(
     "allocations",
     metadata,
-    Column("sku", _identifier, primary_key=True),
+    Column("sku", identifier, primary_key=True),
     Column("rang", BigInteger, primary_key=True, autoincrement=False),
-    Column("réf_lot", _identifier, nullable=False),
+    Column("réf_lot", identifier, nullable=False),
     ForeignKeyConstraint(["sku", "rang"], ["order_lines.sku", "order_lines.rang"]),
     ForeignKeyConstraint(["sku", "réf_lot"], ["lots.sku", "lots.référence"]),
 )

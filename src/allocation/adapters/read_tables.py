@@ -3,30 +3,27 @@
 They have no constraints of the domain: what is written here has already happened.
 """
 
-from sqlalchemy import BigInteger, Column, Date, Identity, Integer, String, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Date, Identity, Integer, Table, UniqueConstraint
 
-from allocation.adapters.metadata import metadata
-from allocation.domain.values import LONGUEUR_MAX
-
-_identifier = String(LONGUEUR_MAX, collation="C")
+from allocation.adapters.metadata import identifier, metadata
 
 allocations_view = Table(
     "allocations_view",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("id_commande", _identifier, nullable=False),
-    Column("sku", _identifier, nullable=False),
-    Column("réf_lot", _identifier, nullable=False),
+    Column("id_commande", identifier, nullable=False),
+    Column("sku", identifier, nullable=False),
+    Column("réf_lot", identifier, nullable=False),
     Column("quantité", Integer, nullable=False),
-    Column("ligne", _identifier, nullable=False),
+    Column("ligne", identifier, nullable=False),
     UniqueConstraint("id_commande", "sku", "ligne"),
 )
 
 lots_view = Table(
     "lots_view",
     metadata,
-    Column("réf", _identifier, primary_key=True),
-    Column("sku", _identifier, nullable=False),
+    Column("réf", identifier, primary_key=True),
+    Column("sku", identifier, nullable=False),
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
     Column("eta", Date),
@@ -35,7 +32,7 @@ lots_view = Table(
 stock_view = Table(
     "stock_view",
     metadata,
-    Column("sku", _identifier, primary_key=True),
+    Column("sku", identifier, primary_key=True),
     Column("en_stock", BigInteger, nullable=False),
     Column("en_transit", BigInteger, nullable=False),
     Column("alloué", BigInteger, nullable=False),

@@ -17,7 +17,8 @@ from allocation.adapters.database import Database
 from allocation.adapters.journal_listener import JournalListener, Waker
 from allocation.entrypoints import flask_app
 from allocation.projections.projector import Projector
-from allocation.service_layer.bootstrap import journal_followers
+from allocation.projections.rebuild import Rebuilder
+from allocation.service_layer.bootstrap import journal_followers, projection_followers
 
 BLOCKING_THREADS = 64
 STOP_TIMEOUT_S = 20
@@ -83,8 +84,9 @@ def run_worker(database: Database, settings: Settings) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     waker = Waker()
     followers = journal_followers(database, settings)
+    rebuilders = [Rebuilder(database, each) for each in projection_followers(database, settings)]
     with (
         JournalListener(database.url, waker),
-        Projector(followers, waker, poll_interval=settings.poll_interval),
+        Projector(followers, waker, poll_interval=settings.poll_interval, rebuilders=rebuilders),
     ):
         signal.sigwait(_STOP_SIGNALS)

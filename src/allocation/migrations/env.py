@@ -2,10 +2,10 @@
 
 from alembic import context
 
-from allocation.adapters import checkpoints, journal, notifications, orm, read_tables
+from allocation.adapters import checkpoints, journal, notifications, orm, read_tables, rebuilds
 from allocation.adapters.metadata import metadata
 
-TABLES = (checkpoints, journal, notifications, orm, read_tables)
+TABLES = (checkpoints, journal, notifications, orm, read_tables, rebuilds)
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from allocation.adapters.read_tables import allocations_view
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import Alloué, Désalloué
 from allocation.projections.delivery import Projection, delivered
 
 ALLOCATIONS_VIEW = Projection(
-    name="allocations_view",
-    columns=("id_commande", "sku", "réf_lot", "quantité", "ligne"),
+    allocations_view,
     truth="""
-        SELECT id_commande, sku, réf_lot, quantité, ligne
-        FROM allocations JOIN order_lines USING (sku, rang)
+        SELECT l.id_commande, l.sku, a.réf_lot, l.quantité, l.ligne
+        FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
+        WHERE a.sku > :after AND a.sku <= :until AND l.sku > :after AND l.sku <= :until
     """,
 )
 

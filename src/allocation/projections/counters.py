@@ -19,7 +19,7 @@ class Counters:
             INSERT INTO {table.name} AS kept
             SELECT * FROM json_populate_recordset(NULL::{table.name}, %s)
             ON CONFLICT ({key.name}) DO UPDATE SET {", ".join(updates)}
-        """  # noqa: S608 - our own names
+        """
 
     def add(self, connection: Connection, changes: Iterable[object]) -> None:
         """Add each change, an object with all columns of its row; it becomes the row if there is none yet."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeAlias, TypeVar
 
+from sqlalchemy import Table
+
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -23,15 +25,27 @@ class Reaction:
 
 @dataclass(frozen=True)
 class Projection:
-    """A read model: the table `name`, kept by the handlers that are delivered by this projection.
+    """A read model: a table with a `sku` column, kept by the handlers that are delivered by this projection.
 
-    `truth` is one SELECT over the write model that gives the rows that the table should hold, in the order
-    of `columns`: what `rebuild` fills it with, and `verify` compares it with.
+    `version` goes up whenever the table or a handler changes: the read model is then rebuilt by itself, while
+    the old one serves. `truth`, if there is one, is a SELECT over the write model that gives the rows which
+    the table should hold, for the SKUs behind `:after` up to `:until`: what `rebuild` fills it with, and
+    `verify` compares it with.
     """
 
-    name: str
-    columns: tuple[str, ...]
-    truth: str
+    table: Table
+    truth: str | None = None
+    version: int = 1
+
+    @property
+    def name(self) -> str:
+        """The name of the projection, which is its table's."""
+        return self.table.name
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that handlers fill: all but those that PostgreSQL numbers."""
+        return tuple(column.name for column in self.table.columns if column.identity is None)
 
 
 @dataclass(frozen=True)

@@ -1,100 +1,237 @@
-"""One reader of the journal: takes its checkpoint, a batch behind it, carries it out, and moves on."""
+"""One reader of the journal: takes its checkpoint, a batch behind it, carries it out, and moves on.
+
+What a handler can't apply is tried again; at the third failure, the guilty event is looked for and parked,
+together with every later event of its SKU, and the others go on.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Table
 
 from allocation.adapters import checkpoints
-from allocation.adapters.checkpoints import Checkpoints
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
+from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal, StoredRow
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
+from allocation.projections.parking import Row, Search, split_off_parked
 
 Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
 
+R = TypeVar("R", bound=Row)
+
 BATCH = 5000
+MAX_TRIES = 3
+DEFAULT_MAX_PARKED = 100
+
+# Trouble outside of the program (database, mail server): worth trying again, without end.
+PASSING_TROUBLE = (StorageUnavailable, VersionConflict, OSError)
 
 
-class Follower(ABC):
-    """What projections and subscriptions have in common. `routes` says which handler gets which events."""
+class Follower(ABC, Generic[R]):
+    """What projections and subscriptions have in common. `routes` says which handler gets which events.
+
+    It pauses once events of `max_parked` SKUs are parked: then something else is wrong than an event.
+    """
 
     checkpoints: ClassVar[Table]
     starts_now: ClassVar[bool]
 
-    def __init__(self, name: str, routes: Routes, database: Database) -> None:
+    def __init__(
+        self, name: str, routes: Routes, database: Database, *, max_parked: int = DEFAULT_MAX_PARKED
+    ) -> None:
         self.name = name
+        self.max_parked = max_parked
         self._routes = routes
         self._database = database
+        self._failures = 0
 
     def register(self) -> None:
         """Create the checkpoint, if this reader is new."""
         with self._database.working() as connection, connection.begin():
-            Checkpoints(connection, self.checkpoints).register(self.name, from_now=self.starts_now)
+            Checkpoints(connection, self.checkpoints).register(
+                self.name, from_now=self.starts_now, **self._columns()
+            )
 
     def advance(self, *, wait: bool) -> int | None:
         """Carry out one batch, if there is one; the position reached.
 
         While another reader holds the checkpoint, its end is awaited or, without `wait`, None is returned.
+        Raises what a handler raises, twice for the same batch at most, and any PASSING_TROUBLE.
         """
-        with self._database.following() as connection, connection.begin():
-            checkpoints = Checkpoints(connection, self.checkpoints)
-            position = checkpoints.take(self.name, wait=wait)
-            if position is None:
-                return None
-            reached = self.follow(connection, position)
-            if reached > position:
-                checkpoints.move(self.name, reached)
-            return reached
+        try:
+            reached = self._advance(wait=wait)
+        except PASSING_TROUBLE:
+            raise
+        except Exception:
+            self._failures += 1
+            raise
+        self._failures = 0
+        return reached
 
-    def follow(self, connection: Connection, position: int) -> int:
-        """Carry out one batch behind `position`; the position that is reached."""
+    def follow(self, connection: Connection, position: int, *, failures: int) -> tuple[int, int]:
+        """Carry out one batch behind `position`; the position that is reached, and the number of events.
+
+        Raises what a handler raises or, after two `failures`, parks what it fails on.
+        """
         journal = SqlAlchemyJournal(connection)
         end = journal.end_of_batch(position, BATCH)
-        return position if end is None else self._carry_out(connection, journal, position, end)
+        if end is None:
+            return position, 0
+        reached, rows = self._read(journal, position, end)
+        self.apply(connection, rows, self.name, failures=failures)
+        return reached, len(rows)
+
+    def apply(self, connection: Connection, rows: Sequence[R], lecteur: str, *, failures: int) -> None:
+        """Let the handlers have these events, save those of SKUs of which `lecteur` has parked some.
+
+        Raises what a handler raises or, after two failures, parks what it fails on.
+        """
+        parked = ParkedEvents(connection, lecteur)
+        due = split_off_parked(rows, parked)
+        if failures + 1 >= MAX_TRIES:
+            Search(parked, partial(self._attempt, connection)).deliver(due)
+        elif due:
+            self._deliver(connection, due)
+
+    def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> Exception | None:
+        """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
+        parked = ParkedEvents(connection, lecteur)
+        error = self._attempt(connection, self._read_at(SqlAlchemyJournal(connection), parked.positions(sku)))
+        if error is None:
+            parked.remove(sku)
+        else:
+            parked.note(sku, f"{type(error).__name__}: {error}")
+        return error
 
     def note_failure(self, reason: str) -> None:
-        """Say beside the checkpoint why this reader has stopped."""
+        """Say beside the checkpoint why this reader does not go on."""
         with self._database.working() as connection, connection.begin():
             Checkpoints(connection, self.checkpoints).note_failure(self.name, reason)
 
+    def _advance(self, *, wait: bool) -> int | None:
+        with self._database.following() as connection, connection.begin():
+            checkpoints = Checkpoints(connection, self.checkpoints)
+            checkpoint = checkpoints.take(self.name, wait=wait)
+            if checkpoint is None:
+                return None
+            if checkpoint.en_pause or not self._serves(checkpoint):
+                return checkpoint.position
+            reached, applied = self.follow(connection, checkpoint.position, failures=self._failures)
+            if reached > checkpoint.position:
+                checkpoints.move(self.name, reached, applied=applied)
+                self._pause_if_too_much_is_parked(connection, checkpoints)
+            return reached
+
+    def _pause_if_too_much_is_parked(self, connection: Connection, checkpoints: Checkpoints) -> None:
+        parked = len(ParkedEvents(connection, self.name).skus())
+        if parked >= self.max_parked:
+            checkpoints.pause(self.name, f"events of {parked} SKUs are parked: allocation parked list")
+
+    def _attempt(self, connection: Connection, rows: Sequence[R]) -> Exception | None:
+        """Let the handlers have these events; what they raise, after all is undone, None if all went well."""
+        try:
+            with connection.begin_nested():
+                self._deliver(connection, rows)
+        except PASSING_TROUBLE:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is kept beside what is parked for it
+            return error
+        return None
+
+    def _columns(self) -> dict[str, int]:
+        """What a new checkpoint of this reader has in further columns."""
+        return {}
+
+    def _serves(self, checkpoint: Checkpoint) -> bool:  # noqa: ARG002
+        """Whether it is for this reader to move this checkpoint."""
+        return True
+
     @abstractmethod
-    def _carry_out(self, connection: Connection, journal: SqlAlchemyJournal, after: int, until: int) -> int:
-        """Let the handlers have the events behind `after`, up to `until`; the position that is reached."""
+    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[R]]:
+        """Up to where events behind `after` were read, `until` at most, and these events, as stored."""
+
+    @abstractmethod
+    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[R]:
+        """The events at these positions, in order, as stored."""
+
+    @abstractmethod
+    def _deliver(self, connection: Connection, rows: Sequence[R]) -> None:
+        """Let the handlers have these events. Raises what they raise."""
 
 
-class ProjectionFollower(Follower):
+AnyFollower: TypeAlias = Follower[Any]
+
+
+class ProjectionFollower(Follower[StoredRow]):
     """Keeps one read model: neighbouring events with the same handler reach it together."""
 
     checkpoints = checkpoints.projections
     starts_now = False
 
-    def __init__(self, projection: Projection, routes: Routes, database: Database) -> None:
-        super().__init__(projection.name, routes, database)
+    def __init__(
+        self,
+        projection: Projection,
+        routes: Routes,
+        database: Database,
+        *,
+        max_parked: int = DEFAULT_MAX_PARKED,
+    ) -> None:
+        super().__init__(projection.name, routes, database, max_parked=max_parked)
         self.projection = projection
 
-    def _carry_out(self, connection: Connection, journal: SqlAlchemyJournal, after: int, until: int) -> int:
-        events = journal.read_events(self._routes, after=after, until=until)
+    def read(self, journal: SqlAlchemyJournal, after: int, until: int) -> Sequence[StoredRow]:
+        """The events for this read model behind `after`, up to `until`, as stored."""
+        return journal.read_rows(self._routes, after=after, until=until)
+
+    def _columns(self) -> dict[str, int]:
+        return {"version": self.projection.version}
+
+    def _serves(self, checkpoint: Checkpoint) -> bool:
+        """Not before the rebuild of a changed projection has taken over, and not after a newer one has."""
+        return checkpoint.version == self.projection.version
+
+    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[StoredRow]]:
+        return until, self.read(journal, after, until)
+
+    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[StoredRow]:
+        return journal.read_rows_at(positions)
+
+    def _deliver(self, connection: Connection, rows: Sequence[StoredRow]) -> None:
+        events = (row.event() for row in rows)
         for handler, run in groupby(events, key=lambda event: self._routes[type(event)]):
             handler(list(run), connection)
-        return until
 
 
-class SubscriptionFollower(Follower):
+class SubscriptionFollower(Follower[RecordedRow]):
     """Has effects outside: no more of them in a transaction than may be repeated when it fails."""
 
     checkpoints = checkpoints.subscriptions
     starts_now = True
 
-    def __init__(self, subscription: Subscription, routes: Routes, database: Database) -> None:
-        super().__init__(subscription.name, routes, database)
+    def __init__(
+        self,
+        subscription: Subscription,
+        routes: Routes,
+        database: Database,
+        *,
+        max_parked: int = DEFAULT_MAX_PARKED,
+    ) -> None:
+        super().__init__(subscription.name, routes, database, max_parked=max_parked)
         self._batch = subscription.batch
 
-    def _carry_out(self, connection: Connection, journal: SqlAlchemyJournal, after: int, until: int) -> int:
-        batch = journal.read_of_types(self._routes, after=after, until=until, limit=self._batch)
+    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[RecordedRow]]:
+        batch = journal.read_recorded_rows(self._routes, after=after, until=until, limit=self._batch)
+        return (until if len(batch) < self._batch else batch[-1].position), batch
+
+    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[RecordedRow]:
+        return journal.read_recorded_rows_at(positions)
+
+    def _deliver(self, connection: Connection, rows: Sequence[RecordedRow]) -> None:
+        batch = (row.recorded() for row in rows)
         for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
             handler(list(run), connection)
-        return until if len(batch) < self._batch else batch[-1].position

@@ -13,9 +13,11 @@ from allocation.projections.counters import Counters
 from allocation.projections.delivery import Projection, delivered
 
 LOTS_VIEW = Projection(
-    name="lots_view",
-    columns=("réf", "sku", "quantité", "quantité_allouée", "eta"),
-    truth="SELECT référence AS réf, sku, quantité, quantité_allouée, eta FROM lots",
+    lots_view,
+    truth="""
+        SELECT référence AS réf, sku, quantité, quantité_allouée, eta
+        FROM lots WHERE sku > :after AND sku <= :until
+    """,
 )
 
 _COUNTERS = Counters(lots_view, sums=("quantité", "quantité_allouée"))

@@ -3,53 +3,80 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
 from allocation.adapters.journal_listener import Waker
-from allocation.projections.follower import BATCH, Follower
+from allocation.projections.follower import BATCH, PASSING_TROUBLE, AnyFollower
+from allocation.projections.rebuild import Rebuilder
 
 logger = logging.getLogger(__name__)
 
-# Trouble outside of the program (database, mail server): worth trying again, without end.
-PASSING_TROUBLE = (StorageUnavailable, VersionConflict, OSError)
 MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 # Under load, what is committed within this time is one batch; the first event after a pause does not wait.
 PACE_S = 0.04
+# Where another process has the reader: how soon this one takes over when that one dies.
+STANDBY_INTERVAL_S = 0.25
 
 
-def register(followers: Sequence[Follower]) -> None:
+def register(followers: Sequence[AnyFollower]) -> None:
     """Make sure that every reader has a checkpoint."""
     for follower in followers:
         follower.register()
 
 
-def catch_up(followers: Sequence[Follower], until: int) -> None:
-    """Bring every reader to position `until` at least. One that fails is logged, and the others go on."""
+def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
+    """Bring every reader to position `until` at least, but for those that pause or have trouble."""
     for follower in followers:
         try:
-            while (follower.advance(wait=True) or 0) < until:
-                pass
+            _catch_up(follower, until)
+        except PASSING_TROUBLE:
+            logger.exception("%s stays behind", follower.name)
+
+
+def _catch_up(follower: AnyFollower, until: int) -> None:
+    position = -1
+    while position < until:
+        try:
+            reached = follower.advance(wait=True)
+        except PASSING_TROUBLE:
+            raise
         except Exception:
-            logger.exception("%s stays behind: its handler failed", follower.name)
+            logger.exception("%s tries again", follower.name)
+            continue
+        if reached is None or reached == position:
+            return
+        position = reached
 
 
 class Projector:
     """While its context is open, keeps readers at the end of the journal; then finishes their batches.
 
-    A reader whose handler fails stops, loudly, with the reason beside its checkpoint; the others go on.
+    A reader whose handler fails tries again, and parks what it fails on; the others go on meanwhile. Read
+    models that have changed are rebuilt, and rebuilds that somebody has asked for are carried on.
     """
 
-    def __init__(self, followers: Sequence[Follower], waker: Waker, *, poll_interval: float) -> None:
+    def __init__(
+        self,
+        followers: Sequence[AnyFollower],
+        waker: Waker,
+        *,
+        poll_interval: float,
+        rebuilders: Sequence[Rebuilder] = (),
+    ) -> None:
         self._waker = waker
         self._poll_interval = poll_interval
+        self._rebuilders = rebuilders
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=[follower], name=follower.name) for follower in followers
+        targets: list[tuple[str, Callable[[], None]]] = [
+            (each.name, partial(self._follow, each)) for each in followers
         ]
+        if rebuilders:
+            targets.append(("rebuilds", self._rebuild))
+        self._threads = [threading.Thread(target=target, name=name) for name, target in targets]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -64,32 +91,64 @@ class Projector:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, follower: Follower) -> None:
-        backoff = MIN_BACKOFF_S
-        reached: int | None = None
-        while True:
-            seen = self._waker.calls
-            if self._stopping.is_set():
-                return
+    def _follow(self, follower: AnyFollower) -> None:
+        patience = _Patience(follower.name, self._stopping)
+        before: int | None = None
+        while not self._stopping.is_set():
+            seen, began = self._waker.calls, time.monotonic()
             try:
-                began = time.monotonic()
-                before, reached = reached, follower.advance(wait=False)
-                if reached is None or reached == before:
-                    self._waker.wait(seen, self._poll_interval)
-                elif before is not None and reached < before + BATCH:
-                    self._stopping.wait(began + PACE_S - time.monotonic())
-                backoff = MIN_BACKOFF_S
+                reached = follower.advance(wait=False)
             except PASSING_TROUBLE as trouble:
-                logger.warning("%s tries again in %.1f s: %s", follower.name, backoff, trouble)
-                self._stopping.wait(backoff)
-                backoff = min(2 * backoff, MAX_BACKOFF_S)
+                patience.wait_after(trouble)
+                continue
             except Exception as error:
-                logger.critical("%s has stopped: its handler failed", follower.name, exc_info=True)
+                logger.exception("the handler of %s failed", follower.name)
                 _note_failure(follower, error)
-                return
+                patience.wait_after(error)
+                continue
+            patience.begin_anew()
+            if reached is None:
+                self._stopping.wait(min(STANDBY_INTERVAL_S, self._poll_interval))
+            elif reached == before:
+                self._waker.wait(seen, self._poll_interval)
+            elif before is not None and reached < before + BATCH:
+                self._stopping.wait(began + PACE_S - time.monotonic())
+            before = reached
+
+    def _rebuild(self) -> None:
+        patience = _Patience("rebuilds", self._stopping)
+        while not self._stopping.is_set():
+            try:
+                for each in self._rebuilders:
+                    each.begin_if_changed()
+                pauses = [pause for each in self._rebuilders if (pause := each.advance()) is not None]
+            except PASSING_TROUBLE as trouble:
+                patience.wait_after(trouble)
+                continue
+            patience.begin_anew()
+            self._stopping.wait(min(pauses, default=self._poll_interval))
 
 
-def _note_failure(follower: Follower, error: Exception) -> None:
+class _Patience:
+    """Waits after a failure, longer each time, and not once the work is to stop."""
+
+    def __init__(self, name: str, stopping: threading.Event) -> None:
+        self._name = name
+        self._stopping = stopping
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """All is well again."""
+        self._backoff = MIN_BACKOFF_S
+
+    def wait_after(self, trouble: Exception) -> None:
+        """Say what is wrong, and wait."""
+        logger.warning("%s: trying again in %.1f s: %s", self._name, self._backoff, trouble)
+        self._stopping.wait(self._backoff)
+        self._backoff = min(2 * self._backoff, MAX_BACKOFF_S)
+
+
+def _note_failure(follower: AnyFollower, error: Exception) -> None:
     try:
         follower.note_failure(f"{type(error).__name__}: {error}")
     except PASSING_TROUBLE as trouble:

@@ -16,8 +16,7 @@ from allocation.projections.delivery import Projection, delivered
 from allocation.projections.lots_view import LotEvent
 
 STOCK_VIEW = Projection(
-    name="stock_view",
-    columns=("sku", "en_stock", "en_transit", "alloué", "disponible", "prochaine_eta"),
+    stock_view,
     truth="""
         SELECT sku,
                coalesce(sum(quantité) FILTER (WHERE eta IS NULL), 0) AS en_stock,
@@ -25,7 +24,7 @@ STOCK_VIEW = Projection(
                sum(quantité_allouée) AS alloué,
                sum(quantité - quantité_allouée) AS disponible,
                min(eta) AS prochaine_eta
-        FROM lots GROUP BY sku
+        FROM lots WHERE sku > :after AND sku <= :until GROUP BY sku
     """,
 )
 

@@ -11,7 +11,7 @@ from allocation.adapters.notifications import AbstractNotifications, LoggedNotif
 from allocation.domain import commands, events
 from allocation.projections import projector
 from allocation.projections.delivery import EventHandler, Projection, Reaction, Subscription
-from allocation.projections.follower import Follower, ProjectionFollower, SubscriptionFollower
+from allocation.projections.follower import AnyFollower, ProjectionFollower, SubscriptionFollower
 from allocation.projections.lots_view import mettre_à_jour_lots_vue
 from allocation.projections.stock_view import mettre_à_jour_stock_vue
 from allocation.service_layer import handlers
@@ -73,19 +73,27 @@ def bootstrap(
     )
 
 
-def journal_followers(database: Database, settings: Settings) -> tuple[Follower, ...]:
+def journal_followers(database: Database, settings: Settings) -> tuple[AnyFollower, ...]:
     """The readers of the journal that EVENT_HANDLERS declares, projections first."""
     subscriptions = _routes(Subscription, {"notifications": _notifications(settings)})
     return (
-        *projection_followers(database),
-        *(SubscriptionFollower(each, routes, database) for each, routes in subscriptions.items()),
+        *projection_followers(database, settings),
+        *(
+            SubscriptionFollower(each, routes, database, max_parked=settings.max_parked)
+            for each, routes in subscriptions.items()
+        ),
     )
 
 
-def projection_followers(database: Database) -> tuple[ProjectionFollower, ...]:
+def projection_followers(
+    database: Database, settings: Settings | None = None
+) -> tuple[ProjectionFollower, ...]:
     """The read models that EVENT_HANDLERS declares."""
-    projections = _routes(Projection, {})
-    return tuple(ProjectionFollower(each, routes, database) for each, routes in projections.items())
+    max_parked = (settings or Settings()).max_parked
+    return tuple(
+        ProjectionFollower(each, routes, database, max_parked=max_parked)
+        for each, routes in _routes(Projection, {}).items()
+    )
 
 
 def _routes(

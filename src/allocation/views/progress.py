@@ -5,13 +5,23 @@ from dataclasses import dataclass
 from allocation.views.views import ReadSource
 
 _PROGRESS = """
-    SELECT kind, name, reader.position, reader.erreur,
-           newest.position - reader.position AS behind,
-           coalesce(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s
-    FROM (SELECT 'projection' AS kind, name, position, erreur FROM projections
+    SELECT kind, name, position, newest - position AS behind,
+           coalesce(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s,
+           débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le) / 2)::float8 AS rate,
+           CASE WHEN en_pause THEN 'paused'
+                WHEN rebuild_phase IS NOT NULL THEN 'rebuilding'
+                WHEN erreur IS NOT NULL THEN 'failing'
+                ELSE 'following' END AS state,
+           (SELECT count(DISTINCT sku) FROM parked WHERE lecteur = name) AS parked,
+           erreur
+    FROM (SELECT 'projection' AS kind, name, position, erreur, en_pause, débit, mis_à_jour_le,
+                 (SELECT phase FROM rebuilds
+                  WHERE rebuilds.name = projections.name AND phase NOT IN ('done', 'failed')) AS rebuild_phase
+          FROM projections
           UNION ALL
-          SELECT 'subscription', name, position, erreur FROM subscriptions) AS reader
-    CROSS JOIN (SELECT coalesce(max(position), 0) AS position FROM journal) AS newest
+          SELECT 'subscription', name, position, erreur, en_pause, débit, mis_à_jour_le, NULL
+          FROM subscriptions) AS reader
+    CROSS JOIN (SELECT coalesce(max(journal.position), 0) AS newest FROM journal) AS journal_end
     LEFT JOIN LATERAL (
         SELECT survenu_le FROM journal
         WHERE journal.position > reader.position ORDER BY journal.position LIMIT 1
@@ -22,13 +32,21 @@ _PROGRESS = """
 
 @dataclass(frozen=True)
 class Progress:
-    """Where one reader stands; `behind` counts positions, `lag_s` is the age of the next event in seconds."""
+    """Where one reader stands.
+
+    `behind` counts positions, `lag_s` is the age of the next event in seconds, `rate` is in events a second,
+    lately. `state` is following, failing, rebuilding (beside a table that serves) or paused; `parked` counts
+    the SKUs of which events are parked.
+    """
 
     kind: str
     name: str
     position: int
     behind: int
     lag_s: float
+    rate: float
+    state: str
+    parked: int
     erreur: str | None
 
 

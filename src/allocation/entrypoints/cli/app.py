@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from allocation.entrypoints.cli import imports, operations, service
+from allocation.entrypoints.cli import imports, operations, parked, read_models, service
 from allocation.entrypoints.cli.console import fail
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 service.add_to(app)
 imports.add_to(app)
+read_models.add_to(app)
+parked.add_to(app)
 operations.add_to(app)
 
 
@@ -41,13 +43,14 @@ def _explain(error: Exception) -> int | None:
     from allocation.adapters.database import StorageUnavailable, VersionConflict
     from allocation.adapters.schema import SchemaTooNew
     from allocation.entrypoints.csv_import import ImportRefused
+    from allocation.projections.rebuild import RebuildRefused
 
     match error:
         case ValidationError():
             for each in error.errors():
                 fail(f"ALLOCATION_{str(each['loc'][0]).upper()}: {each['msg']}")
             return 2
-        case ImportRefused():
+        case ImportRefused() | RebuildRefused():
             fail(str(error))
             return 2
         case StorageUnavailable() | VersionConflict() | SchemaTooNew() | OSError():

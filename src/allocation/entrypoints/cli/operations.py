@@ -1,4 +1,4 @@
-"""Looking after the service: read models, the journal, the settings."""
+"""Looking after the service: the journal, its readers, the settings."""
 
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allocation.entrypoints.cli.console import err, fail, out, print_json, print_table
+from allocation.entrypoints.cli.console import out, print_json, print_table
 
 if TYPE_CHECKING:
     from allocation.adapters.database import Database
@@ -18,50 +18,9 @@ JOURNAL_BATCH = 1000
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    app.command(epilog="Example: allocation rebuild allocations_view")(rebuild)
-    app.command(epilog="Example: allocation verify && echo sound")(verify)
     app.command(epilog="Example: allocation journal --follow --json | jq .data")(journal)
     app.command(epilog="Example: allocation projections --json")(projections)
     app.command(epilog="Example: allocation config")(config)
-
-
-def rebuild(name: Annotated[str, typer.Argument(help="The read model, such as allocations_view.")]) -> None:
-    """Fill a read model anew from the write model; its readers wait meanwhile."""
-    from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
-    from allocation.projections import rebuild as rebuilding
-    from allocation.service_layer.bootstrap import projection_followers
-
-    with open_database(Settings()) as database:
-        known = {follower.name: follower for follower in projection_followers(database)}
-        if name not in known:
-            fail(f"no read model is called {name}; there are: {', '.join(sorted(known))}")
-            raise typer.Exit(2)
-        rows = rebuilding.rebuild(database, known[name].projection)
-    out.print(f"{name}: {rows} rows")
-
-
-def verify(*, as_json: AsJson = False) -> None:
-    """Compare the write model with itself and the journal, and every read model with it.
-
-    Prints each difference; the exit status is 1 if there is one.
-    """
-    from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
-    from allocation.projections import verify as verifying
-    from allocation.service_layer.bootstrap import projection_followers
-
-    found = 0
-    with open_database(Settings()) as database:
-        for difference in verifying.verify(database, projection_followers(database)):
-            found += 1
-            if as_json:
-                print_json(asdict(difference))
-            else:
-                word = "missing" if difference.missing else "unexpected"
-                out.print(f"{difference.comparison}: {word} {difference.row}", markup=False)
-    err.print(f"{found} differences" if found else "No difference.")
-    raise typer.Exit(1 if found else 0)
 
 
 def journal(

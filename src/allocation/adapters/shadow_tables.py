@@ -1,0 +1,88 @@
+"""Tables with the same name in other schemas: one under construction, one that was replaced.
+
+    allocation_building.stock_view ──▶ public.stock_view ──▶ allocation_previous.stock_view
+
+A table moves from schema to schema with its constraints, indexes and sequences, whose names therefore stay.
+Handlers are let loose on another one than the serving table by the search path, and need not know of it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, MetaData, Table, UniqueConstraint, text
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
+
+from allocation.adapters.metadata import metadata
+
+BUILDING = "allocation_building"
+PREVIOUS = "allocation_previous"
+
+
+@contextmanager
+def put_first(connection: Connection, schema: str) -> Iterator[None]:
+    """Within the context, tables without a schema are looked for in this one before all others."""
+    path = connection.scalar(text("SHOW search_path"))
+    _set_search_path(connection, f"{schema}, {path}")
+    yield
+    # Where something was raised, the end of the transaction does so.
+    _set_search_path(connection, path)
+
+
+def exists(connection: Connection, name: str, schema: str) -> bool:
+    """Whether there is such a table."""
+    return connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"{schema}.{name}"}) is not None
+
+
+def create(connection: Connection, table: Table, *, with_keys: bool) -> None:
+    """Create the table under construction, in place of any that was begun before.
+
+    It is faster to fill without keys; indexes it has none yet. `complete` adds what is missing.
+    """
+    drop(connection, table.name, BUILDING)
+    building = _under_construction(table)
+    if not with_keys:
+        # What is to be added by a statement of its own is left out of CREATE TABLE.
+        _additions(building)
+    connection.execute(CreateTable(building))
+
+
+def complete(connection: Connection, table: Table, *, with_keys: bool) -> None:
+    """Add the indexes and, `with_keys`, the keys, and let the planner know the table's contents."""
+    building = _under_construction(table)
+    for addition in _additions(building) if with_keys else ():
+        connection.execute(addition)
+    for index in building.indexes:
+        connection.execute(CreateIndex(index))
+    connection.execute(text(f"ANALYZE {BUILDING}.{table.name}"))
+
+
+def drop(connection: Connection, name: str, schema: str) -> None:
+    """Drop the table, if there is one."""
+    connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{name}"))
+
+
+def replace_serving(connection: Connection, name: str, schema: str) -> None:
+    """Let the table of this schema serve, and keep the one that served so far as the previous one.
+
+    Waits for readers, who then wait for the end of the transaction, and read from the new one.
+    """
+    serving = connection.scalar(text("SELECT current_schema()"))
+    connection.execute(text(f'LOCK TABLE "{serving}".{name} IN ACCESS EXCLUSIVE MODE'))
+    if schema == PREVIOUS:
+        connection.execute(text(f"ALTER TABLE {PREVIOUS}.{name} SET SCHEMA {BUILDING}"))
+    drop(connection, name, PREVIOUS)
+    connection.execute(text(f'ALTER TABLE "{serving}".{name} SET SCHEMA {PREVIOUS}'))
+    connection.execute(text(f'ALTER TABLE {BUILDING}.{name} SET SCHEMA "{serving}"'))
+
+
+def _set_search_path(connection: Connection, path: str) -> None:
+    connection.execute(text("SELECT set_config('search_path', :path, true)"), {"path": path})
+
+
+def _under_construction(table: Table) -> Table:
+    return table.to_metadata(MetaData(naming_convention=metadata.naming_convention), schema=BUILDING)
+
+
+def _additions(table: Table) -> list[AddConstraint]:
+    unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    return [AddConstraint(each) for each in (table.primary_key, *unique)]

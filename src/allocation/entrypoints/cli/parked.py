@@ -1,0 +1,112 @@
+"""`allocation parked`: events that a reader of the journal could not apply."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from allocation.entrypoints.cli.console import err, fail, out, print_json, print_table
+
+if TYPE_CHECKING:
+    from allocation.projections.parked import ParkedReaders
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
+Reader = Annotated[str, typer.Argument(help="The reader, as `allocation parked list` names it.")]
+Skus = Annotated[list[str] | None, typer.Argument(help="Only these SKUs.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands of this module."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Events that a projection or subscription could not apply, and all behind them of the same SKU.",
+    )
+    group.command(name="list", epilog="Example: allocation parked list --json")(list_parked)
+    group.command(epilog="Example: allocation parked show allocations_view LAMPE-ROUGE")(show)
+    group.command(epilog="Example: allocation parked retry allocations_view")(retry)
+    group.command(epilog="Example: allocation parked discard allocations_view LAMPE-ROUGE")(discard)
+    app.add_typer(group, name="parked")
+
+
+def list_parked(*, as_json: AsJson = False) -> None:
+    """List the SKUs of which events are parked, and why."""
+    with _readers() as readers:
+        rows = [asdict(each) for each in readers.summary()]
+    if as_json:
+        for row in rows:
+            print_json(row)
+    elif rows:
+        print_table("Parked events", rows)
+    else:
+        err.print("Nothing is parked.")
+
+
+def show(
+    reader: Reader, sku: Annotated[str, typer.Argument(help="The SKU.")], *, as_json: AsJson = False
+) -> None:
+    """Show the parked events of a SKU, oldest first, as they are stored."""
+    with _readers() as readers:
+        events = [each._asdict() for each in readers.events(reader, sku)]
+    for event in events:
+        if as_json:
+            facts = {"id": str(event["id"]), "survenu_le": event["survenu_le"].isoformat()}
+            print_json({**event, **facts, "data": json.loads(event["data"])})
+        else:
+            out.print(
+                f"{event['position']:>8} {event['survenu_le']:%F %T} {event['type']} {event['data']}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def retry(reader: Reader, skus: Skus = None) -> None:
+    """Try parked events again, in order; the exit status is 1 if some still can't be applied."""
+    failed = 0
+    with _readers() as readers:
+        for sku in _chosen(readers, reader, skus):
+            error = readers.retry(reader, sku)
+            if error is None:
+                out.print(f"{sku}: applied", markup=False)
+            else:
+                failed += 1
+                fail(f"{sku}: {type(error).__name__}: {error}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def discard(
+    reader: Reader,
+    skus: Skus = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+) -> None:
+    """Give up parked events: the reader goes on without them, and a read model stays wrong until rebuilt."""
+    with _readers() as readers:
+        chosen = _chosen(readers, reader, skus)
+        if not yes:
+            typer.confirm(f"Give up the parked events of {len(chosen)} SKUs?", abort=True)
+        for sku in chosen:
+            out.print(f"{sku}: {readers.discard(reader, sku)} events given up", markup=False)
+
+
+def _chosen(readers: "ParkedReaders", reader: str, skus: list[str] | None) -> list[str]:
+    """These SKUs, or all of which events are parked."""
+    parked = [each.sku for each in readers.summary() if each.lecteur == reader]
+    if unknown := set(skus or ()) - set(parked):
+        fail(f"{reader} has nothing parked of {', '.join(sorted(unknown))}")
+        raise typer.Exit(2)
+    return skus or parked
+
+
+@contextmanager
+def _readers() -> "Iterator[ParkedReaders]":
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.cli.database import open_database
+    from allocation.projections.parked import ParkedReaders
+    from allocation.service_layer.bootstrap import journal_followers
+
+    settings = Settings()
+    with open_database(settings) as database:
+        yield ParkedReaders(database, journal_followers(database, settings))

@@ -1,0 +1,95 @@
+"""What operators do about parked events: look at them, have them tried again, or give them up."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from allocation.adapters.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
+from allocation.adapters.database import Database
+from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal
+from allocation.adapters.rebuilds import Rebuilds
+from allocation.adapters.shadow_tables import BUILDING
+from allocation.projections.follower import AnyFollower, ProjectionFollower
+from allocation.projections.standby_tables import SUFFIXES, StandbyTable
+
+_SCHEMAS: Mapping[str, str] = {suffix: schema for schema, suffix in SUFFIXES.items()}
+
+
+@dataclass(frozen=True)
+class ParkedSku:
+    """The events of a SKU that a reader has put aside: how many, from which on, why, and since when."""
+
+    lecteur: str
+    sku: str
+    events: int
+    position: int
+    erreur: str
+    parqué_le: datetime
+
+
+class ParkedReaders:
+    """The parked events of all readers of the journal. A table that does not serve is a reader of its own."""
+
+    def __init__(self, database: Database, followers: Sequence[AnyFollower]) -> None:
+        self._database = database
+        self._followers = {each.name: each for each in followers}
+
+    def summary(self) -> list[ParkedSku]:
+        """Every SKU of which events are parked, by reader."""
+        with self._database.working() as connection:
+            return [ParkedSku(*row) for row in parked_by_sku(connection)]
+
+    def events(self, lecteur: str, sku: str) -> list[RecordedRow]:
+        """The parked events of a SKU, oldest first, as they are stored."""
+        with self._database.working() as connection:
+            positions = ParkedEvents(connection, lecteur).positions(sku)
+            return SqlAlchemyJournal(connection).read_recorded_rows_at(positions)
+
+    def retry(self, lecteur: str, sku: str) -> Exception | None:
+        """Let the reader's handlers have the SKU's parked events; why they still can't, None if they could.
+
+        Either all of them take effect and are parked no longer, or none does.
+        """
+        follower, schema = self._named(lecteur)
+        with self._database.working() as connection, connection.begin():
+            self._hold(connection, follower, schema)
+            if schema is not None and isinstance(follower, ProjectionFollower):
+                error = StandbyTable(connection, follower, schema).retry_parked(sku)
+            else:
+                error = follower.retry_parked(connection, sku, lecteur)
+            self._resume_if_possible(connection, follower)
+        return error
+
+    def discard(self, lecteur: str, sku: str) -> int:
+        """Give up the SKU's parked events: the reader goes on without them. How many they were."""
+        follower, schema = self._named(lecteur)
+        with self._database.working() as connection, connection.begin():
+            self._hold(connection, follower, schema)
+            discarded = ParkedEvents(connection, lecteur).remove(sku)
+            self._resume_if_possible(connection, follower)
+        return discarded
+
+    def _named(self, lecteur: str) -> tuple[AnyFollower, str | None]:
+        """The follower, and the schema of its table if that one does not serve. Raises LookupError."""
+        name, _, suffix = lecteur.partition(".")
+        if name not in self._followers or (suffix and suffix not in _SCHEMAS):
+            raise LookupError(f"no reader of the journal is called {lecteur}")
+        return self._followers[name], _SCHEMAS.get(suffix)
+
+    @staticmethod
+    def _hold(connection: Connection, follower: AnyFollower, schema: str | None) -> None:
+        """Let whoever applies events to the same table wait."""
+        if schema == BUILDING:
+            Rebuilds(connection).take(follower.name, wait=True)
+        else:
+            Checkpoints(connection, follower.checkpoints).take(follower.name, wait=True)
+
+    @staticmethod
+    def _resume_if_possible(connection: Connection, follower: AnyFollower) -> None:
+        checkpoints = Checkpoints(connection, follower.checkpoints)
+        checkpoint = checkpoints.look_at(follower.name)
+        still_parked = len(ParkedEvents(connection, follower.name).skus())
+        if checkpoint is not None and checkpoint.en_pause and still_parked < follower.max_parked:
+            checkpoints.resume(follower.name)

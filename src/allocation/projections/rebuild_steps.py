@@ -1,0 +1,112 @@
+"""The steps of a rebuild. Each happens in one transaction, and says what is to be noted about the rebuild.
+
+filling ─▶ indexing ─▶ catching up ─▶ comparing ─▶ taking over ─▶ done
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from sqlalchemy import Connection, text
+
+from allocation.adapters import shadow_tables
+from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.rebuilds import Rebuilds, RebuildState, Segments
+from allocation.adapters.shadow_tables import BUILDING
+from allocation.projections.comparison import fill, first_difference
+from allocation.projections.follower import BATCH, ProjectionFollower
+from allocation.projections.standby_tables import StandbyTable
+
+Changes: TypeAlias = Mapping[str, Any]
+Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
+
+# What is taken from the write model belongs to one position of the journal: both are seen at one snapshot.
+# Who takes over must see what was committed while it waited for a lock.
+ISOLATION: Mapping[str, Isolation] = {
+    "filling": "REPEATABLE READ",
+    "indexing": "READ COMMITTED",
+    "catching up": "READ COMMITTED",
+    "comparing": "REPEATABLE READ",
+    "taking over": "READ COMMITTED",
+}
+
+_NEXT_SKUS = """
+    SELECT max(sku) FROM (SELECT sku FROM produits WHERE sku > :after ORDER BY sku LIMIT :limit) AS next
+"""
+
+
+class Steps:
+    """The steps, in one transaction; `failures` says how often a handler has failed on what comes next."""
+
+    def __init__(self, connection: Connection, follower: ProjectionFollower, *, failures: int) -> None:
+        self._connection = connection
+        self._projection = follower.projection
+        self._table = StandbyTable(connection, follower, BUILDING, failures=failures)
+        self._rebuilds = Rebuilds(connection)
+
+    def take(self, state: RebuildState, skus: int) -> Changes:
+        """Do the next step; what is to be noted. Of the write model, take so many SKUs at most."""
+        match state.phase:
+            case "filling" if state.source == "model":
+                return self._fill_from_model(state, skus)
+            case "filling":
+                return self._fill_from_journal(state)
+            case "indexing":
+                return self._index(state)
+            case "catching up":
+                return self._catch_up(state)
+            case "comparing":
+                return self._compare(state)
+            case _:
+                return self._take_over(state)
+
+    def _fill_from_model(self, state: RebuildState, skus: int) -> Changes:
+        after = state.jusqu_au_sku or ""
+        until = self._connection.scalar(text(_NEXT_SKUS), {"after": after, "limit": skus})
+        if until is None:
+            return {"phase": "indexing", "position": self._rebuilds.segments(state.name).first_position}
+        filled = fill(self._connection, self._projection, f"{BUILDING}.{state.name}", after, until)
+        self._rebuilds.add_segment(state.name, until, SqlAlchemyJournal(self._connection).last_position())
+        return {"jusqu_au_sku": until, "fait": state.fait + filled}
+
+    def _fill_from_journal(self, state: RebuildState) -> Changes:
+        end, at_end = self._apply_batch(state)
+        phase = "indexing" if at_end else state.phase
+        return {"phase": phase, "position": end, "fait": state.fait + end - state.position}
+
+    def _index(self, state: RebuildState) -> Changes:
+        from_model = state.source == "model"
+        shadow_tables.complete(self._connection, self._projection.table, with_keys=from_model)
+        return {"phase": "catching up"}
+
+    def _catch_up(self, state: RebuildState) -> Changes:
+        end, at_end = self._apply_batch(state)
+        return {"phase": "comparing" if at_end else state.phase, "position": end}
+
+    def _compare(self, state: RebuildState) -> Changes:
+        position = self._table.apply_all(state.position, self._segments(state))
+        if obstacle := self._table.obstacle():
+            return {"position": position, "erreur": obstacle}
+        difference = first_difference(self._connection, self._projection, f"{BUILDING}.{state.name}")
+        if difference is not None:
+            return {
+                "position": position,
+                "phase": "failed",
+                "erreur": f"unlike the write model: {difference}",
+            }
+        return {"position": position, "phase": "taking over"}
+
+    def _take_over(self, state: RebuildState) -> Changes:
+        served = self._table.hold_serving()
+        position = self._table.apply_all(state.position, self._segments(state), until=served.position)
+        if self._table.obstacle():
+            return {"position": position, "phase": "comparing"}
+        self._table.serve(position, served)
+        return {"position": position, "phase": "done", "total": state.fait}
+
+    def _apply_batch(self, state: RebuildState) -> tuple[int, bool]:
+        """The position that one batch leads to, and whether that is about the journal's end."""
+        end = self._table.apply_batch(state.position, self._segments(state))
+        return (state.position, True) if end is None else (end, end - state.position < BATCH)
+
+    def _segments(self, state: RebuildState) -> Segments:
+        return self._rebuilds.segments(state.name)
