@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from allocation.adapters.database import Database
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.entrypoints.cli.app import app
-from allocation.service_layer.bootstrap import bootstrap
+from allocation.projections.projector import catch_up
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
 
 COMMANDS = [
     ["serve"],
@@ -24,6 +25,10 @@ COMMANDS = [
     ["import", "commandes"],
     ["rebuild"],
     ["verify"],
+    ["parked", "list"],
+    ["parked", "show"],
+    ["parked", "retry"],
+    ["parked", "discard"],
     ["journal"],
     ["projections"],
     ["config"],
@@ -146,10 +151,82 @@ def test_rebuild_remet_les_lignes_et_nomme_les_vues_qu_il_connaît(
 
     rebuilt, unknown = allocation("rebuild", "allocations_view"), allocation("rebuild", "inconnue")
 
-    assert (rebuilt.returncode, rebuilt.stdout) == (0, "allocations_view: 1 rows\n")
+    assert (rebuilt.returncode, rebuilt.stdout) == (
+        0,
+        "allocations_view: rebuilt from the model, 1 rows\n",
+    )
     assert allocation("verify").returncode == 0
     assert unknown.returncode == 2
     assert "allocations_view, lots_view, stock_view" in unknown.stderr
+
+
+def test_rebuild_undo_revient_à_la_table_d_avant_s_il_y_en_a_une(
+    allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database
+) -> None:
+    refused = allocation("rebuild", "stock_view", "--undo")
+    [rebuilt] = allocation_json("rebuild", "stock_view", "--from", "journal", "--throttle", "100000")
+    undone = allocation("rebuild", "stock_view", "--undo")
+
+    assert (refused.returncode, "has not been rebuilt" in refused.stderr) == (2, True)
+    assert (rebuilt["phase"], rebuilt["source"], rebuilt["fait"]) == ("done", "journal", 4)
+    assert (undone.returncode, undone.stdout) == (0, "stock_view: the earlier table serves again\n")
+    assert allocation("verify").returncode == 0
+
+
+def test_verify_repair_répare_les_vues(allocation: RunAllocation, stocked: Database) -> None:
+    with stocked.working() as connection, connection.begin():
+        connection.exec_driver_sql("DELETE FROM allocations_view")
+        connection.exec_driver_sql("UPDATE stock_view SET disponible = 0")
+
+    one, all_ = allocation("verify", "allocations_view", "--repair"), allocation("verify", "--repair")
+
+    assert (one.returncode, all_.returncode) == (0, 0)
+    assert "allocations_view: rebuilt" in one.stderr
+    assert "stock_view" not in one.stdout
+    assert "stock_view: unexpected" in all_.stdout
+    assert allocation("verify").returncode == 0
+
+
+def test_verify_repair_refuse_de_toucher_au_modèle_d_écriture_et_dit_pourquoi(
+    allocation: RunAllocation, stocked: Database
+) -> None:
+    with stocked.working() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE lots SET quantité_allouée = 4 WHERE référence = 'lot-1'")
+
+    finished = allocation("verify", "--repair")
+
+    assert finished.returncode == 1
+    assert "not mended: lots: quantité_allouée against the allocated lines" in finished.stderr
+    assert "which of them is right, no program can tell" in finished.stderr
+    assert allocation("verify").returncode == 1
+
+
+def test_parked_montre_retente_et_abandonne(
+    allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database, database_url: str
+) -> None:
+    with stocked.working() as connection, connection.begin():
+        connection.exec_driver_sql("UPDATE projections SET position = 2 WHERE name = 'allocations_view'")
+        connection.exec_driver_sql("DELETE FROM allocations_view")
+        connection.exec_driver_sql("UPDATE journal SET data = data - 'réf_lot' WHERE position = 3")
+    catch_up(projection_followers(stocked), 4)
+    [summary] = allocation_json("parked", "list")
+    assert (summary["lecteur"], summary["sku"], summary["events"]) == ("allocations_view", "LAMPE", 1)
+    [shown] = allocation_json("parked", "show", "allocations_view", "LAMPE")
+    assert shown["data"]["id_commande"] == "c-1"
+    failed = allocation("parked", "retry", "allocations_view")
+    assert (failed.returncode, "réf_lot" in failed.stderr) == (1, True)
+    unknown = allocation("parked", "retry", "allocations_view", "AUTRE")
+    assert (unknown.returncode, "has nothing parked of AUTRE" in unknown.stderr) == (2, True)
+
+    with stocked.working() as connection, connection.begin():
+        connection.exec_driver_sql(
+            'UPDATE journal SET data = data || \'{"réf_lot": "lot-1"}\' WHERE position = 3'
+        )
+    retried = allocation("parked", "retry", "allocations_view")
+
+    assert (retried.returncode, retried.stdout) == (0, "LAMPE: applied\n")
+    assert allocation("verify").returncode == 0
+    assert "Nothing is parked." in allocation("parked", "list").stderr
 
 
 def test_journal_imprime_les_événements_dans_l_ordre(

@@ -14,7 +14,8 @@ from werkzeug.test import TestResponse
 from allocation.adapters.database import Database
 from allocation.domain.commands import Allouer
 from allocation.entrypoints.flask_app import create_app
-from allocation.service_layer.bootstrap import bootstrap
+from allocation.projections.rebuild import Rebuilder, run
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
@@ -434,3 +435,29 @@ def test_une_connexion_morte_du_réservoir_n_est_pas_une_panne(
 
     assert stocked.get("/stock/LAMPE").status_code == 200
     assert stocked.post("/allocate", json=LIGNE).status_code == 201
+
+
+class TestReconstructions:
+    def test_une_reconstruction_demandée_se_suit_et_se_termine(
+        self, stocked: FlaskClient, database: Database
+    ) -> None:
+        path = "/projections/stock_view/rebuild"
+        assert refusal(stocked.get(path)) == (404, "introuvable")
+
+        asked = stocked.post(path, json={"source": "journal", "débit_max": 100000})
+        assert (asked.status_code, asked.headers["Location"]) == (202, path)
+        assert asked.json is not None
+        assert (asked.json["phase"], asked.json["source"], asked.json["total"]) == ("filling", "journal", 1)
+
+        [follower] = [each for each in projection_followers(database) if each.name == "stock_view"]
+        run(Rebuilder(database, follower), lambda: None)
+        watched = stocked.get(path)
+        assert watched.json is not None
+        assert (watched.json["phase"], watched.json["fait"], watched.json["erreur"]) == ("done", 1, None)
+
+    def test_une_projection_inconnue_ou_un_champ_faux_sont_refusés(self, client: FlaskClient) -> None:
+        assert refusal(client.post("/projections/rien/rebuild", json={})) == (404, "introuvable")
+        wrong = client.post("/projections/stock_view/rebuild", json={"source": "rien", "débit_max": 0})
+        assert refusal(wrong) == (422, "champs-invalides")
+        assert wrong.json is not None
+        assert {each["champ"] for each in wrong.json["champs"]} == {"source", "débit_max"}

@@ -14,12 +14,12 @@ from allocation.entrypoints.http_commands import HttpCommands
 from allocation.entrypoints.http_errors import register_error_handlers
 from allocation.entrypoints.http_health import HttpHealth
 from allocation.entrypoints.http_metrics import HttpMetrics
+from allocation.entrypoints.http_rebuilds import HttpRebuilds
 from allocation.entrypoints.http_route import MAX_BODY, Identifier, Route
 from allocation.entrypoints.http_views import HttpViews
 from allocation.entrypoints.openapi import openapi_document
-from allocation.service_layer.bootstrap import bootstrap
+from allocation.service_layer.bootstrap import bootstrap, declared_projections
 from allocation.service_layer.messagebus import MessageBus
-from allocation.views.views import ReadSource
 
 
 class JsonProvider(DefaultJSONProvider):
@@ -31,14 +31,19 @@ class JsonProvider(DefaultJSONProvider):
 
 
 def create_app(
-    bus: MessageBus[Any], source: ReadSource, *, metrics: HttpMetrics | None = None, ready_max_lag: float = 60
+    bus: MessageBus[Any],
+    database: Database,
+    *,
+    metrics: HttpMetrics | None = None,
+    ready_max_lag: float = 60,
 ) -> Flask:
-    """The app on this bus, reading its views from `source`; what it counts is added to `metrics`."""
-    metrics = metrics or HttpMetrics(source)
+    """The app on this bus, reading its views from `database`; what it counts is added to `metrics`."""
+    metrics = metrics or HttpMetrics(database)
     routes = (
         *HttpCommands(bus).routes(),
-        *HttpViews(source).routes(),
-        *HttpHealth(source, metrics, max_lag_s=ready_max_lag).routes(),
+        *HttpViews(database).routes(),
+        *HttpHealth(database, metrics, max_lag_s=ready_max_lag).routes(),
+        *HttpRebuilds(database, declared_projections()).routes(),
     )
     app = Flask(__name__, static_folder=None)
     app.json = JsonProvider(app)

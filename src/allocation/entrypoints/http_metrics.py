@@ -103,6 +103,15 @@ class GroupCommitMetrics:
         self._splits.inc()
 
 
+_READER_GAUGES = {
+    "position": ("position", "Last event applied."),
+    "behind": ("behind", "Positions still to go."),
+    "lag_s": ("lag_seconds", "Age of the next event."),
+    "rate": ("rate", "Events a second, lately."),
+    "parked": ("parked", "SKUs of which events are parked."),
+}
+
+
 class _JournalReaders(Collector):
     """How far projections and subscriptions are, as the database says at the moment of the scrape."""
 
@@ -117,15 +126,17 @@ class _JournalReaders(Collector):
             return
         yield _gauge("allocation_database_up", "Whether the database answers.", 1)
         labels = ("kind", "name")
-        position = GaugeMetricFamily("allocation_reader_position", "Last event applied.", labels=labels)
-        behind = GaugeMetricFamily("allocation_reader_behind", "Positions still to go.", labels=labels)
-        lag = GaugeMetricFamily("allocation_reader_lag_seconds", "Age of the next event.", labels=labels)
+        families = {
+            field: GaugeMetricFamily(f"allocation_reader_{name}", documentation, labels=labels)
+            for field, (name, documentation) in _READER_GAUGES.items()
+        }
+        paused = GaugeMetricFamily("allocation_reader_paused", "Whether it has paused.", labels=labels)
         for reader in readers:
             of_reader = (reader.kind, reader.name)
-            position.add_metric(of_reader, reader.position)
-            behind.add_metric(of_reader, reader.behind)
-            lag.add_metric(of_reader, reader.lag_s)
-        yield from (position, behind, lag)
+            for field, family in families.items():
+                family.add_metric(of_reader, getattr(reader, field))
+            paused.add_metric(of_reader, reader.state == "paused")
+        yield from (*families.values(), paused)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

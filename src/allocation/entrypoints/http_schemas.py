@@ -1,8 +1,8 @@
 """The shapes of requests and answers, which are also the schemas of the OpenAPI document."""
 
 import unicodedata
-from datetime import date
-from typing import Annotated, Any
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -187,6 +187,36 @@ class AvancementVue(BaseModel):
     rate: float = Field(description="events a second, lately", examples=[12.5])
     state: str = Field(description="following, failing, rebuilding or paused", examples=["following"])
     parked: int = Field(description="SKUs of which events are parked", examples=[0])
+    erreur: str | None = Field(examples=[None])
+
+
+class DemandeReconstruction(Demande):
+    """How a read model is to be built anew."""
+
+    source: Literal["journal", "model"] | None = Field(
+        default=None, description="from the journal or, which is faster, from the write model"
+    )
+    débit_max: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="rows or events a second at most"
+    )
+
+
+class ReconstructionVue(BaseModel):
+    """How far a rebuild is: `fait` of about `total` rows or events."""
+
+    name: str = Field(examples=["allocations_view"])
+    version: int = Field(examples=[1])
+    source: str = Field(examples=["model"])
+    phase: str = Field(
+        description="filling, indexing, catching up, comparing, taking over, done or failed",
+        examples=["filling"],
+    )
+    position: int = Field(examples=[42])
+    fait: int = Field(examples=[20000])
+    total: int = Field(examples=[1000000])
+    débit_max: int | None = Field(examples=[None])
+    demandé_le: datetime = Field(examples=["2027-01-31T10:00:00Z"])
+    mis_à_jour_le: datetime = Field(examples=["2027-01-31T10:00:05Z"])
     erreur: str | None = Field(examples=[None])
 
 

@@ -47,7 +47,7 @@ def request(
     Raises RebuildRefused when it should be filled with a truth that it does not have.
     """
     if source == "model" and projection.truth is None:
-        raise RebuildRefused(f"{projection.name} can be rebuilt from the journal only")
+        raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
     with database.working() as connection, connection.begin():
         rebuilds = Rebuilds(connection)
         rebuilds.hold_requests()
@@ -58,8 +58,14 @@ def request(
         return rebuilds.get(projection.name)
 
 
+def find(database: Database, name: str) -> RebuildState | None:
+    """The last rebuild of this projection, if there was one."""
+    with database.working() as connection:
+        return Rebuilds(connection).look_at(name)
+
+
 def get(database: Database, name: str) -> RebuildState:
-    """The last rebuild of this projection, which there was."""
+    """The last rebuild of this projection. Raises LookupError when there was none."""
     with database.working() as connection:
         return Rebuilds(connection).get(name)
 
@@ -108,8 +114,7 @@ class Rebuilder:
 
         Raises PASSING_TROUBLE. What else goes wrong is noted, and tried again.
         """
-        with self._database.working() as connection:
-            known = Rebuilds(connection).look_at(self.name)
+        known = find(self._database, self.name)
         if known is None or not known.under_way or known.version != self._follower.projection.version:
             return None
         began = time.monotonic()

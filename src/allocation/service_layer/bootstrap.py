@@ -85,10 +85,15 @@ def journal_followers(database: Database, settings: Settings) -> tuple[AnyFollow
     )
 
 
+def declared_projections() -> tuple[Projection, ...]:
+    """The read models that EVENT_HANDLERS declares."""
+    return tuple(_routes(Projection, {}))
+
+
 def projection_followers(
     database: Database, settings: Settings | None = None
 ) -> tuple[ProjectionFollower, ...]:
-    """The read models that EVENT_HANDLERS declares."""
+    """Who keeps the declared read models."""
     max_parked = (settings or Settings()).max_parked
     return tuple(
         ProjectionFollower(each, routes, database, max_parked=max_parked)
