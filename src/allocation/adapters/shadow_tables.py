@@ -28,9 +28,10 @@ def put_first(connection: Connection, schema: str) -> Iterator[None]:
     _set_search_path(connection, path)
 
 
-def exists(connection: Connection, name: str, schema: str) -> bool:
-    """Whether there is such a table."""
-    return connection.scalar(text("SELECT to_regclass(:name)"), {"name": f"{schema}.{name}"}) is not None
+def exists(connection: Connection, name: str, schema: str | None = None) -> bool:
+    """Whether there is such a table, in this schema or, without, to serve."""
+    qualified = name if schema is None else f"{schema}.{name}"
+    return connection.scalar(text("SELECT to_regclass(:name)"), {"name": qualified}) is not None
 
 
 def create(connection: Connection, table: Table, *, with_keys: bool) -> None:

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Table
 
-from allocation.adapters import checkpoints
+from allocation.adapters import checkpoints, shadow_tables
 from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
 from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
 from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal, StoredRow
+from allocation.adapters.rebuilds import Rebuilds
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
 from allocation.projections.parking import Row, Search, split_off_parked
@@ -39,7 +40,6 @@ class Follower(ABC, Generic[R]):
     """
 
     checkpoints: ClassVar[Table]
-    starts_now: ClassVar[bool]
 
     def __init__(
         self, name: str, routes: Routes, database: Database, *, max_parked: int = DEFAULT_MAX_PARKED
@@ -50,12 +50,9 @@ class Follower(ABC, Generic[R]):
         self._database = database
         self._failures = 0
 
+    @abstractmethod
     def register(self) -> None:
         """Create the checkpoint, if this reader is new."""
-        with self._database.working() as connection, connection.begin():
-            Checkpoints(connection, self.checkpoints).register(
-                self.name, from_now=self.starts_now, **self._columns()
-            )
 
     def advance(self, *, wait: bool) -> int | None:
         """Carry out one batch, if there is one; the position reached.
@@ -143,10 +140,6 @@ class Follower(ABC, Generic[R]):
             return error
         return None
 
-    def _columns(self) -> dict[str, int]:
-        """What a new checkpoint of this reader has in further columns."""
-        return {}
-
     def _serves(self, checkpoint: Checkpoint) -> bool:  # noqa: ARG002
         """Whether it is for this reader to move this checkpoint."""
         return True
@@ -171,7 +164,6 @@ class ProjectionFollower(Follower[StoredRow]):
     """Keeps one read model: neighbouring events with the same handler reach it together."""
 
     checkpoints = checkpoints.projections
-    starts_now = False
 
     def __init__(
         self,
@@ -188,8 +180,20 @@ class ProjectionFollower(Follower[StoredRow]):
         """The events for this read model behind `after`, up to `until`, as stored."""
         return journal.read_rows(self._routes, after=after, until=until)
 
-    def _columns(self) -> dict[str, int]:
-        return {"version": self.projection.version}
+    def register(self) -> None:
+        """Create the checkpoint, and the table, if this read model is new.
+
+        Where there is a journal already, it has version 0, and is rebuilt as any other that has changed.
+        """
+        with self._database.working() as connection, connection.begin():
+            Rebuilds(connection).hold_requests()
+            is_new = not shadow_tables.exists(connection, self.name)
+            if is_new:
+                self.projection.table.create(connection)
+            to_be_rebuilt = is_new and SqlAlchemyJournal(connection).last_position() > 0
+            Checkpoints(connection, self.checkpoints).register(
+                self.name, from_now=False, version=0 if to_be_rebuilt else self.projection.version
+            )
 
     def _serves(self, checkpoint: Checkpoint) -> bool:
         """Not before the rebuild of a changed projection has taken over, and not after a newer one has."""
@@ -211,7 +215,6 @@ class SubscriptionFollower(Follower[RecordedRow]):
     """Has effects outside: no more of them in a transaction than may be repeated when it fails."""
 
     checkpoints = checkpoints.subscriptions
-    starts_now = True
 
     def __init__(
         self,
@@ -223,6 +226,11 @@ class SubscriptionFollower(Follower[RecordedRow]):
     ) -> None:
         super().__init__(subscription.name, routes, database, max_parked=max_parked)
         self._batch = subscription.batch
+
+    def register(self) -> None:
+        """Create the checkpoint, if this subscription is new: at the journal's present end."""
+        with self._database.working() as connection, connection.begin():
+            Checkpoints(connection, self.checkpoints).register(self.name, from_now=True)
 
     def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[RecordedRow]]:
         batch = journal.read_recorded_rows(self._routes, after=after, until=until, limit=self._batch)

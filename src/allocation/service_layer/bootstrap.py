@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from allocation.adapters.configuration import Settings
@@ -44,7 +45,19 @@ EVENT_HANDLERS: dict[type[events.Event], list[EventHandler[..., Any]]] = {
     events.RuptureDeStock: [handlers.envoyer_notification_rupture_stock],
 }
 
+# Other packages add to the table by an entry point of this group: it names a mapping like EVENT_HANDLERS.
+ENTRY_POINTS = "allocation.event_handlers"
+
 D = TypeVar("D", Projection, Subscription)
+
+
+def event_handlers() -> dict[type[events.Event], list[EventHandler[..., Any]]]:
+    """EVENT_HANDLERS, and what other installed packages add to it."""
+    handlers = {event_type: list(of_type) for event_type, of_type in EVENT_HANDLERS.items()}
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        for event_type, added in entry_point.load().items():
+            handlers.setdefault(event_type, []).extend(added)
+    return handlers
 
 
 def bootstrap(
@@ -74,7 +87,7 @@ def bootstrap(
 
 
 def journal_followers(database: Database, settings: Settings) -> tuple[AnyFollower, ...]:
-    """The readers of the journal that EVENT_HANDLERS declares, projections first."""
+    """The declared readers of the journal, projections first."""
     subscriptions = _routes(Subscription, {"notifications": _notifications(settings)})
     return (
         *projection_followers(database, settings),
@@ -86,7 +99,7 @@ def journal_followers(database: Database, settings: Settings) -> tuple[AnyFollow
 
 
 def declared_projections() -> tuple[Projection, ...]:
-    """The read models that EVENT_HANDLERS declares."""
+    """The declared read models."""
     return tuple(_routes(Projection, {}))
 
 
@@ -106,8 +119,8 @@ def _routes(
 ) -> dict[D, dict[type[events.Event], Callable[..., Any]]]:
     """For each delivery of this kind, which handler gets which events."""
     routes: dict[D, dict[type[events.Event], Callable[..., Any]]] = {}
-    for event_type, event_handlers in EVENT_HANDLERS.items():
-        for handler in event_handlers:
+    for event_type, of_type in event_handlers().items():
+        for handler in of_type:
             if isinstance(handler.delivery, kind):
                 of_delivery = routes.setdefault(handler.delivery, {})
                 of_delivery[event_type] = _with_dependencies(handler, dependencies)
@@ -116,8 +129,8 @@ def _routes(
 
 def _reactions() -> Reactions:
     return {
-        event_type: [handler for handler in event_handlers if isinstance(handler.delivery, Reaction)]
-        for event_type, event_handlers in EVENT_HANDLERS.items()
+        event_type: [handler for handler in of_type if isinstance(handler.delivery, Reaction)]
+        for event_type, of_type in event_handlers().items()
     }
 
 
