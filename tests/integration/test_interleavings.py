@@ -4,7 +4,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -25,6 +25,7 @@ from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, Qua
 from allocation.projections.projector import Projector, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
+from allocation.service_layer.group_commit import Answer
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views.progress import progress
@@ -98,7 +99,7 @@ class Writer:
         return Allouer(f"c-{self._number}-{rounds}", sku, self._chance.randrange(1, 5), str(n))
 
 
-def _outcome(answer: Future[Any]) -> str:
+def _outcome(answer: Answer) -> str:
     try:
         answer.result()
     except (Rollback, StorageUnavailable, VersionConflict) as failure:

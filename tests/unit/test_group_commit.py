@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +12,7 @@ from tests.waiting import eventually
 from allocation.adapters.database import StorageUnavailable, VersionConflict
 from allocation.service_layer import group_commit
 from allocation.service_layer.group_commit import (
+    Answer,
     FairQueue,
     GaveUp,
     GroupCommit,
@@ -93,7 +93,7 @@ def group(transactions: Transactions, observed: Observations) -> Group:
     return make
 
 
-def held(commits: GroupCommit[str], transactions: Transactions) -> Future[str]:
+def held(commits: GroupCommit[str], transactions: Transactions) -> Answer:
     """The answer to a first command, whose transaction is under way until it is let go."""
     first = commits.submit("premier")
     assert transactions.begun.acquire(timeout=30)
@@ -226,9 +226,12 @@ def test_une_panne_qui_dure_est_dite_à_chacun(
     transactions.troubles = [StorageUnavailable("away"), StorageUnavailable("away")]
     transactions.free.set()
 
-    errors = [each.exception(30) for each in waiting]
+    errors = []
+    for each in waiting:
+        with pytest.raises(StorageUnavailable) as refused:
+            each.result(30)
+        errors.append(refused.value)
 
-    assert [type(error) for error in errors] == [StorageUnavailable, StorageUnavailable]
     assert errors[0] is not errors[1]
     assert commits.answer("c1") == "C1"
 

@@ -7,7 +7,6 @@ import re
 import sqlite3
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -18,6 +17,7 @@ from allocation.domain.commands import Allouer, Command, CréerLot
 from allocation.domain.errors import ErreurAllocation, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
 from allocation.entrypoints.csv_records import CsvReader, Record, RejectedLines
+from allocation.service_layer.group_commit import Answer
 from allocation.service_layer.messagebus import MessageBus, Results
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")
@@ -77,7 +77,7 @@ def import_file(
         positions = _positions(reader.header, kind, file.columns)
         with RejectedLines(file.rejected_path, reader.header, file.delimiter) as rejected:
 
-            def send(record: Record) -> Future[Results]:
+            def send(record: Record) -> Answer:
                 values = _values(record, positions)
                 numbers.complete(values)
                 return bus.submit(kind.command(values))
@@ -94,18 +94,18 @@ def import_file(
 
 
 def _in_order(
-    records: Iterable[Record], send: Callable[[Record], Future[Results]], in_flight: int
-) -> Iterator[tuple[Record, Future[Results]]]:
+    records: Iterable[Record], send: Callable[[Record], Answer], in_flight: int
+) -> Iterator[tuple[Record, Answer]]:
     """Each record with what holds its answer, in the order of the file, while those behind it are sent."""
-    sent: deque[tuple[Record, Future[Results]]] = deque()
+    sent: deque[tuple[Record, Answer]] = deque()
     for record in records:
         if len(sent) == in_flight:
             yield sent.popleft()
         try:
             answer = send(record)
         except ErreurAllocation as refusal:
-            answer = Future()
-            answer.set_exception(refusal)
+            answer = Answer()
+            answer.give(refusal)
         sent.append((record, answer))
     yield from sent
 

@@ -15,7 +15,7 @@ from allocation.entrypoints.http_errors import register_error_handlers
 from allocation.entrypoints.http_health import HttpHealth
 from allocation.entrypoints.http_metrics import HttpMetrics
 from allocation.entrypoints.http_rebuilds import HttpRebuilds
-from allocation.entrypoints.http_route import MAX_BODY, Identifier, Route
+from allocation.entrypoints.http_route import Identifier, Route
 from allocation.entrypoints.http_views import HttpViews
 from allocation.entrypoints.openapi import openapi_document
 from allocation.service_layer.bootstrap import bootstrap, declared_projections
@@ -47,8 +47,6 @@ def create_app(
     )
     app = Flask(__name__, static_folder=None)
     app.json = JsonProvider(app)
-    # A body without a declared length is cut off here: one byte more than allowed shows that it is too long.
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.url_map.converters["identifier"] = Identifier
     app.url_map.merge_slashes = False
     for route in routes:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from granian import Granian
@@ -66,7 +67,17 @@ def run_api(host: str, port: int, workers: int) -> None:
 def _load_app() -> Callable[..., Any]:
     follow_parent()
     configure_logging(Settings().log_level)
-    return flask_app.app
+    return in_one_piece(flask_app.app)
+
+
+def in_one_piece(app: Callable[..., Any]) -> Callable[..., list[bytes]]:
+    """The app with whole answers: Granian sends a list at once, and asks anything else for each piece."""
+
+    def answer(*request: Any) -> list[bytes]:
+        with closing(app(*request)) as pieces:
+            return list(pieces)
+
+    return answer
 
 
 def run_worker_from_environment() -> None:

@@ -1,5 +1,6 @@
 """Keeps the processes of `allocation serve` running, and stops them all in order."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -94,6 +95,8 @@ def supervise(children: Sequence[Child], each_tick: Callable[[], float]) -> None
     `each_tick` runs now and then, and returns after how many seconds at the latest it wants to run again.
     """
     wakeup = _wake_on_stop_signals()
+    # What is imported by now stays, and its memory is shared as long as no garbage collection writes to it.
+    gc.freeze()
     for child in children:
         child.start()
     try:

@@ -10,14 +10,13 @@ own lock: any number of threads may call it.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
-from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
+from allocation.service_layer.group_commit import DEFAULT_LIMITS, Answer, GroupCommit, Limits, Observer
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
 
 U = TypeVar("U", bound=JournalledUnitOfWork)
@@ -83,7 +82,7 @@ class MessageBus(Generic[U]):
             self._after_commit(results.position)
         return results
 
-    def submit(self, message: Message) -> Future[Results]:
+    def submit(self, message: Message) -> Answer:
         """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
         return self._group_commit.submit(message)
 
