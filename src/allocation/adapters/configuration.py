@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
     )
+    archive_dir: Path = Field(
+        default_factory=lambda others: others["data_dir"] / "archive",
+        description="where `journal archive` puts old events; by default, archive in the data directory",
+    )
     pool_size: int = Field(
         default=4,
         ge=2,

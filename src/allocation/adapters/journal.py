@@ -1,10 +1,13 @@
 """The journal: the append-only table of every domain event, in the order in which they became visible."""
 
+import functools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeAlias, TypeVar
+from itertools import repeat
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -13,6 +16,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Identity,
+    Index,
     SmallInteger,
     String,
     Table,
@@ -20,13 +24,16 @@ from sqlalchemy import (
     Uuid,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from allocation.adapters.metadata import metadata
-from allocation.adapters.serialization import as_json, from_json
+from allocation.adapters.serialization import Fields, UnknownEvent, as_json, from_fields, from_json
 from allocation.domain.events import Event
 from allocation.domain.values import LONGUEUR_MAX
+
+logger = logging.getLogger(__name__)
 
 CHANNEL = "allocation_journal"
 
@@ -43,26 +50,45 @@ journal = Table(
     Column("sku", String(LONGUEUR_MAX, collation="C"), nullable=False),
     Column("data", JSONB, nullable=False),
     Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("commande", Text),
+    Column("cause", Uuid),
 )
+
+# What is neither of a type nor of a version that the schema was made for; it goes with the index.
+UNFORESEEN = """
+    type NOT IN ('Alloué', 'Désalloué', 'LotCréé', 'QuantitéLotModifiée', 'RuptureDeStock') OR version <> 1
+"""
+
+Index("journal_sku_idx", journal.c.sku, journal.c.position)
+Index(
+    "journal_commande_idx",
+    text("(data ->> 'id_commande')"),
+    journal.c.position,
+    postgresql_where=text("data ? 'id_commande'"),
+)
+Index(
+    "journal_lot_idx",
+    text("(data ->> 'réf_lot')"),
+    journal.c.position,
+    postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
+)
+Index("journal_autres_idx", journal.c.type, journal.c.version, postgresql_where=text(UNFORESEEN))
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _APPEND = """
     WITH appended AS (
-        INSERT INTO journal (id, type, version, sku, data)
-        SELECT gen_random_uuid(), type, version, sku, data
+        INSERT INTO journal (id, type, version, sku, data, commande, cause)
+        SELECT gen_random_uuid(), type, version, sku, data, commande, cause
         FROM json_populate_recordset(NULL::journal, %s) WITH ORDINALITY
         ORDER BY ordinality
         RETURNING position
     )
     SELECT max(position), pg_notify(%s, '') FROM appended
 """
-_READ = """
-    SELECT position, id, survenu_le, type, version, data::text
-    FROM journal WHERE position > %s ORDER BY position LIMIT %s
-"""
-_READ_OF_TYPES = """
-    SELECT position, id, survenu_le, type, version, data::text
-    FROM journal WHERE position > %s AND position <= %s AND type = ANY(%s) ORDER BY position LIMIT %s
+_COLUMNS = "SELECT position, id, survenu_le, commande, cause, type, version, data::text FROM journal"
+_READ = f"{_COLUMNS} WHERE position > %s ORDER BY position LIMIT %s"
+_READ_OF_TYPES = f"""
+    {_COLUMNS} WHERE position > %s AND position <= %s AND type = ANY(%s) ORDER BY position LIMIT %s
 """
 _READ_EVENTS = """
     SELECT type, version, data::text
@@ -71,40 +97,70 @@ _READ_EVENTS = """
 _END = (
     "SELECT max(position) FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s)"
 )
+_HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
+class EventsArchived(LookupError):
+    """Events that are asked for have left the table for the archive."""
+
+    def __init__(self, after: int, horizon: int) -> None:
+        super().__init__(
+            f"the events behind position {after} are archived, up to {horizon}: "
+            "what needs them is rebuilt, or reads the archive"
+        )
+        self.after = after
+        self.horizon = horizon
+
+
+class Cause(NamedTuple):
+    """What an event follows from: the type of the command, and an identity that all its events share."""
+
+    commande: str | None
+    id: UUID | None
+
+
+NO_CAUSE = Cause(None, None)
+
+
 @dataclass(frozen=True)
 class RecordedEvent(Generic[E_co]):
-    """An event with its place in the journal, its identity, and when it was recorded."""
+    """An event with its place in the journal, its identity, when it was recorded, and its cause."""
 
     position: int
     id: UUID
     survenu_le: datetime
     event: E_co
+    cause: Cause = NO_CAUSE
 
 
 class AbstractJournal(ABC):
     """Port: events in the order in which their transactions became visible, at positions that only grow."""
 
     @abstractmethod
-    def append(self, events: Sequence[Event]) -> int:
-        """The position of the last of `events` (at least one), which become visible with the transaction."""
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        """The position of the last of `events` (at least one), which become visible with the transaction.
+
+        `causes` are those of the events, one for each, or none at all.
+        """
 
     @abstractmethod
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        """The next events behind position `after`, at most `limit`, in order."""
+        """The next events behind position `after`, at most `limit`, in order.
+
+        An event that only a newer program knows is left out.
+        """
 
     @abstractmethod
     def last_position(self) -> int:
         """The position of the newest visible event; 0 when there is none."""
 
 
-def append_statements(events: Sequence[Event]) -> tuple[Statement, Statement]:
-    """What appends the events (at least one), as the last thing that a transaction does.
+def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple[Statement, Statement]:
+    """What appends the events (at least one) with their causes, as the last thing that a transaction does.
 
     The result of the second begins with the position of the last event; the others have those before it.
 
@@ -113,26 +169,37 @@ def append_statements(events: Sequence[Event]) -> tuple[Statement, Statement]:
     taken behind it: it cannot be part of a deadlock.
     """
     rows = [
-        {"type": type(event).__name__, "version": event.version, "sku": event.sku, "data": vars(event)}
-        for event in events
+        {
+            "type": type(event).__name__,
+            "version": event.version,
+            "sku": event.sku,
+            "data": vars(event),
+            "commande": cause.commande,
+            "cause": cause.id,
+        }
+        for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False)
     ]
     return (_LOCK, (_APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
 
 
 class SqlAlchemyJournal(AbstractJournal):
-    """The journal as one connection sees it."""
+    """The journal as one connection sees it.
+
+    Reading raises EventsArchived when some of what is asked for has left for the archive: nobody takes what
+    is left for the whole.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def append(self, events: Sequence[Event]) -> int:
-        lock, append = append_statements(events)
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        lock, append = append_statements(events, causes)
         self._connection.exec_driver_sql(*lock)
         position: int = self._connection.exec_driver_sql(*append).scalars().one()
         return position
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        return _recorded(self._connection.exec_driver_sql(_READ, (after, limit)))
+        return self._recorded(_READ, after, (), limit)
 
     def end_of_batch(self, after: int, size: int) -> int | None:
         """The last position of the next `size` events behind `after`; None when there are none."""
@@ -143,22 +210,69 @@ class SqlAlchemyJournal(AbstractJournal):
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
     ) -> list[RecordedEvent[Event]]:
         """The next events of these types behind `after`, up to and including `until`, at most `limit`."""
-        parameters = (after, until, [each.__name__ for each in types], limit)
-        return _recorded(self._connection.exec_driver_sql(_READ_OF_TYPES, parameters))
+        return self._recorded(_READ_OF_TYPES, after, (until, names(types)), limit)
 
     def read_events(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[Event]:
         """All events of these types behind `after`, up to and including `until`, and nothing about them."""
-        parameters = (after, until, [each.__name__ for each in types])
-        return [from_json(*row) for row in self._connection.exec_driver_sql(_READ_EVENTS, parameters)]
+        rows = self._rows(_READ_EVENTS, after, (until, names(types)))
+        return [event for row in rows if (event := readable(*row)) is not None]
 
     def last_position(self) -> int:
         newest = select(func.coalesce(func.max(journal.c.position), 0))
         position: int = self._connection.execute(newest).scalar_one()
         return position
 
+    def archived_until(self, after: int) -> int | None:
+        """The last position of the archive, if it has something behind `after`."""
+        horizon: int | None = self._connection.exec_driver_sql(_HORIZON, (after,)).scalar()
+        return horizon
 
-def _recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent[Event]]:
+    def _recorded(
+        self, query: str, after: int, parameters: tuple[Any, ...], limit: int
+    ) -> list[RecordedEvent[Event]]:
+        """At most `limit` readable events: others don't count, so a short answer means that it is the end."""
+        found: list[RecordedEvent[Event]] = []
+        while missing := limit - len(found):
+            rows = self._rows(query, after, (*parameters, missing))
+            found += recorded(rows)
+            if len(rows) < missing:
+                break
+            after = rows[-1][0]
+        return found
+
+    def _rows(self, query: str, after: int, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
+        rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
+        # Asked afterwards: what is archived meanwhile leaves the table in the commit that registers it.
+        if (horizon := self.archived_until(after)) is not None:
+            raise EventsArchived(after, horizon)
+        return rows
+
+
+def names(types: Iterable[type[Event]]) -> list[str]:
+    """How the types are called in the journal."""
+    return [each.__name__ for each in types]
+
+
+def recorded(rows: Iterable[Sequence[Any]]) -> list[RecordedEvent[Event]]:
+    """The readable events of rows with all columns but the SKU, which the events have themselves."""
     return [
-        RecordedEvent(position, id_, survenu_le, from_json(type_name, version, data))
-        for position, id_, survenu_le, type_name, version, data in rows
+        RecordedEvent(position, id_, survenu_le, event, Cause(commande, cause))
+        for position, id_, survenu_le, commande, cause, type_name, version, data in rows
+        if (event := readable(type_name, version, data)) is not None
     ]
+
+
+def readable(type_name: str, version: int, data: str | Fields) -> Event | None:
+    """The event that was stored; None, and a warning once, if only a newer program knows it."""
+    try:
+        if isinstance(data, str):
+            return from_json(type_name, version, data)
+        return from_fields(type_name, version, data)
+    except UnknownEvent as unknown:
+        _warn_once(str(unknown))
+        return None
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    logger.warning("events of a newer program are skipped: %s", reason)

@@ -26,7 +26,7 @@ lots_view = Table(
     "lots_view",
     metadata,
     Column("réf", _identifier, primary_key=True),
-    Column("sku", _identifier, nullable=False),
+    Column("sku", _identifier, nullable=False, index=True),
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
     Column("eta", Date),

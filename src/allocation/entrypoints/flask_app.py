@@ -13,6 +13,7 @@ from allocation.adapters.database import Database
 from allocation.entrypoints.http_commands import HttpCommands
 from allocation.entrypoints.http_errors import register_error_handlers
 from allocation.entrypoints.http_health import HttpHealth
+from allocation.entrypoints.http_history import HttpHistory
 from allocation.entrypoints.http_metrics import HttpMetrics
 from allocation.entrypoints.http_route import MAX_BODY, Identifier, Route
 from allocation.entrypoints.http_views import HttpViews
@@ -38,6 +39,7 @@ def create_app(
     routes = (
         *HttpCommands(bus).routes(),
         *HttpViews(source).routes(),
+        *HttpHistory(source).routes(),
         *HttpHealth(source, metrics, max_lag_s=ready_max_lag).routes(),
     )
     app = Flask(__name__, static_folder=None)

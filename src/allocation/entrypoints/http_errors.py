@@ -15,6 +15,7 @@ from allocation.adapters.database import StorageUnavailable, VersionConflict
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
 from allocation.service_layer.group_commit import GaveUp, QueueFull
+from allocation.views.history import HistoireArchivée
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     RuptureConstatée: Problem(409, "rupture-de-stock", "Rupture de stock"),
     LigneModifiée: Problem(409, "ligne-modifiée", "Ligne modifiée"),
     LotExistant: Problem(409, "lot-existant", "Lot existant"),
+    HistoireArchivée: Problem(410, "archivé", "Archivé"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
     QueueFull: Problem(503, "file-pleine", "File d'attente pleine"),

@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from allocation.adapters.database import StorageUnavailable
-from allocation.views.progress import progress
+from allocation.views.progress import progress, unknown_events
 from allocation.views.views import ReadSource
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -112,6 +112,7 @@ class _JournalReaders(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             readers = progress(self._source)
+            unknown = unknown_events(self._source)
         except StorageUnavailable:
             yield _gauge("allocation_database_up", "Whether the database answers.", 0)
             return
@@ -125,7 +126,14 @@ class _JournalReaders(Collector):
             position.add_metric(of_reader, reader.position)
             behind.add_metric(of_reader, reader.behind)
             lag.add_metric(of_reader, reader.lag_s)
-        yield from (position, behind, lag)
+        skipped = GaugeMetricFamily(
+            "allocation_unknown_events",
+            "Events in the journal that only a newer program can read; they are skipped.",
+            labels=("type", "version"),
+        )
+        for each in unknown:
+            skipped.add_metric((each.type, str(each.version)), each.events)
+        yield from (position, behind, lag, skipped)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

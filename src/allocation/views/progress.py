@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from allocation.adapters.journal import UNFORESEEN
+from allocation.adapters.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
 _PROGRESS = """
@@ -19,6 +21,17 @@ _PROGRESS = """
     ORDER BY kind, name
 """
 
+# What the schema does not foresee has an index, which is empty most of the time.
+_UNKNOWN = f"""
+    SELECT type, version, count(*) AS events FROM journal
+    WHERE ({UNFORESEEN})
+      AND NOT EXISTS (
+          SELECT FROM json_to_recordset(%(known)s) AS known (type text, version int)
+          WHERE known.type = journal.type AND known.version = journal.version
+      )
+    GROUP BY type, version ORDER BY type, version
+"""  # noqa: S608 - our own text
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -35,3 +48,18 @@ class Progress:
 def progress(source: ReadSource) -> list[Progress]:
     """The state of every projection and subscription. Raises StorageUnavailable."""
     return [Progress(**row) for row in source.fetch(_PROGRESS, {})]
+
+
+@dataclass(frozen=True)
+class UnknownEvents:
+    """How many events of a type and version the journal has that this program can't read, and skips."""
+
+    type: str
+    version: int
+    events: int
+
+
+def unknown_events(source: ReadSource) -> list[UnknownEvents]:
+    """What a newer program has written. Raises StorageUnavailable."""
+    known = as_json([{"type": type_name, "version": version} for type_name, version in readable_versions()])
+    return [UnknownEvents(**row) for row in source.fetch(_UNKNOWN, {"known": known})]

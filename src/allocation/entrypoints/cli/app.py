@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from allocation.entrypoints.cli import imports, operations, service
+from allocation.entrypoints.cli import imports, journal, operations, service
 from allocation.entrypoints.cli.console import fail
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 service.add_to(app)
 imports.add_to(app)
 operations.add_to(app)
+journal.add_to(app)
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def _explain(error: Exception) -> int | None:
     from pydantic import ValidationError
 
     from allocation.adapters.database import StorageUnavailable, VersionConflict
+    from allocation.adapters.journal_archive import ArchiveTrouble
     from allocation.adapters.schema import SchemaTooNew
     from allocation.entrypoints.csv_import import ImportRefused
 
@@ -50,7 +52,7 @@ def _explain(error: Exception) -> int | None:
         case ImportRefused():
             fail(str(error))
             return 2
-        case StorageUnavailable() | VersionConflict() | SchemaTooNew() | OSError():
+        case StorageUnavailable() | VersionConflict() | SchemaTooNew() | ArchiveTrouble() | OSError():
             fail(str(error))
             return 1
         case _:
