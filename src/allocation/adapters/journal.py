@@ -54,11 +54,6 @@ journal = Table(
     Column("cause", Uuid),
 )
 
-# What is neither of a type nor of a version that the schema was made for; it goes with the index.
-UNFORESEEN = """
-    type NOT IN ('Alloué', 'Désalloué', 'LotCréé', 'QuantitéLotModifiée', 'RuptureDeStock') OR version <> 1
-"""
-
 Index("journal_sku_idx", journal.c.sku, journal.c.position)
 Index(
     "journal_commande_idx",
@@ -72,7 +67,6 @@ Index(
     journal.c.position,
     postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
 )
-Index("journal_autres_idx", journal.c.type, journal.c.version, postgresql_where=text(UNFORESEEN))
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _APPEND = """

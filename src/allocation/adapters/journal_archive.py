@@ -1,9 +1,10 @@
 """What has left the journal's table, and how it is read.
 
 A file `journal-000000000001-000000100000.jsonl.gz` holds the events of these positions, a JSON object a line,
-compressed. A snapshot, `snapshot-000000100000.jsonl.gz`, holds events in the same form that add up to the same
-state as all events up to its position: a LotCréé for each lot with the quantity that it had then, an Alloué for
-each line that had a lot. Registers name every file with its checksum; who moves a file corrects its path there.
+compressed. A snapshot, `snapshot-000000100000.jsonl.gz`, holds events in the same form that add up to the
+same state as all events up to its position: a LotCréé for each lot with the quantity that it had then, an
+Alloué for each line that had a lot. Registers name every file with its checksum; who moves a file corrects
+its path there.
 """
 
 import gzip

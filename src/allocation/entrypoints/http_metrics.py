@@ -12,7 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from allocation.adapters.database import StorageUnavailable
-from allocation.views.progress import progress, unknown_events
+from allocation.views.progress import UNKNOWN_AMONG, progress, unknown_events
 from allocation.views.views import ReadSource
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -128,7 +128,7 @@ class _JournalReaders(Collector):
             lag.add_metric(of_reader, reader.lag_s)
         skipped = GaugeMetricFamily(
             "allocation_unknown_events",
-            "Events in the journal that only a newer program can read; they are skipped.",
+            f"Of the newest {UNKNOWN_AMONG} events, those that are skipped: only a newer program knows them.",
             labels=("type", "version"),
         )
         for each in unknown:

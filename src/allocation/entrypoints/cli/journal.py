@@ -92,7 +92,7 @@ def archive(
     settings = Settings()
     with open_database(settings) as database, _progress() as progress:
         task = progress.add_task("events")
-        report = JournalArchiver(database, directory or settings.archive_dir).archive(
+        report = JournalArchiver(database, directory or settings.archive_folder).archive(
             instant, lambda done, total: progress.update(task, completed=done, total=total)
         )
     _print_report(report, as_json=as_json)

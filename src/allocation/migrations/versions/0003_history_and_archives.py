@@ -12,9 +12,6 @@ CREATE INDEX journal_commande_idx ON journal ((data ->> 'id_commande'), position
     WHERE data ? 'id_commande';
 CREATE INDEX journal_lot_idx ON journal ((data ->> 'réf_lot'), position)
     WHERE type IN ('LotCréé', 'QuantitéLotModifiée');
-CREATE INDEX journal_autres_idx ON journal (type, version)
-    WHERE type NOT IN ('Alloué', 'Désalloué', 'LotCréé', 'QuantitéLotModifiée', 'RuptureDeStock')
-       OR version <> 1;
 CREATE INDEX lots_view_sku_idx ON lots_view (sku);
 """
 
