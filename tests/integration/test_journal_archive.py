@@ -62,6 +62,7 @@ def shop(bus: Bus) -> Bus:
     bus.handle(Allouer("c-1", "TABLE", 5, "2"))
     bus.handle(Allouer("c-2", "TABLE", 1))
     bus.handle(ModifierQuantitéLot("lot-1", 75))
+    bus.handle(CréerLot("lot-4", "TABLE", 3, date(2027, 1, 1)))
     bus.handle(ModifierQuantitéLot("lot-1", 100))
     return bus
 

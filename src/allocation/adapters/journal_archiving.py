@@ -122,7 +122,10 @@ class ArchiveConflict(ArchiveTrouble):
     """A file of this name holds something else: the archive of another database, or a damaged one."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} exists and holds something else: give each database a folder of its own")
+        super().__init__(
+            f"{path} exists and holds something else: give each database a folder of its own, "
+            "or delete the file if no register names it"
+        )
         self.path = path
 
 
