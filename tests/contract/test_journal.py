@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from allocation.adapters.database import Database
-from allocation.adapters.journal import AbstractJournal, SqlAlchemyJournal
+from allocation.adapters.journal import NO_CAUSE, AbstractJournal, Cause, SqlAlchemyJournal
 from allocation.domain.events import (
     Alloué,
     Désalloué,
@@ -79,3 +80,12 @@ def test_un_grand_lot_d_événements_garde_son_ordre(journal: AbstractJournal) -
     journal.append(events)
 
     assert [recorded.event for recorded in journal.read(after=0, limit=5000)] == events
+
+
+def test_chaque_événement_dit_de_quelle_commande_il_vient_s_il_le_sait(journal: AbstractJournal) -> None:
+    allouer, inconnue = Cause("Allouer", uuid4()), Cause(None, uuid4())
+    journal.append(UN_DE_CHAQUE[:3], [allouer, allouer, inconnue])
+    journal.append(UN_DE_CHAQUE[:1])
+
+    causes = [recorded.cause for recorded in journal.read(after=0, limit=10)]
+    assert causes == [allouer, allouer, inconnue, NO_CAUSE]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import ALLOCATION, RunAllocation
+from tests.waiting import wait_until_blocked
 from typer.testing import CliRunner
 
 from allocation.adapters.database import Database
@@ -30,6 +32,7 @@ COMMANDS = [
     ["parked", "retry"],
     ["parked", "discard"],
     ["journal"],
+    ["journal", "archive"],
     ["projections"],
     ["config"],
 ]
@@ -72,7 +75,15 @@ def test_l_aide_nomme_chaque_commande_et_chacune_a_un_exemple() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["inconnu"], ["rebuild"], ["serve", "--port", "0"], ["import", "lots"]]
+    "arguments",
+    [
+        ["inconnu"],
+        ["rebuild"],
+        ["serve", "--port", "0"],
+        ["import", "lots"],
+        ["journal", "archive"],
+        ["journal", "archive", "--before", "hier"],
+    ],
 )
 def test_une_commande_mal_employée_se_termine_par_2(allocation: RunAllocation, arguments: list[str]) -> None:
     finished = allocation(*arguments)
@@ -238,6 +249,95 @@ def test_journal_imprime_les_événements_dans_l_ordre(
     assert lines[2]["data"]["id_commande"] == "c-1"
     assert [line["position"] for line in allocation_json("journal", "--after", "2")] == [3, 4]
     assert "[b]TABLE[/b]" in allocation("journal").stdout
+
+
+def test_journal_dit_par_quelle_commande_chaque_événement_est_venu(
+    allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database
+) -> None:
+    lines = allocation_json("journal")
+
+    assert [line["commande"] for line in lines] == ["CréerLot", "CréerLot", "Allouer", "Allouer"]
+    assert len({line["cause"] for line in lines}) == 4
+    assert "(Allouer)" in allocation("journal").stdout
+
+
+class TestArchive:
+    def test_ce_qui_est_archivé_s_imprime_encore_et_verify_n_y_perd_rien(
+        self, allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database, tmp_path: Path
+    ) -> None:
+        before = allocation_json("journal")
+
+        [report] = allocation_json("journal", "archive", "--before", "2999-01-01", "--dir", str(tmp_path))
+
+        assert (report["events"], report["position"], report["held_back_by"]) == (3, 3, None)
+        assert [Path(path).name for path in report["files"]] == ["journal-000000000001-000000000003.jsonl.gz"]
+        assert Path(report["snapshot"]).exists()
+        assert allocation_json("journal") == before
+        assert [line["position"] for line in allocation_json("journal", "--after", "2")] == [3, 4]
+        assert allocation("verify").returncode == 0
+
+    def test_sans_dossier_nommé_c_est_celui_des_réglages(
+        self, allocation: RunAllocation, stocked: Database, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "archives"
+
+        finished = allocation(
+            "journal", "archive", "--before", "2999-01-01T00:00:00+01:00", ALLOCATION_ARCHIVE_DIR=str(folder)
+        )
+
+        assert finished.returncode == 0
+        assert "3 events moved to 1 files" in finished.stdout
+        assert len(list(folder.iterdir())) == 2
+
+    def test_qui_en_a_encore_besoin_est_nommé(
+        self, allocation: RunAllocation, stocked: Database, tmp_path: Path
+    ) -> None:
+        with stocked.working() as connection, connection.begin():
+            connection.exec_driver_sql("UPDATE projections SET position = 1 WHERE name = 'lots_view'")
+
+        finished = allocation("journal", "archive", "--before", "2999-01-01", "--dir", str(tmp_path))
+
+        assert finished.returncode == 0
+        assert "1 events moved" in finished.stdout
+        assert "Held back by projection lots_view, which stands at position 1." in finished.stderr
+
+    def test_tué_entre_le_fichier_et_la_validation_il_recommence_sans_perte(
+        self,
+        allocation: RunAllocation,
+        allocation_json: AllocationJson,
+        stocked: Database,
+        database_url: str,
+        tmp_path: Path,
+    ) -> None:
+        before = allocation_json("journal")
+        command = [ALLOCATION, "journal", "archive", "--before", "2999-01-01", "--dir", str(tmp_path)]
+        with stocked.working() as connection, connection.begin():
+            connection.exec_driver_sql("LOCK TABLE journal_archives IN SHARE MODE")
+            with subprocess.Popen(command, env=os.environ | {"ALLOCATION_DATABASE_URL": database_url}) as run:
+                wait_until_blocked(stocked)
+                run.kill()
+        [stray] = tmp_path.glob("journal-*")
+        assert allocation_json("journal") == before
+
+        finished = allocation(*command[1:])
+
+        assert (finished.returncode, run.returncode) == (0, -signal.SIGKILL)
+        assert str(stray) in finished.stdout
+        assert allocation_json("journal") == before
+        assert allocation("verify").returncode == 0
+
+    def test_un_fichier_qui_manque_est_une_erreur_sans_trace(
+        self, allocation: RunAllocation, allocation_json: AllocationJson, stocked: Database, tmp_path: Path
+    ) -> None:
+        allocation_json("journal", "archive", "--before", "2999-01-01", "--dir", str(tmp_path))
+        for path in tmp_path.iterdir():
+            path.unlink()
+
+        for command in ("journal", "verify"):
+            finished = allocation(command)
+            assert finished.returncode == 1
+            assert "No such file" in finished.stderr
+            assert "Traceback" not in finished.stderr
 
 
 def test_journal_follow_continue_avec_ce_qui_vient(stocked: Database, database_url: str) -> None:

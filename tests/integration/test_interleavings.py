@@ -18,7 +18,7 @@ from tests.waiting import wait_until_reached
 
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
-from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal import Cause, SqlAlchemyJournal
 from allocation.adapters.journal_listener import JournalListener, Waker
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
@@ -51,14 +51,14 @@ class ChaoticUnitOfWork(PostgreSQLUnitOfWork):
         super().__init__(database)
         self._chance = chance
 
-    def _commit(self, events: Sequence[Event]) -> int | None:
+    def _commit(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
         self._connection.execute("SELECT pg_sleep(%s)", [self._chance.uniform(0, 0.01)])
         match self._chance.randrange(300):
             case 0 | 1 | 2 | 3 | 4:
                 raise Rollback
             case 5:
                 self._connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return super()._commit(events)
+        return super()._commit(events, causes)
 
 
 class Writer:

@@ -18,7 +18,7 @@ from allocation.adapters.rebuilds import RebuildState, Source
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué
 from allocation.projections import rebuild as rebuilding
-from allocation.projections import rebuild_steps, standby_tables
+from allocation.projections import standby_tables
 from allocation.projections.allocations_view import ajouter_allocation_vue
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.parked import ParkedReaders
@@ -110,8 +110,7 @@ def test_entre_toutes_les_étapes_on_écrit_on_lit_et_rien_ne_se_perd(
 def test_ce_qu_un_processus_mort_a_fait_est_gardé_par_le_suivant(
     database: Database, follower: ProjectionFollower, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (standby_tables, rebuild_steps):
-        monkeypatch.setattr(module, "BATCH", 100)
+    monkeypatch.setattr(standby_tables, "BATCH", 100)
     request(database, follower.projection, source=source)
 
     states = étapes(database, follower)

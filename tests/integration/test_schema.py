@@ -10,14 +10,23 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
 
-from allocation.adapters import checkpoints, journal, notifications, orm, read_tables, rebuilds, schema
+from allocation.adapters import (
+    checkpoints,
+    journal,
+    journal_archive,
+    notifications,
+    orm,
+    read_tables,
+    rebuilds,
+    schema,
+)
 from allocation.adapters.database import Database
 from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.adapters.metadata import metadata
 from allocation.adapters.schema import SchemaTooNew, is_current, migrate
 
 WRITE_TABLES = (orm.produits, orm.lots, orm.order_lines, orm.allocations)
-MODULES = (checkpoints, journal, notifications, orm, read_tables, rebuilds)
+MODULES = (checkpoints, journal, journal_archive, notifications, orm, read_tables, rebuilds)
 
 
 @pytest.fixture

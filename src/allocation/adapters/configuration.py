@@ -41,6 +41,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
     )
+    archive_dir: Path | None = Field(
+        default=None,
+        description="where old events of the journal are moved; without it, archive in the data directory",
+    )
     pool_size: int = Field(
         default=4,
         ge=2,
@@ -71,6 +75,11 @@ class Settings(BaseSettings):
     ready_max_lag: float = Field(
         default=60.0, gt=0, description="seconds of projection lag from which /health/ready says 503"
     )
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where old events of the journal are moved."""
+        return self.archive_dir or self.data_dir / "archive"
 
     def shown(self) -> dict[str, str | None]:
         """The effective values as text, passwords masked."""

@@ -1,9 +1,12 @@
 """The journal: the append-only table of every domain event, in the order in which they became visible."""
 
+import functools
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
@@ -13,6 +16,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Identity,
+    Index,
     SmallInteger,
     String,
     Table,
@@ -20,13 +24,16 @@ from sqlalchemy import (
     Uuid,
     func,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from allocation.adapters.metadata import metadata
-from allocation.adapters.serialization import as_json, from_json
+from allocation.adapters.serialization import Fields, UnknownEvent, as_json, from_fields, from_json
 from allocation.domain.events import Event
 from allocation.domain.values import LONGUEUR_MAX
+
+logger = logging.getLogger(__name__)
 
 CHANNEL = "allocation_journal"
 
@@ -43,13 +50,29 @@ journal = Table(
     Column("sku", String(LONGUEUR_MAX, collation="C"), nullable=False),
     Column("data", JSONB, nullable=False),
     Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("commande", Text),
+    Column("cause", Uuid),
+)
+
+Index("journal_sku_idx", journal.c.sku, journal.c.position)
+Index(
+    "journal_commande_idx",
+    text("(data ->> 'id_commande')"),
+    journal.c.position,
+    postgresql_where=text("data ? 'id_commande'"),
+)
+Index(
+    "journal_lot_idx",
+    text("(data ->> 'réf_lot')"),
+    journal.c.position,
+    postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
 )
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
 _APPEND = """
     WITH appended AS (
-        INSERT INTO journal (id, type, version, sku, data)
-        SELECT gen_random_uuid(), type, version, sku, data
+        INSERT INTO journal (id, type, version, sku, data, commande, cause)
+        SELECT gen_random_uuid(), type, version, sku, data, commande, cause
         FROM json_populate_recordset(NULL::journal, %s) WITH ORDINALITY
         ORDER BY ordinality
         RETURNING position
@@ -60,24 +83,50 @@ _OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY positi
 _BEHIND = "position > %s ORDER BY position LIMIT %s"
 _AT = "position = ANY(%s) ORDER BY position"
 _STORED = "SELECT position, sku, type, version, data::text FROM journal WHERE"
-_RECORDED = "SELECT position, sku, id, survenu_le, type, version, data::text FROM journal WHERE"
+_RECORDED = """
+    SELECT position, sku, id, survenu_le, commande, cause, type, version, data::text FROM journal WHERE
+"""
 _END = (
     "SELECT max(position) FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s)"
 )
+_HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
+class EventsArchived(LookupError):
+    """Events that are asked for have left the table for the archive."""
+
+    def __init__(self, after: int, horizon: int) -> None:
+        super().__init__(
+            f"the events behind position {after} are archived, up to {horizon}: "
+            "what needs them is rebuilt, or reads the archive"
+        )
+        self.after = after
+        self.horizon = horizon
+
+
+class Cause(NamedTuple):
+    """What an event follows from: the type of the command, and an identity that all its events share."""
+
+    commande: str | None
+    id: UUID | None
+
+
+NO_CAUSE = Cause(None, None)
+
+
 @dataclass(frozen=True)
 class RecordedEvent(Generic[E_co]):
-    """An event with its place in the journal, its identity, and when it was recorded."""
+    """An event with its place in the journal, its identity, when it was recorded, and its cause."""
 
     position: int
     id: UUID
     survenu_le: datetime
     event: E_co
+    cause: Cause = NO_CAUSE
 
 
 class StoredRow(NamedTuple):
@@ -87,11 +136,11 @@ class StoredRow(NamedTuple):
     sku: str
     type: str
     version: int
-    data: str
+    data: str | Fields
 
     def event(self) -> Event:
         """The event. Raises UnknownEvent, or ValueError where its fields are damaged."""
-        return from_json(self.type, self.version, self.data)
+        return event_of(self.type, self.version, self.data)
 
 
 class RecordedRow(NamedTuple):
@@ -101,34 +150,43 @@ class RecordedRow(NamedTuple):
     sku: str
     id: UUID
     survenu_le: datetime
+    commande: str | None
+    cause: UUID | None
     type: str
     version: int
-    data: str
+    data: str | Fields
 
     def recorded(self) -> RecordedEvent[Event]:
         """The event with its place. Raises UnknownEvent, or ValueError where its fields are damaged."""
-        event = from_json(self.type, self.version, self.data)
-        return RecordedEvent(self.position, self.id, self.survenu_le, event)
+        event = event_of(self.type, self.version, self.data)
+        cause = Cause(self.commande, self.cause)
+        return RecordedEvent(self.position, self.id, self.survenu_le, event, cause)
 
 
 class AbstractJournal(ABC):
     """Port: events in the order in which their transactions became visible, at positions that only grow."""
 
     @abstractmethod
-    def append(self, events: Sequence[Event]) -> int:
-        """The position of the last of `events` (at least one), which become visible with the transaction."""
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        """The position of the last of `events` (at least one), which become visible with the transaction.
+
+        `causes` are those of the events, one for each, or none at all.
+        """
 
     @abstractmethod
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        """The next events behind position `after`, at most `limit`, in order."""
+        """The next events behind position `after`, at most `limit`, in order.
+
+        An event that only a newer program knows is left out.
+        """
 
     @abstractmethod
     def last_position(self) -> int:
         """The position of the newest visible event; 0 when there is none."""
 
 
-def append_statements(events: Sequence[Event]) -> tuple[Statement, Statement]:
-    """What appends the events (at least one), as the last thing that a transaction does.
+def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple[Statement, Statement]:
+    """What appends the events (at least one) with their causes, as the last thing that a transaction does.
 
     The result of the second begins with the position of the last event; the others have those before it.
 
@@ -137,26 +195,45 @@ def append_statements(events: Sequence[Event]) -> tuple[Statement, Statement]:
     taken behind it: it cannot be part of a deadlock.
     """
     rows = [
-        {"type": type(event).__name__, "version": event.version, "sku": event.sku, "data": vars(event)}
-        for event in events
+        {
+            "type": type(event).__name__,
+            "version": event.version,
+            "sku": event.sku,
+            "data": vars(event),
+            "commande": cause.commande,
+            "cause": cause.id,
+        }
+        for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False)
     ]
     return (_LOCK, (_APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
 
 
 class SqlAlchemyJournal(AbstractJournal):
-    """The journal as one connection sees it."""
+    """The journal as one connection sees it.
+
+    Reading raises EventsArchived when some of what is asked for has left for the archive: nobody takes what
+    is left for the whole.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def append(self, events: Sequence[Event]) -> int:
-        lock, append = append_statements(events)
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        lock, append = append_statements(events, causes)
         self._connection.exec_driver_sql(*lock)
         position: int = self._connection.exec_driver_sql(*append).scalars().one()
         return position
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        return [row.recorded() for row in self._recorded_rows(f"{_RECORDED} {_BEHIND}", (after, limit))]
+        found: list[RecordedEvent[Event]] = []
+        # Those that can't be read don't count, so a short answer means that it is the end.
+        while missing := limit - len(found):
+            rows = [RecordedRow._make(row) for row in self._behind(f"{_RECORDED} {_BEHIND}", after, missing)]
+            found += readable(rows)
+            if len(rows) < missing:
+                break
+            after = rows[-1].position
+        return found
 
     def end_of_batch(self, after: int, size: int) -> int | None:
         """The last position of the next `size` events behind `after`; None when there are none."""
@@ -165,31 +242,68 @@ class SqlAlchemyJournal(AbstractJournal):
 
     def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
         """All events of these types behind `after`, up to and including `until`."""
-        parameters = (after, until, [each.__name__ for each in types])
-        return self._stored(f"{_STORED} {_OF_TYPES}", parameters)
+        rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types))
+        return [StoredRow._make(row) for row in rows]
 
     def read_rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
         """The events at these positions, in order."""
-        return self._stored(f"{_STORED} {_AT}", (list(positions),))
+        rows = self._connection.exec_driver_sql(f"{_STORED} {_AT}", (list(positions),))
+        return [StoredRow._make(row) for row in rows]
 
     def read_recorded_rows(
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
     ) -> list[RecordedRow]:
         """The next events of these types behind `after`, up to and including `until`, at most `limit`."""
-        parameters = (after, until, [each.__name__ for each in types], limit)
-        return self._recorded_rows(f"{_RECORDED} {_OF_TYPES} LIMIT %s", parameters)
+        rows = self._behind(f"{_RECORDED} {_OF_TYPES} LIMIT %s", after, until, names(types), limit)
+        return [RecordedRow._make(row) for row in rows]
 
     def read_recorded_rows_at(self, positions: Sequence[int]) -> list[RecordedRow]:
         """The events at these positions, in order."""
-        return self._recorded_rows(f"{_RECORDED} {_AT}", (list(positions),))
+        rows = self._connection.exec_driver_sql(f"{_RECORDED} {_AT}", (list(positions),))
+        return [RecordedRow._make(row) for row in rows]
 
     def last_position(self) -> int:
         newest = select(func.coalesce(func.max(journal.c.position), 0))
         position: int = self._connection.execute(newest).scalar_one()
         return position
 
-    def _stored(self, query: str, parameters: tuple[Any, ...]) -> list[StoredRow]:
-        return [StoredRow._make(row) for row in self._connection.exec_driver_sql(query, parameters)]
+    def archived_until(self, after: int) -> int | None:
+        """The last position of the archive, if it has something behind `after`."""
+        horizon: int | None = self._connection.exec_driver_sql(_HORIZON, (after,)).scalar()
+        return horizon
 
-    def _recorded_rows(self, query: str, parameters: tuple[Any, ...]) -> list[RecordedRow]:
-        return [RecordedRow._make(row) for row in self._connection.exec_driver_sql(query, parameters)]
+    def _behind(self, query: str, after: int, *parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows of a query for what is behind `after`. Raises EventsArchived."""
+        rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
+        # Asked afterwards: what is archived meanwhile leaves the table in the commit that registers it.
+        if (horizon := self.archived_until(after)) is not None:
+            raise EventsArchived(after, horizon)
+        return rows
+
+
+def names(types: Iterable[type[Event]]) -> list[str]:
+    """How the types are called in the journal."""
+    return [each.__name__ for each in types]
+
+
+def event_of(type_name: str, version: int, data: str | Fields) -> Event:
+    """The event that was stored. Raises UnknownEvent, or ValueError where its fields are damaged."""
+    if isinstance(data, str):
+        return from_json(type_name, version, data)
+    return from_fields(type_name, version, data)
+
+
+def readable(rows: Iterable[RecordedRow]) -> list[RecordedEvent[Event]]:
+    """The events, without those that only a newer program knows: of each kind, a warning says so once."""
+    found: list[RecordedEvent[Event]] = []
+    for row in rows:
+        try:
+            found.append(row.recorded())
+        except UnknownEvent as unknown:
+            _warn_once(str(unknown))
+    return found
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    logger.warning("events of a newer program are skipped: %s", reason)

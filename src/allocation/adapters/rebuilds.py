@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from allocation.adapters.metadata import identifier, metadata
 
 # Any number, as for the journal's lock.
-_REQUESTS_LOCK = 5_274_190_663
+_REQUESTS_LOCK = 5_274_190_664
 
 Source: TypeAlias = Literal["model", "journal"]
 

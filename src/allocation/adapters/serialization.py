@@ -1,18 +1,32 @@
-"""Events to JSON and back. The type's name and version are stored beside the fields."""
+"""Events to JSON and back. The type's name and version are stored beside the fields.
+
+What is stored is never changed. When the fields of an event change, its class goes to the next version, and
+UPCASTS gets the function that makes these fields of the old ones.
+"""
 
 import inspect
+import json
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from allocation.domain import events
 
-# By name and version: straight to pydantic's validator, as a replay calls it millions of times.
-_READERS: dict[tuple[str, int], Callable[[str], events.Event]] = {
-    (name, cls.version): TypeAdapter(cls).validator.validate_json
+Fields: TypeAlias = dict[str, Any]
+
+# By type and old version: from the fields of this version, as they are in JSON, to those of the next one.
+UPCASTS: dict[tuple[str, int], Callable[[Fields], Fields]] = {}
+
+_VALIDATORS = {
+    (name, cls.version): TypeAdapter(cls).validator
     for name, cls in inspect.getmembers(events, inspect.isclass)
     if issubclass(cls, events.Event) and cls is not events.Event
+}
+# By name and version: straight to pydantic's validator, as a replay calls it millions of times.
+_READERS: dict[tuple[str, int], Callable[[str], events.Event]] = {
+    key: validator.validate_json for key, validator in _VALIDATORS.items()
 }
 
 
@@ -33,6 +47,26 @@ def as_json(value: object) -> str:
 def from_json(type_name: str, version: int, data: str) -> events.Event:
     """The event that was stored. Raises UnknownEvent."""
     read = _READERS.get((type_name, version))
-    if read is None:
+    return from_fields(type_name, version, json.loads(data)) if read is None else read(data)
+
+
+def from_fields(type_name: str, version: int, fields: Fields) -> events.Event:
+    """The event whose fields were stored, as they are in JSON. Raises UnknownEvent."""
+    newest, fields = upcast(type_name, version, fields)
+    validator = _VALIDATORS.get((type_name, newest))
+    if validator is None:
         raise UnknownEvent(type_name, version)
-    return read(data)
+    event: events.Event = validator.validate_python(fields)
+    return event
+
+
+def upcast(type_name: str, version: int, fields: Fields) -> tuple[int, Fields]:
+    """The fields in the newest version that can be made of them; those of an unknown type as they are."""
+    while next_fields := UPCASTS.get((type_name, version)):
+        version, fields = version + 1, next_fields(fields)
+    return version, fields
+
+
+def readable_versions() -> list[tuple[str, int]]:
+    """Every type and version that can be read."""
+    return sorted(_VALIDATORS.keys() | UPCASTS.keys())

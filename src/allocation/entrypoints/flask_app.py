@@ -13,6 +13,7 @@ from allocation.adapters.database import Database
 from allocation.entrypoints.http_commands import HttpCommands
 from allocation.entrypoints.http_errors import register_error_handlers
 from allocation.entrypoints.http_health import HttpHealth
+from allocation.entrypoints.http_history import HttpHistory
 from allocation.entrypoints.http_metrics import HttpMetrics
 from allocation.entrypoints.http_rebuilds import HttpRebuilds
 from allocation.entrypoints.http_route import Identifier, Route
@@ -42,6 +43,7 @@ def create_app(
     routes = (
         *HttpCommands(bus).routes(),
         *HttpViews(database).routes(),
+        *HttpHistory(database).routes(),
         *HttpHealth(database, metrics, max_lag_s=ready_max_lag).routes(),
         *HttpRebuilds(database, declared_projections()).routes(),
     )

@@ -16,6 +16,7 @@ from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, Sk
 from allocation.domain.events import RuptureDeStock
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
+from allocation.views.history import HistoireArchivée
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LigneModifiée: Problem(409, "ligne-modifiée", "Ligne modifiée"),
     LotExistant: Problem(409, "lot-existant", "Lot existant"),
     RebuildRefused: Problem(409, "reconstruction-impossible", "Reconstruction impossible"),
+    HistoireArchivée: Problem(410, "archivé", "Archivé"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
     QueueFull: Problem(503, "file-pleine", "File d'attente pleine"),

@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from allocation.adapters.database import StorageUnavailable
-from allocation.views.progress import progress
+from allocation.views.progress import UNKNOWN_AMONG, progress, unknown_events
 from allocation.views.views import ReadSource
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -123,6 +123,7 @@ class _JournalReaders(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             readers = progress(self._source)
+            unknown = unknown_events(self._source)
         except StorageUnavailable:
             yield _gauge("allocation_database_up", "Whether the database answers.", 0)
             return
@@ -138,7 +139,14 @@ class _JournalReaders(Collector):
             for field, family in families.items():
                 family.add_metric(of_reader, getattr(reader, field))
             paused.add_metric(of_reader, reader.state == "paused")
-        yield from (*families.values(), paused)
+        skipped = GaugeMetricFamily(
+            "allocation_unknown_events",
+            f"Of the newest {UNKNOWN_AMONG} events, those that only a newer program knows.",
+            labels=("type", "version"),
+        )
+        for each in unknown:
+            skipped.add_metric((each.type, str(each.version)), each.events)
+        yield from (*families.values(), paused, skipped)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

@@ -85,7 +85,7 @@ class DemandeCorrection(Demande):
         return ModifierQuantitéLot(réf, self.quantité)
 
 
-def _digits(value: Any) -> Any:
+def digits(value: Any) -> Any:
     """Numbers come as text in a query."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
@@ -98,7 +98,7 @@ class DemandePage(BaseModel):
     after: Annotated[str, Field(max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")] = Field(
         default="", description="the last SKU of the page before"
     )
-    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(_digits)] = Field(
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(digits)] = Field(
         default=DEFAULT_PAGE, description="how many at most"
     )
 

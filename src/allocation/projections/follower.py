@@ -17,6 +17,7 @@ from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvent
 from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
 from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal, StoredRow
 from allocation.adapters.rebuilds import Rebuilds
+from allocation.adapters.serialization import UnknownEvent
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
 from allocation.projections.parking import Row, Search, split_off_parked
@@ -29,8 +30,9 @@ BATCH = 5000
 MAX_TRIES = 3
 DEFAULT_MAX_PARKED = 100
 
-# Trouble outside of the program (database, mail server): worth trying again, without end.
-PASSING_TROUBLE = (StorageUnavailable, VersionConflict, OSError)
+# Trouble outside of the program (database, mail server, a newer program has written what only it can read):
+# worth trying again, without end.
+PASSING_TROUBLE = (StorageUnavailable, VersionConflict, UnknownEvent, OSError)
 
 
 class Follower(ABC, Generic[R]):
@@ -70,12 +72,13 @@ class Follower(ABC, Generic[R]):
         self._failures = 0
         return reached
 
-    def follow(self, connection: Connection, position: int, *, failures: int) -> tuple[int, int]:
+    def follow(
+        self, connection: Connection, journal: SqlAlchemyJournal, position: int, *, failures: int
+    ) -> tuple[int, int]:
         """Carry out one batch behind `position`; the position that is reached, and the number of events.
 
         Raises what a handler raises or, after two `failures`, parks what it fails on.
         """
-        journal = SqlAlchemyJournal(connection)
         end = journal.end_of_batch(position, BATCH)
         if end is None:
             return position, 0
@@ -118,7 +121,9 @@ class Follower(ABC, Generic[R]):
                 return None
             if checkpoint.en_pause or not self._serves(checkpoint):
                 return checkpoint.position
-            reached, applied = self.follow(connection, checkpoint.position, failures=self._failures)
+            reached, applied = self.follow(
+                connection, SqlAlchemyJournal(connection), checkpoint.position, failures=self._failures
+            )
             if reached > checkpoint.position:
                 checkpoints.move(self.name, reached, applied=applied)
                 self._pause_if_too_much_is_parked(connection, checkpoints)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from allocation.adapters.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
 from allocation.adapters.database import Database
 from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal
+from allocation.adapters.journal_archive import JournalArchive
 from allocation.adapters.rebuilds import Rebuilds
 from allocation.adapters.shadow_tables import BUILDING
 from allocation.projections.follower import AnyFollower, ProjectionFollower
@@ -56,7 +57,7 @@ class ParkedReaders:
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
             if schema is not None and isinstance(follower, ProjectionFollower):
-                error = StandbyTable(connection, follower, schema).retry_parked(sku)
+                error = StandbyTable(connection, follower, schema, JournalArchive()).retry_parked(sku)
             else:
                 error = follower.retry_parked(connection, sku, lecteur)
             self._resume_if_possible(connection, follower)

@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from allocation.adapters.database import StorageUnavailable
 from allocation.adapters.journal_listener import Waker
 from allocation.projections.follower import BATCH, PASSING_TROUBLE, AnyFollower
 from allocation.projections.rebuild import Rebuilder
@@ -98,11 +99,12 @@ class Projector:
             seen, began = self._waker.calls, time.monotonic()
             try:
                 reached = follower.advance(wait=False)
-            except PASSING_TROUBLE as trouble:
-                patience.wait_after(trouble)
+            except StorageUnavailable as away:
+                patience.wait_after(away)
                 continue
             except Exception as error:
-                logger.exception("the handler of %s failed", follower.name)
+                if not isinstance(error, PASSING_TROUBLE):
+                    logger.exception("the handler of %s failed", follower.name)
                 _note_failure(follower, error)
                 patience.wait_after(error)
                 continue

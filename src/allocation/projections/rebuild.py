@@ -14,10 +14,11 @@ from allocation.adapters import shadow_tables
 from allocation.adapters.checkpoints import Checkpoint, Checkpoints, projections
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_archive import JournalArchive
 from allocation.adapters.rebuilds import Rebuilds, RebuildState, Segments, Source
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.delivery import Projection
-from allocation.projections.follower import BATCH, MAX_TRIES, PASSING_TROUBLE, ProjectionFollower
+from allocation.projections.follower import MAX_TRIES, PASSING_TROUBLE, ProjectionFollower
 from allocation.projections.rebuild_steps import ISOLATION, Steps
 from allocation.projections.standby_tables import StandbyTable
 
@@ -94,6 +95,7 @@ class Rebuilder:
         self.name = follower.name
         self._database = database
         self._follower = follower
+        self._archive = JournalArchive()
         self._skus = FIRST_SKUS
         self._failures = 0
 
@@ -140,7 +142,7 @@ class Rebuilder:
                 held = rebuilds.take(self.name, wait=False)
                 if held is None or (held.phase, held.version) != (known.phase, known.version):
                     return None
-                steps = Steps(connection, self._follower, failures=self._failures)
+                steps = Steps(connection, self._follower, self._archive, failures=self._failures)
                 rebuilds.change(self.name, **steps.take(held, self._skus))
                 return rebuilds.get(self.name)
 
@@ -200,25 +202,26 @@ def undo(database: Database, follower: ProjectionFollower) -> None:
 
     Raises RebuildRefused when there is none that this program can keep.
     """
-    while _catch_up_previous(database, follower):
+    archive = JournalArchive()
+    while not _catch_up_previous(database, follower, archive):
         pass
     with database.working() as connection, connection.begin():
-        table = StandbyTable(connection, follower, PREVIOUS)
+        table = StandbyTable(connection, follower, PREVIOUS, archive)
         served = table.hold_serving()
         position = _position_of_previous(connection, follower, served)
         table.serve(table.apply_all(position, Segments([]), until=served.position), served)
 
 
-def _catch_up_previous(database: Database, follower: ProjectionFollower) -> bool:
-    """Let the replaced table have the next batch of events; whether there were any."""
+def _catch_up_previous(database: Database, follower: ProjectionFollower, archive: JournalArchive) -> bool:
+    """Let the replaced table have the next batch of events; whether it is nearly up to date."""
     with database.working() as connection, connection.begin():
         checkpoints = Checkpoints(connection, projections)
-        served = checkpoints.look_at(follower.name)
-        position = _position_of_previous(connection, follower, served)
-        end = StandbyTable(connection, follower, PREVIOUS).apply_batch(position, Segments([]))
+        position = _position_of_previous(connection, follower, checkpoints.look_at(follower.name))
+        table = StandbyTable(connection, follower, PREVIOUS, archive)
+        end = table.apply_batch(position, Segments([]))
         if end is not None:
             checkpoints.change(follower.name, position_précédente=end)
-        return end is not None and end - position >= BATCH
+        return table.is_nearly_up_to_date(position if end is None else end)
 
 
 def _position_of_previous(

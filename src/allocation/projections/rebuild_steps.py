@@ -10,10 +10,11 @@ from sqlalchemy import Connection, text
 
 from allocation.adapters import shadow_tables
 from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_archive import JournalArchive
 from allocation.adapters.rebuilds import Rebuilds, RebuildState, Segments
 from allocation.adapters.shadow_tables import BUILDING
 from allocation.projections.comparison import fill, first_difference
-from allocation.projections.follower import BATCH, ProjectionFollower
+from allocation.projections.follower import ProjectionFollower
 from allocation.projections.standby_tables import StandbyTable
 
 Changes: TypeAlias = Mapping[str, Any]
@@ -37,10 +38,17 @@ _NEXT_SKUS = """
 class Steps:
     """The steps, in one transaction; `failures` says how often a handler has failed on what comes next."""
 
-    def __init__(self, connection: Connection, follower: ProjectionFollower, *, failures: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        follower: ProjectionFollower,
+        archive: JournalArchive,
+        *,
+        failures: int,
+    ) -> None:
         self._connection = connection
         self._projection = follower.projection
-        self._table = StandbyTable(connection, follower, BUILDING, failures=failures)
+        self._table = StandbyTable(connection, follower, BUILDING, archive, failures=failures)
         self._rebuilds = Rebuilds(connection)
 
     def take(self, state: RebuildState, skus: int) -> Changes:
@@ -106,7 +114,8 @@ class Steps:
     def _apply_batch(self, state: RebuildState) -> tuple[int, bool]:
         """The position that one batch leads to, and whether that is about the journal's end."""
         end = self._table.apply_batch(state.position, self._segments(state))
-        return (state.position, True) if end is None else (end, end - state.position < BATCH)
+        reached = state.position if end is None else end
+        return reached, self._table.is_nearly_up_to_date(reached)
 
     def _segments(self, state: RebuildState) -> Segments:
         return self._rebuilds.segments(state.name)

@@ -4,7 +4,7 @@ from sqlalchemy import Connection, text
 
 from allocation.adapters import shadow_tables
 from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents, projections
-from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_archive import JournalArchive, JournalWithArchive
 from allocation.adapters.rebuilds import Segments
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import BATCH, ProjectionFollower
@@ -18,11 +18,18 @@ SUFFIXES = {BUILDING: "building", PREVIOUS: "previous"}
 class StandbyTable:
     """The table of a projection in another schema, in one transaction.
 
+    What it needs of the journal may be archived: `archive` finds it again, from one transaction to the next.
     `failures` says how often a handler has failed on what comes next.
     """
 
     def __init__(
-        self, connection: Connection, follower: ProjectionFollower, schema: str, *, failures: int = 0
+        self,
+        connection: Connection,
+        follower: ProjectionFollower,
+        schema: str,
+        archive: JournalArchive,
+        *,
+        failures: int = 0,
     ) -> None:
         self.lecteur = f"{follower.name}.{SUFFIXES[schema]}"
         self._name = follower.name
@@ -30,7 +37,7 @@ class StandbyTable:
         self._follower = follower
         self._schema = schema
         self._failures = failures
-        self._journal = SqlAlchemyJournal(connection)
+        self._journal = JournalWithArchive(connection, archive)
         self._checkpoints = Checkpoints(connection, projections)
 
     def apply_batch(self, position: int, segments: Segments) -> int | None:
@@ -46,6 +53,10 @@ class StandbyTable:
         with shadow_tables.put_first(self._connection, self._schema):
             self._follower.apply(self._connection, missing, self.lecteur, failures=self._failures)
         return end
+
+    def is_nearly_up_to_date(self, position: int) -> bool:
+        """Whether what is missing behind `position` is less than a batch."""
+        return self._journal.last_position() - position < BATCH
 
     def apply_all(self, position: int, segments: Segments, *, until: int | None = None) -> int:
         """Apply the events behind `position`, up to `until` at least; the position reached."""

@@ -13,6 +13,8 @@ from sqlalchemy import Connection, text
 
 from allocation.adapters.checkpoints import Checkpoints
 from allocation.adapters.database import Database
+from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_archive import JournalArchive, JournalWithArchive, load_snapshot
 from allocation.projections.comparison import ALL_SKUS
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
 
@@ -38,6 +40,10 @@ class Difference:
     row: dict[str, Any]
 
 
+# What is archived is told by the newest snapshot. Its events may also cover some that are still in the table;
+# of each lot and each line, the last event is the same all the same.
+_JOURNAL = "(SELECT * FROM journal UNION ALL SELECT * FROM journal_snapshot) AS journal"
+
 WRITE_MODEL = (
     Comparison(
         name="lots: quantité_allouée against the allocated lines",
@@ -54,13 +60,13 @@ WRITE_MODEL = (
     Comparison(
         name="allocations against the journal",
         columns=("id_commande", "sku", "réf_lot", "quantité", "ligne"),
-        expected="""
+        expected=f"""
             SELECT id_commande, sku, réf_lot, quantité, ligne
             FROM (
                 SELECT DISTINCT ON (sku, data ->> 'id_commande', data ->> 'ligne')
                        type, sku, data ->> 'id_commande' AS id_commande, data ->> 'ligne' AS ligne,
                        data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité
-                FROM journal WHERE type IN ('Alloué', 'Désalloué')
+                FROM {_JOURNAL} WHERE type IN ('Alloué', 'Désalloué')
                 ORDER BY sku, data ->> 'id_commande', data ->> 'ligne', position DESC
             ) AS last_event
             WHERE type = 'Alloué'
@@ -73,10 +79,10 @@ WRITE_MODEL = (
     Comparison(
         name="lots against the journal",
         columns=("référence", "sku", "quantité"),
-        expected="""
+        expected=f"""
             SELECT DISTINCT ON (data ->> 'réf_lot')
                    data ->> 'réf_lot' AS référence, sku, (data ->> 'quantité')::int AS quantité
-            FROM journal WHERE type IN ('LotCréé', 'QuantitéLotModifiée')
+            FROM {_JOURNAL} WHERE type IN ('LotCréé', 'QuantitéLotModifiée')
             ORDER BY data ->> 'réf_lot', position DESC
         """,
         actual="SELECT référence, sku, quantité FROM lots",
@@ -90,11 +96,12 @@ def verify(
     """Every difference there is, at one snapshot. Nothing is changed.
 
     A read model without a truth in the write model is compared with a fold over the journal. One that a newer
-    or older program keeps is left out, with a warning.
+    or older program keeps is left out, with a warning. Raises ArchiveUnreadable.
     """
     with database.working() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin() as transaction:
+            load_snapshot(connection)
             for comparison in () if only_read_models else WRITE_MODEL:
                 yield from _differences(connection, comparison)
             for follower in followers:
@@ -111,7 +118,7 @@ def _of_read_model(connection: Connection, follower: ProjectionFollower) -> Iter
     columns = ", ".join(projection.columns)
     expected = projection.truth or f"SELECT {columns} FROM {_folded(connection, follower)}"
     with _copy(connection, follower, filled=True):
-        _follow(connection, follower, checkpoint.position)
+        _follow(connection, follower, SqlAlchemyJournal(connection), checkpoint.position)
         actual = f"SELECT {columns} FROM {follower.name}"
         yield from _differences(
             connection, Comparison(follower.name, projection.columns, expected=expected, actual=actual)
@@ -122,7 +129,7 @@ def _folded(connection: Connection, follower: ProjectionFollower) -> str:
     """A temporary table with what the read model's handlers make of the whole journal; its name."""
     name = f"folded_{follower.name}"
     with _copy(connection, follower, filled=False):
-        _follow(connection, follower, 0)
+        _follow(connection, follower, JournalWithArchive(connection, JournalArchive()), 0)
         connection.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS TABLE {follower.name}"))
     return name
 
@@ -144,10 +151,13 @@ def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool)
     connection.execute(text(f"DROP TABLE pg_temp.{name}"))
 
 
-def _follow(connection: Connection, follower: ProjectionFollower, position: int) -> None:
+def _follow(
+    connection: Connection, follower: ProjectionFollower, journal: SqlAlchemyJournal, position: int
+) -> None:
     """Let the follower go on to the end; what it fails on is parked, as it would be, and shows as missing."""
-    while (reached := follower.follow(connection, position, failures=MAX_TRIES)[0]) > position:
-        position = reached
+    reached = position - 1
+    while reached != position:
+        reached, position = position, follower.follow(connection, journal, position, failures=MAX_TRIES)[0]
 
 
 def _differences(connection: Connection, comparison: Comparison) -> Iterator[Difference]:

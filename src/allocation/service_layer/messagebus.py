@@ -11,7 +11,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
+from uuid import uuid4
 
+from allocation.adapters.journal import Cause
 from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
@@ -121,6 +123,7 @@ class MessageBus(Generic[U]):
     def _carry_out(self, message: Message, uow: U, results: Results) -> bool:
         """Let the handlers run, and fill in `results`; whether all of them agreed."""
         agreed = True
+        uow.cause = Cause(type(message).__name__ if isinstance(message, Command) else None, uuid4())
         queue = deque([message])
         while queue:
             current = queue.popleft()

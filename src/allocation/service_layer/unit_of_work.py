@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy import Connection
 
 from allocation.adapters.database import Database, Row, write_errors_translated
-from allocation.adapters.journal import SqlAlchemyJournal, append_statements
+from allocation.adapters.journal import NO_CAUSE, Cause, SqlAlchemyJournal, append_statements
 from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
 from allocation.domain.events import Event
 from allocation.domain.model import Produit
@@ -42,14 +42,18 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
     """Port, as the bus sees it: a transaction of its own, whose commit writes state and facts together.
 
     After a commit, `events` is what was committed since `with uow:`, and `position` the journal's position of
-    the last of them. An instance serves one thread, and one `with` after another.
+    the last of them. `cause` is what the events that are collected next follow from. An instance serves one
+    thread, and one `with` after another.
     """
 
     events: list[Event]
     position: int | None
+    cause: Cause
 
     def __enter__(self) -> Self:
         self._new: list[Event] = []
+        self._causes: list[Cause] = []
+        self.cause = NO_CAUSE
         self.events = []
         self.position = None
         return self
@@ -58,17 +62,21 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
         """What products handed out since the last call have emitted; it is kept for the commit."""
         emitted = _take_events(self.produits.seen)
         self.produits.seen.clear()
-        self._new += emitted
+        self._add(emitted)
         return emitted
 
     def commit(self) -> None:
-        self._new += _take_events(self.produits.known)
-        self.position = self._commit(self._new) or self.position
+        self._add(_take_events(self.produits.known))
+        self.position = self._commit(self._new, self._causes) or self.position
         self.events += self._new
-        self._new = []
+        self._new, self._causes = [], []
+
+    def _add(self, emitted: list[Event]) -> None:
+        self._new += emitted
+        self._causes += [self.cause] * len(emitted)
 
     @abstractmethod
-    def _commit(self, events: Sequence[Event]) -> int | None:
+    def _commit(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
         """Store the products, append the events last; the position of the last one, None without any."""
 
 
@@ -116,9 +124,9 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         self.produits = PostgreSQLRepository(self._connection)
 
     @write_errors_translated()
-    def _commit(self, events: Sequence[Event]) -> int | None:
+    def _commit(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
         try:
-            position = self._send_all(events)
+            position = self._send_all(events, causes)
         except psycopg.OperationalError:
             if not self._is_committed_nevertheless():
                 raise
@@ -129,12 +137,12 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
             self.produits = PostgreSQLRepository(self._connection)
         return position
 
-    def _send_all(self, events: Sequence[Event]) -> int | None:
+    def _send_all(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
         """The changes, the events under the journal's lock, and the commit, in one round trip."""
         with self._connection.pipeline():
             self.produits.send_changes()
             appended = None
-            for statement, parameters in append_statements(events) if events else ():
+            for statement, parameters in append_statements(events, causes) if events else ():
                 appended = self._connection.execute(statement, parameters, prepare=True)
             self._connection.execute("COMMIT")
         return None if appended is None else next(appended)[0]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Self
 from uuid import uuid4
 
 from allocation.adapters.database import VersionConflict
-from allocation.adapters.journal import AbstractJournal, RecordedEvent
+from allocation.adapters.journal import NO_CAUSE, AbstractJournal, Cause, RecordedEvent
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.repository import AbstractRepository, Needs
 from allocation.domain.events import Event
@@ -24,10 +25,10 @@ class FakeJournal(AbstractJournal):
     def __init__(self) -> None:
         self._recorded: list[RecordedEvent[Event]] = []
 
-    def append(self, events: Sequence[Event]) -> int:
-        for event in events:
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False):
             position = len(self._recorded) + 1
-            self._recorded.append(RecordedEvent(position, uuid4(), datetime.now(UTC), event))
+            self._recorded.append(RecordedEvent(position, uuid4(), datetime.now(UTC), event, cause))
         return len(self._recorded)
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
@@ -103,10 +104,10 @@ class FakeUnitOfWork(JournalledUnitOfWork):
     def rollback(self) -> None:
         self.produits = FakeRepository(self.store)
 
-    def _commit(self, events: Sequence[Event]) -> int | None:
+    def _commit(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
         with self.store.lock:
             self.produits.flush()
-            position = self.store.journal.append(events) if events else None
+            position = self.store.journal.append(events, causes) if events else None
         self.produits = FakeRepository(self.store)
         return position
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from allocation.adapters.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
 _PROGRESS = """
@@ -29,6 +30,18 @@ _PROGRESS = """
     ORDER BY kind, name
 """
 
+# So many of the newest: an index on what is unknown would cost every event that is written.
+UNKNOWN_AMONG = 10_000
+_UNKNOWN = """
+    SELECT type, version, count(*) AS events FROM journal
+    WHERE position > (SELECT max(position) FROM journal) - %(among)s
+      AND NOT EXISTS (
+          SELECT FROM json_to_recordset(%(known)s) AS known (type text, version int)
+          WHERE known.type = journal.type AND known.version = journal.version
+      )
+    GROUP BY type, version ORDER BY type, version
+"""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -53,3 +66,18 @@ class Progress:
 def progress(source: ReadSource) -> list[Progress]:
     """The state of every projection and subscription. Raises StorageUnavailable."""
     return [Progress(**row) for row in source.fetch(_PROGRESS, {})]
+
+
+@dataclass(frozen=True)
+class UnknownEvents:
+    """How many of the newest events are of a type and version that this program can't read, and skips."""
+
+    type: str
+    version: int
+    events: int
+
+
+def unknown_events(source: ReadSource) -> list[UnknownEvents]:
+    """What a newer program writes, among the newest events. Raises StorageUnavailable."""
+    known = as_json([{"type": type_name, "version": version} for type_name, version in readable_versions()])
+    return [UnknownEvents(**row) for row in source.fetch(_UNKNOWN, {"known": known, "among": UNKNOWN_AMONG})]

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from allocation.entrypoints.cli import imports, operations, parked, read_models, service
+from allocation.entrypoints.cli import imports, journal, operations, parked, read_models, service
 from allocation.entrypoints.cli.console import fail
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ imports.add_to(app)
 read_models.add_to(app)
 parked.add_to(app)
 operations.add_to(app)
+journal.add_to(app)
 
 
 def main() -> None:
@@ -41,6 +42,7 @@ def _explain(error: Exception) -> int | None:
     from pydantic import ValidationError
 
     from allocation.adapters.database import StorageUnavailable, VersionConflict
+    from allocation.adapters.journal_archive import ArchiveTrouble
     from allocation.adapters.schema import SchemaTooNew
     from allocation.entrypoints.csv_import import ImportRefused
     from allocation.projections.rebuild import RebuildRefused
@@ -53,7 +55,7 @@ def _explain(error: Exception) -> int | None:
         case ImportRefused() | RebuildRefused():
             fail(str(error))
             return 2
-        case StorageUnavailable() | VersionConflict() | SchemaTooNew() | OSError():
+        case StorageUnavailable() | VersionConflict() | SchemaTooNew() | ArchiveTrouble() | OSError():
             fail(str(error))
             return 1
         case _:

@@ -1,0 +1,136 @@
+"""What happened, over HTTP: the events about a SKU or an order, page by page; and instants in the past.
+
+`/histoire` as the last part of a path is a word of this service: of an identifier that ends so, the history
+is read at `…/histoire/histoire`.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from flask import Response, jsonify, request
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from allocation.adapters.database import StorageUnavailable
+from allocation.entrypoints.http_errors import Introuvable
+from allocation.entrypoints.http_route import Route, read_query
+from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, digits
+from allocation.views import history
+from allocation.views.history import History
+from allocation.views.views import ReadSource
+
+POSITION_MAX = 2**63 - 1
+
+# In a query, a plus sign that is not percent-encoded stands for a space.
+_LOST_PLUS = re.compile(r" (\d{2}:\d{2})$")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text).upper())
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise PydanticCustomError(
+            "instant", "un instant avec son décalage est attendu, comme 2027-01-31T10:00:00+01:00"
+        )
+    return instant
+
+
+class DemandeInstant(BaseModel):
+    """When."""
+
+    at: Annotated[
+        datetime | None,
+        BeforeValidator(_instant),
+        WithJsonSchema({"type": "string", "format": "date-time"}),
+    ] = Field(default_factory=lambda: None, description="the state at this instant, in place of the present")
+
+
+class DemandeHistoire(BaseModel):
+    """Which part of a history."""
+
+    after: Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX), BeforeValidator(digits)] = Field(
+        default=0, description="the position of the last event of the page before"
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(digits)] = Field(
+        default=DEFAULT_PAGE, description="how many at most"
+    )
+
+
+class EvenementVu(BaseModel):
+    """An event."""
+
+    position: int = Field(examples=[2])
+    survenu_le: datetime = Field(examples=["2027-01-31T10:00:00Z"])
+    type: str = Field(examples=["Alloué"])
+    version: int = Field(examples=[1])
+    data: dict[str, Any] = Field(description="the fields of the event")
+    commande: str | None = Field(description="the command that it follows from", examples=["Allouer"])
+    cause: UUID | None = Field(description="shared by all events of one command")
+
+
+class PageDHistoire(BaseModel):
+    """Some events, oldest first."""
+
+    histoire: list[EvenementVu]
+    suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])
+    horizon: datetime | None = Field(
+        description="the instant up to which events are archived, and so not told here", examples=[None]
+    )
+
+
+class HttpHistory:
+    """What the journal tells about one SKU, or one order."""
+
+    def __init__(self, source: ReadSource) -> None:
+        self._source = source
+
+    def routes(self) -> Sequence[Route]:
+        """The methods below, and what is promised about them."""
+        return tuple(
+            Route(
+                "GET",
+                rule,
+                function,
+                answers={200: PageDHistoire},
+                query=DemandeHistoire,
+                refusals=(StorageUnavailable,),
+            )
+            for rule, function in (
+                ("/stock/<identifier:sku>/histoire", self.of_stock),
+                ("/allocations/<identifier:id_commande>/histoire", self.of_order),
+            )
+        )
+
+    def of_stock(self, sku: str) -> Response:
+        """What happened to a SKU, when, and by which command."""
+        demande = read_query(DemandeHistoire)
+        events = history.stock_history(sku, demande.after, demande.limit, self._source)
+        if events is None:
+            raise Introuvable(f"SKU inconnu : {sku}")
+        return _page(f"/stock/{quote(sku, safe='')}/histoire", demande, events)
+
+    def of_order(self, id_commande: str) -> Response:
+        """What happened to an order, when, and by which command."""
+        demande = read_query(DemandeHistoire)
+        events = history.order_history(id_commande, demande.after, demande.limit, self._source)
+        if events is None:
+            raise Introuvable(f"Rien n'est connu de la commande {id_commande}")
+        return _page(f"/allocations/{quote(id_commande, safe='')}/histoire", demande, events)
+
+
+def wanted_instant() -> datetime | None:
+    """The instant that this request asks for, if it does. Raises ChampsInvalides."""
+    return read_query(DemandeInstant).at if request.query_string else None
+
+
+def _page(path: str, demande: DemandeHistoire, events: History) -> Response:
+    suivant = None
+    if len(events) == demande.limit:
+        suivant = f"{path}?" + urlencode({"after": events[-1]["position"], "limit": demande.limit})
+    return jsonify({"histoire": events, "suivant": suivant, "horizon": events.horizon})

@@ -1,0 +1,189 @@
+"""What happened, and what was: read from the journal and, backwards from what is now, from the read models.
+
+The state at an instant is the present one less what has happened since; so it can be told as long as what has
+happened since is in the journal, whatever is archived of before. A view and its position are read in one
+statement: what the view does not have yet is not undone, and an event that is parked was never done.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from allocation.adapters.database import Row
+from allocation.adapters.journal_instants import POSITION_AT
+from allocation.adapters.serialization import upcast
+from allocation.views.views import ReadSource
+
+_HORIZON = "(SELECT max(dernier_survenu_le) FROM journal_archives)"
+
+_EVENTS = """
+    SELECT {horizon} AS horizon, {known} AS connu, event.*
+    FROM (VALUES (1)) AS always LEFT JOIN LATERAL (
+        SELECT position, survenu_le, type, version, data, commande, cause FROM journal
+        WHERE {about} AND position > %(after)s ORDER BY position LIMIT %(limit)s
+    ) AS event ON true
+    ORDER BY position
+"""
+_ABOUT_SKU = "sku = %(sku)s"
+_ABOUT_ORDER = "data ->> 'id_commande' = %(id_commande)s AND data ? 'id_commande'"
+_STOCK_HISTORY = _EVENTS.format(
+    horizon=_HORIZON,
+    about=_ABOUT_SKU,
+    known=f"""
+        EXISTS (SELECT FROM journal WHERE {_ABOUT_SKU}) OR EXISTS (SELECT FROM stock_view WHERE {_ABOUT_SKU})
+    """,  # noqa: S608 - our own text
+)
+_ORDER_HISTORY = _EVENTS.format(
+    horizon=_HORIZON,
+    about=_ABOUT_ORDER,
+    known=f"""
+        EXISTS (SELECT FROM journal WHERE {_ABOUT_ORDER})
+        OR EXISTS (SELECT FROM allocations_view WHERE id_commande = %(id_commande)s)
+    """,  # noqa: S608 - our own text
+)
+
+# `view.target` is where the journal stood at the instant; before that, if the view has not come so far.
+_VIEW_AT = """
+    SELECT name, position, least(position, {position_at}) AS target, {horizon} AS horizon
+    FROM projections WHERE name = '{name}'
+"""
+_NOT_PARKED = """
+    NOT EXISTS (
+        SELECT FROM parked
+        WHERE lecteur = view.name AND parked.sku = journal.sku AND parked.position = journal.position
+    )
+"""
+_ALLOCATIONS_AT = f"""
+    WITH view AS MATERIALIZED (
+        {_VIEW_AT.format(position_at=POSITION_AT, horizon=_HORIZON, name="allocations_view")}
+    ), first_since AS (
+        SELECT DISTINCT ON (sku, data ->> 'ligne')
+               type, sku, data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité,
+               data ->> 'ligne' AS ligne
+        FROM journal, view
+        WHERE {_ABOUT_ORDER} AND type IN ('Alloué', 'Désalloué')
+          AND journal.position > view.target AND journal.position <= view.position AND {_NOT_PARKED}
+        ORDER BY sku, data ->> 'ligne', journal.position
+    ), line AS (
+        SELECT sku, réf_lot, quantité, ligne FROM allocations_view
+        WHERE id_commande = %(id_commande)s AND (sku, ligne) NOT IN (SELECT sku, ligne FROM first_since)
+        UNION ALL
+        SELECT sku, réf_lot, quantité, ligne FROM first_since WHERE type = 'Désalloué'
+    )
+    SELECT horizon, line.* FROM view LEFT JOIN line ON true ORDER BY sku, ligne COLLATE "C"
+"""  # noqa: S608 - our own text
+
+# Arrivals never change: the next one is the earliest of the lots that there were, by lots_view, which may
+# stand elsewhere than stock_view, and is led from there to the same place.
+_STOCK_AT = f"""
+    WITH view AS MATERIALIZED (
+        {_VIEW_AT.format(position_at=POSITION_AT, horizon=_HORIZON, name="stock_view")}
+    ), lots AS MATERIALIZED (
+        SELECT name, position FROM projections WHERE name = 'lots_view'
+    ), change AS (
+        SELECT (data ->> 'quantité')::bigint * CASE type WHEN 'Désalloué' THEN -1 ELSE 1 END
+               - coalesce((data ->> 'quantité_précédente')::bigint, 0) AS units,
+               data ->> 'eta' AS eta, type IN ('Alloué', 'Désalloué') AS taken
+        FROM journal, view
+        WHERE {_ABOUT_SKU} AND type IN ('LotCréé', 'QuantitéLotModifiée', 'Alloué', 'Désalloué')
+          AND journal.position > view.target AND journal.position <= view.position AND {_NOT_PARKED}
+    ), since AS (
+        SELECT coalesce(sum(units) FILTER (WHERE NOT taken AND eta IS NULL), 0) AS en_stock,
+               coalesce(sum(units) FILTER (WHERE NOT taken AND eta IS NOT NULL), 0) AS en_transit,
+               coalesce(sum(units) FILTER (WHERE taken), 0) AS alloué
+        FROM change
+    ), created AS (
+        SELECT data ->> 'réf_lot' AS réf, (data ->> 'eta')::date AS eta,
+               journal.position > view.target AS since
+        FROM journal, view, lots
+        WHERE {_ABOUT_SKU} AND type = 'LotCréé'
+          AND journal.position > least(view.target, lots.position)
+          AND journal.position <= greatest(view.target, lots.position)
+    ), lot AS (
+        SELECT eta FROM lots_view
+        WHERE {_ABOUT_SKU} AND réf NOT IN (SELECT réf FROM created WHERE since)
+        UNION ALL
+        SELECT eta FROM created WHERE NOT since
+    ), arrivals AS (
+        SELECT count(*) AS lots, min(eta) AS prochaine_eta FROM lot
+    )
+    SELECT horizon, stock.* FROM view LEFT JOIN LATERAL (
+        SELECT sku, (now.en_stock - since.en_stock)::bigint AS en_stock,
+               (now.en_transit - since.en_transit)::bigint AS en_transit,
+               (now.alloué - since.alloué)::bigint AS alloué,
+               (now.disponible - since.en_stock - since.en_transit + since.alloué)::bigint AS disponible,
+               arrivals.prochaine_eta
+        FROM stock_view AS now, since, arrivals
+        WHERE {_ABOUT_SKU} AND arrivals.lots > 0
+    ) AS stock ON true
+"""  # noqa: S608 - our own text
+
+
+class HistoireArchivée(Exception):
+    """What was at that instant is no longer told by the journal alone, but by its archive. → 410"""
+
+    def __init__(self, horizon: datetime) -> None:
+        super().__init__(
+            f"Le journal jusqu'à {horizon.isoformat()} est archivé ; l'état d'avant n'est plus connu"
+        )
+        self.horizon = horizon
+
+
+class History(list[Row]):
+    """Some events, oldest first. `horizon` is the instant up to which events are archived, and not here."""
+
+    def __init__(self, events: Sequence[Row], horizon: datetime | None) -> None:
+        super().__init__(events)
+        self.horizon = horizon
+
+
+def stock_history(sku: str, after: int, limit: int, source: ReadSource) -> History | None:
+    """At most `limit` events about this SKU behind the position `after`; None if nothing is known of it.
+
+    Of each: position, survenu_le, type, version, data, commande, cause.
+    """
+    return _history(source.fetch(_STOCK_HISTORY, {"sku": sku, "after": after, "limit": limit}))
+
+
+def order_history(id_commande: str, after: int, limit: int, source: ReadSource) -> History | None:
+    """At most `limit` events about this order, as `stock_history`."""
+    parameters = {"id_commande": id_commande, "after": after, "limit": limit}
+    return _history(source.fetch(_ORDER_HISTORY, parameters))
+
+
+def allocations_at(id_commande: str, at: datetime, source: ReadSource) -> list[Row]:
+    """The lines of the order that had a lot at this instant, as `views.allocations` gives them.
+
+    Raises HistoireArchivée.
+    """
+    rows = _since_horizon(source.fetch(_ALLOCATIONS_AT, {"id_commande": id_commande, "at": at}), at)
+    return [row for row in rows if row["sku"] is not None]
+
+
+def stock_at(sku: str, at: datetime, source: ReadSource) -> Row | None:
+    """The stock of the SKU at this instant, as `views.stock` gives it; None when there was none yet.
+
+    Raises HistoireArchivée.
+    """
+    rows = _since_horizon(source.fetch(_STOCK_AT, {"sku": sku, "at": at}), at)
+    return next((row for row in rows if row["sku"] is not None), None)
+
+
+def _history(rows: Sequence[Row]) -> History | None:
+    [first, *_] = rows
+    if not first["connu"]:
+        return None
+    return History([_event(row) for row in rows if row["position"] is not None], first["horizon"])
+
+
+def _event(row: Row) -> Row:
+    version, data = upcast(row["type"], row["version"], row["data"])
+    names = ("position", "survenu_le", "type", "version", "data", "commande", "cause")
+    return {name: row[name] for name in names} | {"version": version, "data": data}
+
+
+def _since_horizon(rows: Sequence[Row], at: datetime) -> list[Row]:
+    """The rows without their horizon, if the instant is not before it."""
+    horizon: datetime | None = rows[0]["horizon"] if rows else None
+    if horizon is not None and at < horizon:
+        raise HistoireArchivée(horizon)
+    return [{name: value for name, value in row.items() if name != "horizon"} for row in rows]
