@@ -1,17 +1,29 @@
 """The read side of HTTP: a view's SELECT becomes an answer; no command, no domain."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from flask import Response, jsonify
 
 from allocation.adapters.database import StorageUnavailable
+from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
+from allocation.entrypoints.http_freshness import announce_freshness, wanted_freshness
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import AllocationVue, DemandePage, LotVue, PageDeStock, StockVue
+from allocation.entrypoints.http_schemas import (
+    AllocationVue,
+    DemandeDeLecture,
+    DemandePage,
+    LotVue,
+    PageDeStock,
+    StockVue,
+)
 from allocation.views import views
+from allocation.views.freshness import Answer
 
-REFUSALS = (StorageUnavailable,)
+T = TypeVar("T")
 
 
 class HttpViews:
@@ -22,43 +34,39 @@ class HttpViews:
 
     def routes(self) -> Sequence[Route]:
         """The methods below, and what is promised about them."""
+        reading = partial(
+            Route,
+            "GET",
+            headers=DemandeDeLecture,
+            refusals=(StorageUnavailable, *http_freshness.REFUSALS),
+            answer_headers=http_freshness.ANSWER_HEADERS,
+        )
         return (
-            Route(
-                "GET",
-                "/allocations/<identifier:id_commande>",
-                self.allocations,
-                answers={200: list[AllocationVue]},
-                refusals=REFUSALS,
+            reading(
+                "/allocations/<identifier:id_commande>", self.allocations, answers={200: list[AllocationVue]}
             ),
-            Route("GET", "/lots/<identifier:ref>", self.lot, answers={200: LotVue}, refusals=REFUSALS),
-            Route("GET", "/stock/<identifier:sku>", self.stock, answers={200: StockVue}, refusals=REFUSALS),
-            Route(
-                "GET",
-                "/stock",
-                self.stock_page,
-                answers={200: PageDeStock},
-                query=DemandePage,
-                refusals=REFUSALS,
-            ),
+            reading("/lots/<identifier:ref>", self.lot, answers={200: LotVue}),
+            reading("/stock/<identifier:sku>", self.stock, answers={200: StockVue}),
+            reading("/stock", self.stock_page, answers={200: PageDeStock}, query=DemandePage),
         )
 
     def allocations(self, id_commande: str) -> Response:
         """The lots that serve an order, line by line."""
-        lines = views.allocations_json(id_commande, self._source)
+        lines = _announced(views.ALLOCATIONS.document(id_commande, self._source.reads, wanted_freshness()))
         if lines is None:
             raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
         return Response(lines + b"\n", mimetype="application/json")
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
-        row = views.lot(ref, self._source)
+        row = _announced(views.LOT.row({"réf": ref}, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"Lot inconnu : {ref}")
         return jsonify(row)
 
     def stock(self, sku: str) -> Response:
         """What there is of a SKU, what is coming, what is taken, what is left."""
-        row = views.stock(sku, self._source)
+        row = _announced(views.STOCK.row({"sku": sku}, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
@@ -66,8 +74,14 @@ class HttpViews:
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
         demande = read_query(DemandePage)
-        rows = views.stock_page(demande.after, demande.limit, self._source)
+        rows = _announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
         suivant = None
         if len(rows) == demande.limit:
             suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
         return jsonify({"stock": rows, "suivant": suivant})
+
+
+def _announced(answer: Answer[T]) -> T:
+    """What the view gives; how fresh it is goes to the headers of whatever is answered."""
+    announce_freshness(answer)
+    return answer.value

@@ -18,6 +18,7 @@ from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
+from allocation.service_layer.original_positions import AbstractOriginalPositions
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
 
 U = TypeVar("U", bound=JournalledUnitOfWork)
@@ -29,7 +30,11 @@ Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
 
 class Results(list[Any]):
-    """What the command's handler returned, with the committed events and the position of the last of them."""
+    """What the command's handler returned, with the committed events and the position of the last of them.
+
+    A view that has come to `position` reflects the command. A repeated one has no events, and `handle` gives
+    it the position of its first answer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +61,7 @@ class MessageBus(Generic[U]):
         command_needs: CommandNeeds,
         reactions: Reactions,
         after_commit: Callable[[int], None],
+        original_positions: AbstractOriginalPositions,
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer | None = None,
     ) -> None:
@@ -64,6 +70,7 @@ class MessageBus(Generic[U]):
         self._command_needs = command_needs
         self._reactions = reactions
         self._after_commit = after_commit
+        self._original_positions = original_positions
         self._group_commit = GroupCommit(self._transact, key=self._key, limits=limits, observer=observer)
 
     @property
@@ -79,8 +86,9 @@ class MessageBus(Generic[U]):
         then, save that after StorageUnavailable the outcome may be unknown: the same command again tells.
         """
         results: Results = self._group_commit.answer(message)
-        if results.position is not None:
-            self._after_commit(results.position)
+        if results.position is None:
+            results.position = self._original_positions.position_of(message)
+        self._after_commit(results.position)
         return results
 
     def submit(self, message: Message) -> Future[Results]:
