@@ -65,12 +65,12 @@ def wanted_freshness() -> Freshness:
     wait = preferences.get("wait", "")
     return Freshness(
         after=demande.jeton,
-        wait_s=min(int(wait), MAX_WAIT_S) if _SECONDS.fullmatch(wait) else DEFAULT_WAIT_S,
+        wait_s=min(float(wait), MAX_WAIT_S) if _SECONDS.fullmatch(wait) else DEFAULT_WAIT_S,
         lenient=preferences.get("handling", "").lower() == "lenient",
     )
 
 
-_SECONDS = re.compile("[0-9]{1,9}")
+_SECONDS = re.compile("[0-9]+")
 _PREFERENCE = re.compile(
     r"""[\s,]*                                  # between two of them
         (?P<name>[^\s,;="]+)

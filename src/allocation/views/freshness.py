@@ -97,6 +97,9 @@ def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -
 
     Raises ViewLate, ProjectionPaused, TooManyWaiting, TooManyFallBacks or StorageUnavailable.
     """
+    if reads.replica is None and not wanted.after:
+        # Most reads are like this: they should pay for nothing else.
+        return ask(reads.primary)
     reading = _Reading(reads, projection, ask, wanted)
     if reads.replica is None:
         return reading.answered_by(reads.primary, ask)
