@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import psycopg
-from sqlalchemy import make_url
 from tests.waiting import PATIENCE_S, eventually
 
 # PostgreSQL does not run as root; the wheel has a user of its own for that.
@@ -18,10 +17,9 @@ USER = "pgserver" if os.geteuid() == 0 else None
 
 
 class Standby:
-    """A streaming standby of the server at `primary_url`, in a directory of its own, on a socket in it."""
+    """A streaming standby, on a socket in a directory of its own."""
 
-    def __init__(self, primary_url: str, directory: Path) -> None:
-        self._primary_url = primary_url
+    def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._data = directory / "data"
         if USER is not None:
@@ -32,9 +30,10 @@ class Standby:
         """The URL of a database of the primary, on the standby."""
         return f"postgresql://postgres@/{database}?host={self._directory}"
 
-    def create(self) -> None:
+    def create(self, primary_url: str) -> None:
         """Copy the primary, and start."""
-        _program("pg_basebackup", "-d", self._primary_url, "-D", self._data, "-R", "-c", "fast")
+        self._primary_url = primary_url
+        _program("pg_basebackup", "-d", primary_url, "-D", self._data, "-R", "-c", "fast")
         self.start()
 
     def start(self) -> None:
@@ -80,10 +79,10 @@ class Standby:
 
 
 @contextmanager
-def standby_of(primary_url: str) -> Iterator[Standby]:
+def new_standby() -> Iterator[Standby]:
     """A standby that is not created yet; whatever of it runs in the end is stopped."""
     with TemporaryDirectory(prefix="standby-", ignore_cleanup_errors=True) as directory:
-        standby = Standby(make_url(primary_url).render_as_string(hide_password=False), Path(directory))
+        standby = Standby(Path(directory))
         try:
             yield standby
         finally:

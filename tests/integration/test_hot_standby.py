@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import make_url
-from tests.standby import Standby, standby_of
+from tests.standby import Standby, new_standby
 from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
@@ -21,8 +21,8 @@ LAMPE = {"réf": "lot-1", "sku": "LAMPE", "quantité": 1000}
 
 @pytest.fixture(scope="module")
 def standby(server: EmbeddedPostgreSQL, template: str) -> Iterator[Standby]:
-    with standby_of(server.url) as standby:
-        standby.create()
+    with new_standby() as standby:
+        standby.create(server.url)
         yield standby
 
 
