@@ -1,5 +1,6 @@
 """Reads from a real standby: never older than a token, marked by their position without one, never gone."""
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from tests.standby import Standby, new_standby
 from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
+from allocation.adapters import read_servers
 from allocation.adapters.database import Database
 from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.entrypoints.flask_app import create_app
@@ -186,6 +188,22 @@ def test_une_réplique_morte_pendant_l_attente_la_laisse_finir_à_la_base(
 
         assert (response.result().status_code, response.result().headers["Served-By"]) == (200, "primary")
     standby.start()
+
+
+def test_quand_trop_de_lectures_se_replient_les_autres_sont_refusées(
+    server: EmbeddedPostgreSQL, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Database(database_url, read_url=server.url) as database:
+        client = create_app(bootstrap(database), database).test_client()
+        monkeypatch.setattr(
+            database.reads, "falling_back", read_servers.Slots(0, read_servers.TooManyFallBacks)
+        )
+
+        response = client.get("/stock")
+
+        assert response.status_code == 503
+        assert json.loads(response.data)["type"] == "urn:allocation:trop-de-lectures-repliées"
+        assert int(response.headers["Retry-After"]) >= 1
 
 
 def test_une_réplique_sans_notre_schéma_ne_sert_à_rien(server: EmbeddedPostgreSQL, database_url: str) -> None:

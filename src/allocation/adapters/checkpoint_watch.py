@@ -47,12 +47,14 @@ class CheckpointWatch:
         with self._changed:
             failures = self._failures
             self._waiting += 1
-            self._have_watched()
-            self._changed.wait_for(
-                lambda: self._failures > failures or self._is_decided(projection, position),
-                deadline - time.monotonic(),
-            )
-            self._waiting -= 1
+            try:
+                self._have_watched()
+                self._changed.wait_for(
+                    lambda: self._failures > failures or self._is_decided(projection, position),
+                    deadline - time.monotonic(),
+                )
+            finally:
+                self._waiting -= 1
 
     def _is_decided(self, projection: str, position: int) -> bool:
         checkpoint = self._seen.get(projection, _NOWHERE)
