@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from allocation.adapters.database import Database
-from allocation.adapters.journal import NO_CAUSE, AbstractJournal, Cause, SqlAlchemyJournal
+from allocation.adapters.journal import AbstractJournal, SqlAlchemyJournal
+from allocation.adapters.journal_rows import NO_CAUSE, Cause
 from allocation.domain.events import (
     Alloué,
     Désalloué,

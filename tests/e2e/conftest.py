@@ -27,11 +27,11 @@ RunAllocation = Callable[..., subprocess.CompletedProcess[str]]
 class Service:
     """`allocation serve` on an embedded database, which can be stopped, killed, and started again."""
 
-    def __init__(self, data_dir: Path, port: int, *options: str) -> None:
+    def __init__(self, data_dir: Path, port: int, *options: str, **variables: str) -> None:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
         self._command = [ALLOCATION, "serve", "--port", str(port), *options]
-        self._environment = os.environ | {"ALLOCATION_DATA_DIR": str(data_dir)}
+        self._environment = os.environ | {"ALLOCATION_DATA_DIR": str(data_dir)} | variables
         self.log = data_dir / "serve.log"
 
     def start(self) -> None:
@@ -83,10 +83,14 @@ class Service:
         [[end]] = self.query("SELECT max(position) FROM journal")
         eventually(lambda: not self.query(f"SELECT name FROM projections WHERE position < {end}"))
 
+    @property
+    def database_url(self) -> str:
+        """The URL of the service's database."""
+        return f"postgresql://postgres@/allocation?host={self.data_dir / 'postgresql'}"
+
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """What the service's database says."""
-        socket_dir = self.data_dir / "postgresql"
-        with psycopg.connect(f"postgresql://postgres@/allocation?host={socket_dir}") as connection:
+        with psycopg.connect(self.database_url) as connection:
             return connection.execute(statement.encode()).fetchall()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -95,10 +99,10 @@ class Service:
 
 
 @contextmanager
-def running_service(*options: str) -> Iterator[Service]:
-    """A running service with data of its own, which is stopped in the end."""
+def running_service(*options: str, **variables: str) -> Iterator[Service]:
+    """A running service with data and settings of its own, which is stopped in the end."""
     with TemporaryDirectory(prefix="allocation-e2e-", ignore_cleanup_errors=True) as directory:
-        service = Service(Path(directory), find_free_port(), *options)
+        service = Service(Path(directory), find_free_port(), *options, **variables)
         try:
             service.start()
             yield service

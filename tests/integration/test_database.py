@@ -47,7 +47,7 @@ def test_une_adresse_où_personne_ne_répond_est_une_indisponibilité(free_port:
     with pytest.raises(StorageUnavailable):
         away.fetch("SELECT 1", {})
     with pytest.raises(StorageUnavailable):
-        away.fetch_value("SELECT $1", "")
+        away.fetch_values("SELECT $1", "")
 
 
 def test_un_pool_épuisé_est_une_indisponibilité(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_une_lecture_survit_aux_connexions_coupées_du_pool(database: Database) 
     _end_backends(before, database)
     after = {database.fetch(backend, {"word": ""})[0]["pid"]}
     _end_backends(after, database)
-    value = database.fetch_value(value_of_backend, "é")
+    [value] = database.fetch_values(value_of_backend, "é")
 
     assert value is not None
     assert not before & after
@@ -93,15 +93,15 @@ def _end_backends(pids: Iterable[str], database: Database) -> None:
         assert connection.scalar(terminate, {"pids": [int(pid) for pid in pids]})
 
 
-def test_une_valeur_est_celle_que_postgresql_écrit(database: Database) -> None:
-    assert database.fetch_value("SELECT to_json($1::text)", 'é"') == '"é\\""'.encode()
-    assert database.fetch_value("SELECT NULLIF($1::text, '')", "") is None
-    assert database.fetch_value("SELECT 1 WHERE $1::text = 'x'", "") is None
+def test_les_valeurs_sont_celles_que_postgresql_écrit(database: Database) -> None:
+    assert database.fetch_values("SELECT to_json($1::text), 7", 'é"') == ['"é\\""'.encode(), b"7"]
+    assert database.fetch_values("SELECT NULLIF($1::text, '')", "") == [None]
+    assert database.fetch_values("SELECT 1 WHERE $1::text = 'x'", "") == []
 
 
 def test_une_valeur_mal_demandée_est_une_faute_de_programmation(database: Database) -> None:
     with pytest.raises(psycopg.errors.UndefinedColumn):
-        database.fetch_value("SELECT inconnue WHERE $1::text = ''", "")
+        database.fetch_values("SELECT inconnue WHERE $1::text = ''", "")
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01", "23505", "23502"])

@@ -22,7 +22,7 @@ from allocation.service_layer.bootstrap import COMMAND_HANDLERS, bootstrap, proj
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.needs import COMMAND_NEEDS
-from allocation.testing import FakeStore, FakeUnitOfWork
+from allocation.testing import FakeOriginalPositions, FakeStore, FakeUnitOfWork
 
 numéros = st.integers(1, 3)
 petites = st.integers(1, 12)
@@ -47,6 +47,7 @@ def test_postgresql_répond_comme_le_modèle_en_mémoire(database: Database) -> 
                 reactions={Désalloué: [réallouer]},
                 command_needs=COMMAND_NEEDS,
                 after_commit=lambda _: None,
+                original_positions=FakeOriginalPositions(store),
             )
 
         @rule(lot=numéros, sku=numéros, quantité=petites, eta=st.none() | st.just(date(2027, 1, 1)))

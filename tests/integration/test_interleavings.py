@@ -18,8 +18,9 @@ from tests.waiting import wait_until_reached
 
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
-from allocation.adapters.journal import Cause, SqlAlchemyJournal
+from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.adapters.journal_rows import Cause
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.projections.projector import Projector, register
@@ -88,6 +89,7 @@ class Writer:
             command_handlers=ordinary._command_handlers,
             command_needs=ordinary._command_needs,
             reactions=ordinary._reactions,
+            original_positions=ordinary._original_positions,
             after_commit=lambda _: None,
         )
 

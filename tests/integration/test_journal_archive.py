@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database
-from allocation.adapters.journal import EventsArchived, RecordedEvent, SqlAlchemyJournal
+from allocation.adapters.journal import EventsArchived, SqlAlchemyJournal
 from allocation.adapters.journal_archive import ArchiveUnreadable, JournalArchive, JournalWithArchive
 from allocation.adapters.journal_archiving import ArchiveConflict, ArchiveReport, Holder, JournalArchiver
+from allocation.adapters.journal_rows import RecordedEvent
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.projections.follower import ProjectionFollower

@@ -24,6 +24,7 @@ from allocation.service_layer.bootstrap import EVENT_HANDLERS, bootstrap, projec
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork, PostgreSQLUnitOfWork
 from allocation.views import views
+from allocation.views.freshness import ANY
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 
@@ -127,8 +128,8 @@ def test_la_view_lit_directement_le_read_model(bus: Bus) -> None:
     ]
 
     assert views.allocations("order-1", bus.uow) == lines
-    assert json.loads(views.allocations_json("order-1", bus.uow) or "") == lines
-    assert views.allocations_json("order-3", bus.uow) is None
+    assert json.loads(views.ALLOCATIONS.document("order-1", bus.uow.reads, ANY).value or "") == lines
+    assert views.ALLOCATIONS.document("order-3", bus.uow.reads, ANY).value is None
 
 
 def test_les_deux_adresses_et_le_404(client: FlaskClient) -> None:

@@ -120,7 +120,11 @@ def test_ce_qu_un_processus_mort_a_fait_est_gardé_par_le_suivant(
     filled = [state for state in states if state.phase == "filling"]
     assert len(filled) >= 4
     [[rows]] = [tuple(row.values()) for row in _sql(database, "SELECT count(*) FROM allocations_view")]
-    assert states[-1].fait == (rows if source == "model" else position(database, follower.name))
+    if source == "model":
+        assert states[-1].fait == rows
+    else:
+        # What was less than a batch away was left to catch up with.
+        assert 0 <= position(database, follower.name) - states[-1].fait < 100
 
 
 def test_pendant_une_étape_d_un_autre_processus_on_attend_sans_la_refaire(

@@ -56,6 +56,33 @@ def test_chaque_opération_dit_ce_qu_elle_fait_et_ce_qu_elle_refuse(document: di
     assert refused == {"200", "201", "400", "409", "413", "415", "422", "503"}
 
 
+def test_les_jetons_sont_annoncés_où_ils_sont_donnés_et_où_ils_sont_pris(document: dict[str, Any]) -> None:
+    operations = [
+        (method, operation) for item in document["paths"].values() for method, operation in item.items()
+    ]
+    giving = {
+        (operation["operationId"], status)
+        for _, operation in operations
+        for status, response in operation["responses"].items()
+        if "Consistency-Token" in response.get("headers", {})
+    }
+    taking = {
+        operation["operationId"]
+        for _, operation in operations
+        if {"Consistency-Token", "Prefer"} <= {each["name"] for each in operation.get("parameters", ())}
+    }
+
+    assert giving == {
+        *(("post_allocate", status) for status in ("200", "201", "409")),
+        *((f"post_{path}", status) for path in ("lots", "add_batch") for status in ("200", "201")),
+        ("patch_lots_ref", "200"),
+    }
+    assert taking == {"get_allocations_id_commande", "get_lots_ref", "get_stock_sku", "get_stock"}
+    read = document["paths"]["/allocations/{id_commande}"]["get"]["responses"]
+    assert {"Projection-Position", "Served-By"} <= set(read["200"]["headers"]) & set(read["404"]["headers"])
+    assert "Projection-Position" in read["503"]["headers"]
+
+
 def test_les_exemples_de_requêtes_réussissent_tels_quels(
     client: FlaskClient, document: dict[str, Any]
 ) -> None:

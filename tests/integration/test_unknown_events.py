@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters import journal as journal_module
-from allocation.adapters import serialization
+from allocation.adapters import journal_rows, serialization
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.serialization import UPCASTS, UnknownEvent
@@ -44,7 +43,7 @@ def end(database: Database, sql: Sql) -> int:
 def test_la_lecture_les_saute_sans_rien_manquer_derrière(
     end: int, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal_module._warn_once.cache_clear()
+    journal_rows._warn_once.cache_clear()
     with database.reading() as connection, caplog.at_level(logging.WARNING):
         journal = SqlAlchemyJournal(connection)
         assert [each.position for each in journal.read(0, 3)] == [1, 2, 7]

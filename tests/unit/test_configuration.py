@@ -47,6 +47,7 @@ def test_toutes_les_formes_d_une_adresse_postgresql_conviennent(
     [
         ("DATABASE_URL", "sqlite:///x.db"),
         ("DATABASE_URL", "n'importe quoi"),
+        ("READ_DATABASE_URL", "mysql://db/shop"),
         ("SMTP_URL", "http://mail"),
         ("POOL_SIZE", "0"),
         ("LOG_LEVEL", "BAVARD"),
@@ -67,9 +68,11 @@ def test_une_valeur_absurde_est_refusée_par_son_nom(
 
 def test_les_mots_de_passe_ne_se_montrent_pas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOCATION_DATABASE_URL", "postgresql://moi:secret@db/shop")
+    monkeypatch.setenv("ALLOCATION_READ_DATABASE_URL", "postgresql://moi:secret@standby/shop")
     monkeypatch.setenv("ALLOCATION_SMTP_URL", "smtp://moi:secret@mail")
 
     shown = Settings().shown()
 
     assert shown["database_url"] == "postgresql://moi:***@db/shop"
+    assert shown["read_database_url"] == "postgresql://moi:***@standby/shop"
     assert shown["smtp_url"] == "smtp://moi:***@mail"

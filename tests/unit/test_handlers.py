@@ -19,7 +19,7 @@ from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus, Results
 from allocation.service_layer.needs import COMMAND_NEEDS
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
-from allocation.testing import FakeStore, FakeUnitOfWork
+from allocation.testing import FakeOriginalPositions, FakeStore, FakeUnitOfWork
 
 DEMAIN = date(2027, 1, 2)
 
@@ -43,6 +43,7 @@ def bus(store: FakeStore, positions: list[int]) -> MessageBus[FakeUnitOfWork]:
         reactions={Désalloué: [réallouer]},
         command_needs=COMMAND_NEEDS,
         after_commit=positions.append,
+        original_positions=FakeOriginalPositions(store),
     )
 
 
@@ -83,8 +84,8 @@ def test_répéter_une_commande_donne_la_même_réponse_et_aucun_événement(
     again = (bus.handle(CréerLot("lot-1", "LAMPE", 20)), bus.handle(Allouer("c-1", "LAMPE", 3)))
 
     assert again == (["lot-1"], ["lot-1"])
-    assert [(results.events, results.position) for results in again] == [((), None), ((), None)]
-    assert positions == [1, 2]
+    assert [(results.events, results.position) for results in again] == [((), 1), ((), 2)]
+    assert positions == [1, 2, 1, 2]
 
 
 def test_un_sku_inconnu_est_refusé_et_rien_n_est_écrit(
@@ -232,6 +233,7 @@ def test_une_erreur_dans_une_réaction_défait_sa_cause(
         reactions={Désalloué: [échouer]},
         command_needs=COMMAND_NEEDS,
         after_commit=lambda _: None,
+        original_positions=FakeOriginalPositions(store),
     )
     with pytest.raises(ZeroDivisionError):
         fragile.handle(ModifierQuantitéLot("lot-1", 5))
@@ -269,4 +271,5 @@ def _bus_with(store: FakeStore, handlers: dict[type, object]) -> MessageBus[Fake
         reactions={},
         command_needs=COMMAND_NEEDS,
         after_commit=lambda _: None,
+        original_positions=FakeOriginalPositions(store),
     )

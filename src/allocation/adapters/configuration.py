@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_check_database_url)] | None = Field(
         default=None, description="PostgreSQL to use; without it, an embedded one is started"
     )
+    read_database_url: Annotated[str, AfterValidator(_check_database_url)] | None = Field(
+        default=None,
+        description="streaming standby to read views from; without it, the database",
+    )
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
     )
@@ -84,7 +88,7 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str | None]:
         """The effective values as text, passwords masked."""
         values = {name: None if value is None else str(value) for name, value in self}
-        for name in ("database_url", "smtp_url"):
+        for name in ("database_url", "read_database_url", "smtp_url"):
             if values[name] is not None:
                 values[name] = make_url(values[name] or "").render_as_string(hide_password=True)
         return values

@@ -22,6 +22,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from allocation.adapters.checkpoint_watch import CheckpointWatch
+from allocation.adapters.read_servers import ReadServers
+
 C = TypeVar("C")
 
 Row: TypeAlias = dict[str, Any]
@@ -73,11 +76,12 @@ def postgresql_url(url: str) -> URL:
 class Database:
     """The pools of one process. Nothing connects before the first use; use it as a context, or `close` it.
 
-    Every method that hands out a connection, and every use of one, raises VersionConflict or
+    Views are asked of `reads`: of this server, or of the standby at `read_url`. Everything else here means
+    this one. Every method that hands out a connection, and every use of one, raises VersionConflict or
     StorageUnavailable where the driver would raise an error of its own for them.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, read_url: str | None = None, pool_size: int = 10) -> None:
         self.url = postgresql_url(url)
         self._writes = self._engine(
             _WRITE_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_recycle=_WRITE_CONNECTION_LIFE_S
@@ -88,6 +92,9 @@ class Database:
         )
         self._followers = self._engine(_FOLLOWER_SETTINGS, pool_size)
         self._background = self._engine({}, pool_size)
+        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size)
+        self.reads = ReadServers(self, self._replica)
+        self.checkpoints = CheckpointWatch(self.fetch)
 
     def __enter__(self) -> Self:
         return self
@@ -118,21 +125,22 @@ class Database:
 
         return self._read(rows)
 
-    def fetch_value(self, query: str, parameter: str) -> bytes | None:
-        """The first value that a SELECT for `$1` gives, as PostgreSQL writes it; None for NULL or no row.
+    def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
+        """The first row that a SELECT for `$1` gives, as PostgreSQL writes it; nothing without a row.
 
         At about half the cost of `fetch`, as nothing is made of it. Raises StorageUnavailable.
         """
 
-        def value(connection: psycopg.Connection, prepared: Prepared) -> bytes | None:
+        def values(connection: psycopg.Connection, prepared: Prepared) -> list[bytes | None]:
             name = prepared.get(query)
             if name is None:
                 name = prepared[query] = b"value_%d" % len(prepared)
                 _checked(connection.pgconn.prepare(name, query.encode()), ExecStatus.COMMAND_OK)
             result = connection.pgconn.exec_prepared(name, [parameter.encode()])
-            return _checked(result, ExecStatus.TUPLES_OK).get_value(0, 0)
+            _checked(result, ExecStatus.TUPLES_OK)
+            return [result.get_value(0, column) for column in range(result.nfields)] if result.ntuples else []
 
-        return self._read(value)
+        return self._read(values)
 
     def _read(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
         """What `read` gives, on a read-only autocommit connection of the driver's own."""
@@ -185,9 +193,11 @@ class Database:
             return str(connection.scalar(text("SHOW server_version")))
 
     def close(self) -> None:
-        """Close every connection of the pools."""
+        """Close every connection of the pools, the replica's included."""
         for engine in (self._writes, self._reads, self._followers, self._background):
             engine.dispose()
+        if self._replica is not None:
+            self._replica.close()
 
     @staticmethod
     @contextmanager

@@ -1,14 +1,10 @@
 """The journal: the append-only table of every domain event, in the order in which they became visible."""
 
-import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from itertools import repeat
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
-from uuid import UUID
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -28,8 +24,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.metadata import metadata
-from allocation.adapters.serialization import Fields, UnknownEvent, as_json, from_fields, from_json
+from allocation.adapters.serialization import as_json
 from allocation.domain.events import Event
 from allocation.domain.values import LONGUEUR_MAX
 
@@ -93,8 +90,6 @@ _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
-E_co = TypeVar("E_co", bound=Event, covariant=True)
-
 
 class EventsArchived(LookupError):
     """Events that are asked for have left the table for the archive."""
@@ -106,61 +101,6 @@ class EventsArchived(LookupError):
         )
         self.after = after
         self.horizon = horizon
-
-
-class Cause(NamedTuple):
-    """What an event follows from: the type of the command, and an identity that all its events share."""
-
-    commande: str | None
-    id: UUID | None
-
-
-NO_CAUSE = Cause(None, None)
-
-
-@dataclass(frozen=True)
-class RecordedEvent(Generic[E_co]):
-    """An event with its place in the journal, its identity, when it was recorded, and its cause."""
-
-    position: int
-    id: UUID
-    survenu_le: datetime
-    event: E_co
-    cause: Cause = NO_CAUSE
-
-
-class StoredRow(NamedTuple):
-    """What a read model needs to know of an event, which `event` reads."""
-
-    position: int
-    sku: str
-    type: str
-    version: int
-    data: str | Fields
-
-    def event(self) -> Event:
-        """The event. Raises UnknownEvent, or ValueError where its fields are damaged."""
-        return event_of(self.type, self.version, self.data)
-
-
-class RecordedRow(NamedTuple):
-    """All that is known of an event, which `recorded` reads."""
-
-    position: int
-    sku: str
-    id: UUID
-    survenu_le: datetime
-    commande: str | None
-    cause: UUID | None
-    type: str
-    version: int
-    data: str | Fields
-
-    def recorded(self) -> RecordedEvent[Event]:
-        """The event with its place. Raises UnknownEvent, or ValueError where its fields are damaged."""
-        event = event_of(self.type, self.version, self.data)
-        cause = Cause(self.commande, self.cause)
-        return RecordedEvent(self.position, self.id, self.survenu_le, event, cause)
 
 
 class AbstractJournal(ABC):
@@ -284,26 +224,3 @@ class SqlAlchemyJournal(AbstractJournal):
 def names(types: Iterable[type[Event]]) -> list[str]:
     """How the types are called in the journal."""
     return [each.__name__ for each in types]
-
-
-def event_of(type_name: str, version: int, data: str | Fields) -> Event:
-    """The event that was stored. Raises UnknownEvent, or ValueError where its fields are damaged."""
-    if isinstance(data, str):
-        return from_json(type_name, version, data)
-    return from_fields(type_name, version, data)
-
-
-def readable(rows: Iterable[RecordedRow]) -> list[RecordedEvent[Event]]:
-    """The events, without those that only a newer program knows: of each kind, a warning says so once."""
-    found: list[RecordedEvent[Event]] = []
-    for row in rows:
-        try:
-            found.append(row.recorded())
-        except UnknownEvent as unknown:
-            _warn_once(str(unknown))
-    return found
-
-
-@functools.cache
-def _warn_once(reason: str) -> None:
-    logger.warning("events of a newer program are skipped: %s", reason)

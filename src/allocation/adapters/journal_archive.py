@@ -20,15 +20,8 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, func
 
-from allocation.adapters.journal import (
-    EventsArchived,
-    RecordedEvent,
-    RecordedRow,
-    SqlAlchemyJournal,
-    StoredRow,
-    names,
-    readable,
-)
+from allocation.adapters.journal import EventsArchived, SqlAlchemyJournal, names
+from allocation.adapters.journal_rows import RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.metadata import metadata
 from allocation.adapters.raw_copy import copy_in
 from allocation.domain.events import Event

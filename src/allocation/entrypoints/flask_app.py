@@ -40,6 +40,7 @@ def create_app(
 ) -> Flask:
     """The app on this bus, reading its views from `database`; what it counts is added to `metrics`."""
     metrics = metrics or HttpMetrics(database)
+    database.reads.observe(metrics.reads)
     routes = (
         *HttpCommands(bus).routes(),
         *HttpViews(database).routes(),
@@ -81,7 +82,9 @@ def _app_from_environment() -> Flask:
     settings = Settings()
     if settings.database_url is None:
         raise RuntimeError("ALLOCATION_DATABASE_URL is not set; `allocation serve` sets it for its workers")
-    database = Database(settings.database_url, pool_size=settings.pool_size)
+    database = Database(
+        settings.database_url, read_url=settings.read_database_url, pool_size=settings.pool_size
+    )
     metrics = HttpMetrics(database)
     bus = bootstrap(database, settings=settings, inline=False, observer=metrics.group_commit)
     return create_app(bus, database, metrics=metrics, ready_max_lag=settings.ready_max_lag)

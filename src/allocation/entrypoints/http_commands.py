@@ -9,10 +9,12 @@ from urllib.parse import quote
 from flask import Response, jsonify
 
 from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.domain.commands import Command
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, RuptureDeStock
 from allocation.entrypoints.http_errors import RuptureConstatée
-from allocation.entrypoints.http_route import Route, read_body
+from allocation.entrypoints.http_freshness import announce_token, token_header
+from allocation.entrypoints.http_route import Header, Route, read_body
 from allocation.entrypoints.http_schemas import (
     CorrectionDeLot,
     DemandeAllocation,
@@ -26,6 +28,7 @@ from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.service_layer.messagebus import MessageBus, Results
 
 UNAVAILABLE = (StorageUnavailable, VersionConflict, QueueFull, GaveUp)
+LOCATION = Header("Location", "where to read the result", {"type": "string"}, (200, 201))
 
 
 class HttpCommands:
@@ -43,7 +46,7 @@ class HttpCommands:
             answers={201: LotConnu, 200: LotConnu},
             body=DemandeLot,
             refusals=(LotExistant, *UNAVAILABLE),
-            located=True,
+            answer_headers=(LOCATION, token_header(200, 201)),
         )
         allocating = Route(
             "POST",
@@ -52,7 +55,7 @@ class HttpCommands:
             answers={201: LotDeLaLigne, 200: LotDeLaLigne},
             body=DemandeAllocation,
             refusals=(SkuInconnu, RuptureConstatée, LigneModifiée, *UNAVAILABLE),
-            located=True,
+            answer_headers=(LOCATION, token_header(200, 201, 409)),
         )
         correcting = Route(
             "PATCH",
@@ -61,13 +64,14 @@ class HttpCommands:
             answers={200: CorrectionDeLot},
             body=DemandeCorrection,
             refusals=(LotInconnu, *UNAVAILABLE),
+            answer_headers=(token_header(200),),
         )
         return (allocating, receiving, replace(receiving, rule="/add_batch"), correcting)
 
     def allocate(self) -> Response:
         """Tie an order line to a lot; a repeated line gets its lot again."""
         demande = read_body(DemandeAllocation)
-        results = self._bus.handle(demande.command())
+        results = self._handle(demande.command())
         réf_lot = results.pop(0)
         if réf_lot is None:
             raise RuptureConstatée(next(e for e in results.events if isinstance(e, RuptureDeStock)))
@@ -76,14 +80,20 @@ class HttpCommands:
     def receive_lot(self) -> Response:
         """Receive a lot; the same lot again changes nothing."""
         demande = read_body(DemandeLot)
-        results = self._bus.handle(demande.command())
+        results = self._handle(demande.command())
         return _created(results, {"réf": demande.réf}, f"/lots/{quote(demande.réf, safe='')}")
 
     def correct_quantity(self, ref: str) -> Response:
         """Correct what a lot holds; lines that no longer fit are allocated elsewhere."""
         demande = read_body(DemandeCorrection)
-        results = self._bus.handle(demande.command(ref))
+        results = self._handle(demande.command(ref))
         return jsonify({"réf": ref, "quantité": demande.quantité, **_reallocations(results)})
+
+    def _handle(self, command: Command) -> Results:
+        """The results of the command; whatever is answered says from which position on it can be read."""
+        results = self._bus.handle(command)
+        announce_token(results.position)
+        return results
 
 
 def _created(results: Results, body: dict[str, str], location: str) -> Response:

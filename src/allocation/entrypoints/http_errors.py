@@ -12,10 +12,12 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
 from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
+from allocation.views.freshness import NotFresh, ProjectionPaused, ViewLate
 from allocation.views.history import HistoireArchivée
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,10 @@ PROBLEMS: dict[type[Exception], Problem] = {
     GaveUp: Problem(503, "attente-trop-longue", "Attente trop longue"),
     VersionConflict: Problem(503, "trop-d-écrivains", "Trop d'écritures simultanées"),
     StorageUnavailable: Problem(503, "base-indisponible", "Base de données indisponible"),
+    ViewLate: Problem(503, "vue-en-retard", "Vue en retard"),
+    ProjectionPaused: Problem(503, "projection-en-pause", "Projection en pause"),
+    TooManyWaiting: Problem(503, "trop-de-lectures-en-attente", "Trop de lectures en attente"),
+    TooManyFallBacks: Problem(503, "trop-de-lectures-repliées", "Trop de lectures repliées sur la base"),
 }
 
 HTTP_PROBLEMS = {
@@ -132,7 +138,12 @@ def _answer(error: Exception) -> Response:
     if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
         return _response(problem, str(error), vars(error))
     logger.warning("answered 503: %s", error)
-    response = _response(problem, "Rien n'a été confirmé ; la même requête peut être répétée.")
+    if isinstance(error, NotFresh):
+        response = _response(problem, str(error), vars(error))
+        response.headers["Projection-Position"] = str(error.position)
+        response.headers["Consistency-Token"] = str(error.position_attendue)
+    else:
+        response = _response(problem, "Rien n'a été confirmé ; la même requête peut être répétée.")
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 

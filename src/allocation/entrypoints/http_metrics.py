@@ -39,6 +39,7 @@ class HttpMetrics:
         # The library keeps them anyway, but takes longer to find them.
         self._requests, self._durations = cache(requests.labels), cache(durations.labels)
         self.group_commit = GroupCommitMetrics(counted_in)
+        self.reads = ReadMetrics(counted_in)
         self._registry.register(_JournalReaders(source))
 
     def observe(self, app: Flask) -> None:
@@ -103,6 +104,22 @@ class GroupCommitMetrics:
     def batch_split(self) -> None:
         """Count the split."""
         self._splits.inc()
+
+
+class ReadMetrics:
+    """How often the replica could not answer; the observer of a database's reads."""
+
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        self._fall_backs = Counter(
+            "allocation_read_fall_backs",
+            "Reads that went to the primary, as the replica was away, late or paused.",
+            ("reason",),
+            registry=registry,
+        )
+
+    def fell_back(self, reason: str) -> None:
+        """Count the read."""
+        self._fall_backs.labels(reason).inc()
 
 
 _READER_GAUGES = {

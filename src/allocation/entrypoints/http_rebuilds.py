@@ -11,11 +11,13 @@ from flask import Response, jsonify
 from allocation.adapters.database import Database, StorageUnavailable
 from allocation.adapters.rebuilds import RebuildState
 from allocation.entrypoints.http_errors import Introuvable
-from allocation.entrypoints.http_route import Route, read_body
+from allocation.entrypoints.http_route import Header, Route, read_body
 from allocation.entrypoints.http_schemas import DemandeReconstruction, ReconstructionVue
 from allocation.projections import rebuild as rebuilding
 from allocation.projections.delivery import Projection
 from allocation.projections.rebuild import RebuildRefused
+
+LOCATION = Header("Location", "where to watch it", {"type": "string"}, (202,))
 
 
 class HttpRebuilds:
@@ -36,7 +38,7 @@ class HttpRebuilds:
                 answers={202: ReconstructionVue},
                 body=DemandeReconstruction,
                 refusals=(RebuildRefused, StorageUnavailable),
-                located=True,
+                answer_headers=(LOCATION,),
             ),
             Route("GET", rule, self.watch, answers={200: ReconstructionVue}, refusals=(StorageUnavailable,)),
         )

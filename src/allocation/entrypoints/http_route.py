@@ -19,11 +19,21 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
+class Header:
+    """A header that answers of these statuses may have; `schema` is that of its value."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    statuses: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Route:
     """One method on one path.
 
     `answers` are its successes: a schema or, for what is not JSON, a media type. `refusals` are the errors
-    of PROBLEMS that it may raise. `located` says that the answer has a Location header.
+    of PROBLEMS that it may raise. `headers` are the request's, `answer_headers` those of what it gives.
     """
 
     method: str
@@ -32,8 +42,9 @@ class Route:
     answers: Mapping[int, Any]
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    headers: type[BaseModel] | None = None
     refusals: tuple[type[Exception], ...] = ()
-    located: bool = False
+    answer_headers: tuple[Header, ...] = ()
 
     @property
     def summary(self) -> str:

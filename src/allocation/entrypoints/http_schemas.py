@@ -11,6 +11,8 @@ from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUA
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+# What PostgreSQL's bigint holds.
+POSITION_MAX = 2**63 - 1
 
 Identifiant = Annotated[
     str, Field(min_length=1, max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")
@@ -100,6 +102,24 @@ class DemandePage(BaseModel):
     )
     limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(digits)] = Field(
         default=DEFAULT_PAGE, description="how many at most"
+    )
+
+
+class DemandeDeLecture(BaseModel):
+    """How fresh an answer must be, as the request's headers say it."""
+
+    jeton: Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX), BeforeValidator(digits)] = Field(
+        default=0,
+        alias="Consistency-Token",
+        description="what a write has answered: the answer reflects it, or is 503",
+        examples=[0],
+    )
+    préférences: str = Field(
+        default="",
+        alias="Prefer",
+        description="`wait=<seconds>`: how long to wait for it, 2 by default and 30 at most; "
+        "`handling=lenient`: a stale answer rather than none",
+        examples=["wait=5", "wait=0, handling=lenient"],
     )
 
 

@@ -2,19 +2,31 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from flask import Response, jsonify
 
 from allocation.adapters.database import StorageUnavailable
+from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
+from allocation.entrypoints.http_freshness import announce_freshness, wanted_freshness
 from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import AllocationVue, DemandePage, LotVue, PageDeStock, StockVue
+from allocation.entrypoints.http_schemas import (
+    AllocationVue,
+    DemandeDeLecture,
+    DemandePage,
+    LotVue,
+    PageDeStock,
+    StockVue,
+)
 from allocation.views import history, views
+from allocation.views.freshness import Answer
 from allocation.views.history import HistoireArchivée
 
-REFUSALS = (StorageUnavailable,)
+T = TypeVar("T")
 
 
 class HttpViews:
@@ -25,54 +37,45 @@ class HttpViews:
 
     def routes(self) -> Sequence[Route]:
         """The methods below, and what is promised about them."""
+        refusals = (StorageUnavailable, *http_freshness.REFUSALS)
+        reading = partial(
+            Route,
+            "GET",
+            headers=DemandeDeLecture,
+            refusals=refusals,
+            answer_headers=http_freshness.ANSWER_HEADERS,
+        )
+        reading_at = partial(reading, query=DemandeInstant, refusals=(*refusals, HistoireArchivée))
         return (
-            Route(
-                "GET",
-                "/allocations/<identifier:id_commande>",
-                self.allocations,
-                answers={200: list[AllocationVue]},
-                query=DemandeInstant,
-                refusals=(*REFUSALS, HistoireArchivée),
+            reading_at(
+                "/allocations/<identifier:id_commande>", self.allocations, answers={200: list[AllocationVue]}
             ),
-            Route("GET", "/lots/<identifier:ref>", self.lot, answers={200: LotVue}, refusals=REFUSALS),
-            Route(
-                "GET",
-                "/stock/<identifier:sku>",
-                self.stock,
-                answers={200: StockVue},
-                query=DemandeInstant,
-                refusals=(*REFUSALS, HistoireArchivée),
-            ),
-            Route(
-                "GET",
-                "/stock",
-                self.stock_page,
-                answers={200: PageDeStock},
-                query=DemandePage,
-                refusals=REFUSALS,
-            ),
+            reading("/lots/<identifier:ref>", self.lot, answers={200: LotVue}),
+            reading_at("/stock/<identifier:sku>", self.stock, answers={200: StockVue}),
+            reading("/stock", self.stock_page, answers={200: PageDeStock}, query=DemandePage),
         )
 
     def allocations(self, id_commande: str) -> Response:
         """The lots that serve an order, line by line."""
         if (at := wanted_instant()) is not None:
             return self._allocations_at(id_commande, at)
-        lines = views.allocations_json(id_commande, self._source)
+        lines = _announced(views.ALLOCATIONS.document(id_commande, self._source.reads, wanted_freshness()))
         if lines is None:
             raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
         return Response(lines + b"\n", mimetype="application/json")
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
-        row = views.lot(ref, self._source)
+        row = _announced(views.LOT.row({"réf": ref}, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"Lot inconnu : {ref}")
         return jsonify(row)
 
     def stock(self, sku: str) -> Response:
         """What there is of a SKU, what is coming, what is taken, what is left."""
-        at = wanted_instant()
-        row = views.stock(sku, self._source) if at is None else history.stock_at(sku, at, self._source)
+        if (at := wanted_instant()) is not None:
+            return self._stock_at(sku, at)
+        row = _announced(views.STOCK.row({"sku": sku}, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
@@ -83,11 +86,23 @@ class HttpViews:
             raise Introuvable(f"Aucune ligne n'était allouée pour la commande {id_commande}")
         return jsonify(lines)
 
+    def _stock_at(self, sku: str, at: datetime) -> Response:
+        row = history.stock_at(sku, at, self._source)
+        if row is None:
+            raise Introuvable(f"SKU inconnu : {sku}")
+        return jsonify(row)
+
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
         demande = read_query(DemandePage)
-        rows = views.stock_page(demande.after, demande.limit, self._source)
+        rows = _announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
         suivant = None
         if len(rows) == demande.limit:
             suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
         return jsonify({"stock": rows, "suivant": suivant})
+
+
+def _announced(answer: Answer[T]) -> T:
+    """What the view gives; how fresh it is goes to the headers of whatever is answered."""
+    announce_freshness(answer)
+    return answer.value

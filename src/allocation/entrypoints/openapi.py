@@ -29,7 +29,8 @@ Ties every order line to one batch of stock (*lot*), never more than the batch h
 
 The fields are French, as the domain is; `orderid`, `qty`, `quantite` and `ref` are accepted in requests too.
 A repeated request changes nothing and gets the first answer with status 200. What was written is seen by
-`GET` a moment later: reads come from views that follow the journal of events.
+`GET` a moment later: reads come from views that follow the journal of events, and `Projection-Position` says
+how far they are. A read that sends back the `Consistency-Token` of a write reflects that write.
 """
 
 
@@ -51,7 +52,8 @@ class _Schemas:
     """The JSON schemas of everything that the routes take and give."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        taken = [kind for route in routes for kind in (route.body, route.query) if kind is not None]
+        asked = [kind for route in routes for kind in (route.body, route.query, route.headers)]
+        taken = [kind for kind in asked if kind is not None]
         given = [kind for route in routes for kind in route.answers.values() if not isinstance(kind, str)]
         modes: dict[Any, Literal["validation", "serialization"]] = dict.fromkeys(taken, "validation")
         modes |= dict.fromkeys((*given, Identifiant, Refus), "serialization")
@@ -81,7 +83,18 @@ def _operation(route: Route, schemas: _Schemas) -> _Json:
         content = {"application/json": {"schema": schemas.of(route.body)}}
         operation["requestBody"] = {"required": True, "content": content}
     operation["responses"] = {**_answers(route, schemas), **_refusals(route, schemas)}
+    for status, response in operation["responses"].items():
+        if headers := _headers(route, status):
+            response["headers"] = headers
     return operation
+
+
+def _headers(route: Route, status: str) -> _Json:
+    return {
+        header.name: {"description": header.description, "schema": header.schema}
+        for header in route.answer_headers
+        if int(status) in header.statuses
+    }
 
 
 def _path(route: Route) -> str:
@@ -93,11 +106,12 @@ def _parameters(route: Route, schemas: _Schemas) -> list[_Json]:
         {"name": name, "in": "path", "required": True, "schema": schemas.of(Identifiant)}
         for name in _PARAMETER.findall(route.rule)
     ]
-    in_query = [
-        {"name": name, "in": "query", "schema": schema, "description": schema.get("description", "")}
-        for name, schema in (schemas.properties(route.query) if route.query else {}).items()
+    others = [
+        {"name": name, "in": place, "schema": schema, "description": schema.get("description", "")}
+        for place, model in (("query", route.query), ("header", route.headers))
+        for name, schema in (schemas.properties(model) if model else {}).items()
     ]
-    return in_path + in_query
+    return in_path + others
 
 
 def _answers(route: Route, schemas: _Schemas) -> _Json:
@@ -105,9 +119,6 @@ def _answers(route: Route, schemas: _Schemas) -> _Json:
     for status, kind in route.answers.items():
         content = {kind: {}} if isinstance(kind, str) else {"application/json": {"schema": schemas.of(kind)}}
         answers[str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
-        if route.located:
-            location = {"description": "where to read the result", "schema": {"type": "string"}}
-            answers[str(status)]["headers"] = {"Location": location}
     return answers
 
 
@@ -131,7 +142,7 @@ def _problems(route: Route) -> list[Problem]:
     problems = [PROBLEMS[refusal] for refusal in route.refusals]
     if _PARAMETER.search(route.rule):
         problems.append(PROBLEMS[Introuvable])
-    if route.query is not None or route.body is not None:
+    if any(kind is not None for kind in (route.query, route.body, route.headers)):
         problems.append(PROBLEMS[ChampsInvalides])
     if route.body is not None:
         problems += [PROBLEMS[JsonMalformé], HTTP_PROBLEMS[413], HTTP_PROBLEMS[415]]

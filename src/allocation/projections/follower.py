@@ -15,7 +15,8 @@ from sqlalchemy import Connection, Table
 from allocation.adapters import checkpoints, shadow_tables
 from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
 from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
-from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal, StoredRow
+from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_rows import RecordedRow, StoredRow
 from allocation.adapters.rebuilds import Rebuilds
 from allocation.adapters.serialization import UnknownEvent
 from allocation.domain.events import Event

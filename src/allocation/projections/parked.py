@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 
 from allocation.adapters.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
 from allocation.adapters.database import Database
-from allocation.adapters.journal import RecordedRow, SqlAlchemyJournal
+from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_archive import JournalArchive
+from allocation.adapters.journal_rows import RecordedRow
 from allocation.adapters.rebuilds import Rebuilds
 from allocation.adapters.shadow_tables import BUILDING
 from allocation.projections.follower import AnyFollower, ProjectionFollower

@@ -19,6 +19,7 @@ from allocation.service_layer import handlers
 from allocation.service_layer.group_commit import Limits, Observer
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
 from allocation.service_layer.needs import COMMAND_NEEDS
+from allocation.service_layer.original_positions import PostgreSQLOriginalPositions
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 COMMAND_HANDLERS: CommandHandlers = {
@@ -81,6 +82,7 @@ def bootstrap(
         command_needs=COMMAND_NEEDS,
         reactions=_reactions(),
         after_commit=partial(projector.catch_up, followers),
+        original_positions=PostgreSQLOriginalPositions(database),
         limits=Limits(waiting=settings.queue_size),
         observer=observer,
     )

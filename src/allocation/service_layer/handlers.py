@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters import notifications as notification_log
 from allocation.adapters.brokers.postgresql import publish
-from allocation.adapters.journal import RecordedEvent
+from allocation.adapters.journal_rows import RecordedEvent
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotInconnu, SkuInconnu

@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
-from allocation.adapters.journal import Cause
+from allocation.adapters.journal_rows import Cause
 from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, Answer, GroupCommit, Limits, Observer
+from allocation.service_layer.original_positions import AbstractOriginalPositions
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
 
 U = TypeVar("U", bound=JournalledUnitOfWork)
@@ -30,7 +31,11 @@ Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
 
 class Results(list[Any]):
-    """What the command's handler returned, with the committed events and the position of the last of them."""
+    """What the command's handler returned, with the committed events and the position of the last of them.
+
+    A view that has come to `position` reflects the command. A repeated one has no events, and `handle` gives
+    it the position of its first answer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,6 +62,7 @@ class MessageBus(Generic[U]):
         command_needs: CommandNeeds,
         reactions: Reactions,
         after_commit: Callable[[int], None],
+        original_positions: AbstractOriginalPositions,
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer | None = None,
     ) -> None:
@@ -65,6 +71,7 @@ class MessageBus(Generic[U]):
         self._command_needs = command_needs
         self._reactions = reactions
         self._after_commit = after_commit
+        self._original_positions = original_positions
         self._group_commit = GroupCommit(self._transact, key=self._key, limits=limits, observer=observer)
 
     @property
@@ -80,8 +87,9 @@ class MessageBus(Generic[U]):
         then, save that after StorageUnavailable the outcome may be unknown: the same command again tells.
         """
         results: Results = self._group_commit.answer(message)
-        if results.position is not None:
-            self._after_commit(results.position)
+        if results.position is None:
+            results.position = self._original_positions.position_of(message)
+        self._after_commit(results.position)
         return results
 
     def submit(self, message: Message) -> Answer:

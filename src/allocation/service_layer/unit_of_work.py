@@ -10,7 +10,9 @@ import psycopg
 from sqlalchemy import Connection
 
 from allocation.adapters.database import Database, Row, write_errors_translated
-from allocation.adapters.journal import NO_CAUSE, Cause, SqlAlchemyJournal, append_statements
+from allocation.adapters.journal import SqlAlchemyJournal, append_statements
+from allocation.adapters.journal_rows import NO_CAUSE, Cause
+from allocation.adapters.read_servers import ReadServers
 from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
 from allocation.domain.events import Event
 from allocation.domain.model import Produit
@@ -111,9 +113,10 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         """The rows of a SELECT, as it sees what is committed."""
         return self._database.fetch(query, parameters)
 
-    def fetch_value(self, query: str, parameter: str) -> bytes | None:
-        """The first value that a SELECT for `$1` gives, as it sees what is committed."""
-        return self._database.fetch_value(query, parameter)
+    @property
+    def reads(self) -> ReadServers:
+        """The servers that views are asked of."""
+        return self._database.reads
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read-only connection that sees what is committed."""

@@ -6,9 +6,17 @@ The contracts run over them and over PostgreSQL alike; what a fake allows, the r
 from allocation.testing.fakes import (
     FakeJournal,
     FakeNotifications,
+    FakeOriginalPositions,
     FakeRepository,
     FakeStore,
     FakeUnitOfWork,
 )
 
-__all__ = ["FakeJournal", "FakeNotifications", "FakeRepository", "FakeStore", "FakeUnitOfWork"]
+__all__ = [
+    "FakeJournal",
+    "FakeNotifications",
+    "FakeOriginalPositions",
+    "FakeRepository",
+    "FakeStore",
+    "FakeUnitOfWork",
+]

@@ -2,20 +2,23 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import repeat
+from itertools import repeat, takewhile
 from typing import Self
 from uuid import uuid4
 
 from allocation.adapters.database import VersionConflict
-from allocation.adapters.journal import NO_CAUSE, AbstractJournal, Cause, RecordedEvent
+from allocation.adapters.journal import AbstractJournal
+from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.repository import AbstractRepository, Needs
-from allocation.domain.events import Event
+from allocation.domain.commands import Allouer
+from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée
 from allocation.domain.model import LigneDeCommande, Produit
+from allocation.service_layer.original_positions import AbstractOriginalPositions
 from allocation.service_layer.unit_of_work import JournalledUnitOfWork
 
 
@@ -110,6 +113,41 @@ class FakeUnitOfWork(JournalledUnitOfWork):
             position = self.store.journal.append(events, causes) if events else None
         self.produits = FakeRepository(self.store)
         return position
+
+
+class FakeOriginalPositions(AbstractOriginalPositions):
+    """Looks through the store's journal."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self._store = store
+
+    def of_allocation(self, command: Allouer) -> int | None:
+        line = (command.id_commande, command.sku, command.ligne)
+        return self._last(
+            lambda event: isinstance(event, Alloué) and (event.id_commande, event.sku, event.ligne) == line
+        )
+
+    def of_receipt(self, réf_lot: str) -> int | None:
+        return self._last(lambda event: isinstance(event, LotCréé) and event.réf_lot == réf_lot)
+
+    def of_correction(self, réf_lot: str) -> int | None:
+        corrected = self._last(
+            lambda event: isinstance(event, LotCréé | QuantitéLotModifiée) and event.réf_lot == réf_lot
+        )
+        if corrected is None:
+            return None
+        before = self._store.journal.read(after=0, limit=corrected - 1)
+        taken_off = takewhile(
+            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == réf_lot, reversed(before)
+        )
+        return corrected + len(list(taken_off))
+
+    def end(self) -> int:
+        return self._store.journal.last_position()
+
+    def _last(self, wanted: Callable[[Event], bool]) -> int | None:
+        recorded = reversed(self._store.journal.read(after=0, limit=self.end()))
+        return next((each.position for each in recorded if wanted(each.event)), None)
 
 
 class FakeNotifications(AbstractNotifications):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from allocation.adapters.journal import RecordedEvent
+from allocation.adapters.journal_rows import RecordedEvent
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import Event
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from allocation.adapters.database import Database
-    from allocation.adapters.journal import RecordedEvent
     from allocation.adapters.journal_archive import JournalArchive
     from allocation.adapters.journal_archiving import ArchiveReport
+    from allocation.adapters.journal_rows import RecordedEvent
     from allocation.domain.events import Event
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]

@@ -1,0 +1,95 @@
+"""Where the projections of a server stand: looked at again and again, by one thread, while somebody waits.
+
+NOTIFY would say it sooner, but it does not exist on standbys, and does not pass connection poolers.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+INTERVAL_S = 0.01
+# A thread that nobody has waited on for so long ends; the next one who waits starts another.
+LINGER_S = 0.2
+
+Fetch: TypeAlias = Callable[[str, Mapping[str, object]], list[dict[str, Any]]]
+
+_LOOK = "SELECT name, position, en_pause FROM projections"
+
+
+@dataclass(frozen=True)
+class _Checkpoint:
+    position: int = 0
+    paused: bool = False
+
+
+_NOWHERE = _Checkpoint()
+
+
+class CheckpointWatch:
+    """Lets any number of threads wait for projections; none of them holds a connection meanwhile."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._changed = threading.Condition()
+        self._seen: Mapping[str, _Checkpoint] = {}
+        self._failures = 0
+        self._waiting = 0
+        self._thread: threading.Thread | None = None
+
+    def wait(self, projection: str, position: int, deadline: float) -> None:
+        """Return when waiting is over, for whichever reason: who has waited asks again, and finds it there.
+
+        The projection has reached `position` or is paused, the server does not answer, or it is `deadline`
+        (monotonic, seconds).
+        """
+        with self._changed:
+            failures = self._failures
+            self._waiting += 1
+            try:
+                self._have_watched()
+                self._changed.wait_for(
+                    lambda: self._failures > failures or self._is_decided(projection, position),
+                    deadline - time.monotonic(),
+                )
+            finally:
+                self._waiting -= 1
+
+    def _is_decided(self, projection: str, position: int) -> bool:
+        checkpoint = self._seen.get(projection, _NOWHERE)
+        return checkpoint.position >= position or checkpoint.paused
+
+    def _have_watched(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="checkpoint-watch")
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _watch(self) -> None:
+        while self._somebody_waits():
+            began = time.monotonic()
+            self._look()
+            time.sleep(max(0.0, began + INTERVAL_S - time.monotonic()))
+
+    def _somebody_waits(self) -> bool:
+        with self._changed:
+            if self._changed.wait_for(lambda: self._waiting > 0, LINGER_S):
+                return True
+            # What was seen is soon too old for the next one who waits.
+            self._seen, self._thread = {}, None
+            return False
+
+    def _look(self) -> None:
+        try:
+            rows = self._fetch(_LOOK, {})
+        except Exception:  # noqa: BLE001 - who waits asks again, and meets it there
+            with self._changed:
+                self._failures += 1
+                self._changed.notify_all()
+            return
+        seen = {row["name"]: _Checkpoint(row["position"], row["en_pause"]) for row in rows}
+        with self._changed:
+            if seen != self._seen:
+                self._seen = seen
+                self._changed.notify_all()

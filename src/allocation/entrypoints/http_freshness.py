@@ -1,0 +1,96 @@
+"""Reading what one has written, in headers: tokens, how long to wait for them (RFC 7240), how fresh it is."""
+
+import re
+from typing import Any
+
+from flask import Response, after_this_request, request
+from pydantic import ValidationError
+
+from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
+from allocation.entrypoints.http_errors import ChampsInvalides
+from allocation.entrypoints.http_route import Header
+from allocation.entrypoints.http_schemas import DemandeDeLecture
+from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness, ProjectionPaused, ViewLate
+
+MAX_WAIT_S = 30
+
+TOKEN, PREFER = "Consistency-Token", "Prefer"
+POSITION, STALE, APPLIED, SERVED_BY = (
+    "Projection-Position",
+    "Projection-Stale",
+    "Preference-Applied",
+    "Served-By",
+)
+
+REFUSALS = (ViewLate, ProjectionPaused, TooManyWaiting, TooManyFallBacks)
+
+_NUMBER = {"type": "integer", "minimum": 0}
+ANSWER_HEADERS = (
+    Header(POSITION, "the position of the journal that the view reflects", _NUMBER, (200, 404, 503)),
+    Header(STALE, "true: the view has not reached the token", {"const": "true"}, (200, 404)),
+    Header(APPLIED, "handling=lenient, with a stale answer", {"type": "string"}, (200, 404)),
+    Header(SERVED_BY, "which server, where there is a replica", {"enum": ["primary", "replica"]}, (200, 404)),
+)
+
+
+def token_header(*statuses: int) -> Header:
+    """The header with which a write says what its reads may send back."""
+    return Header(TOKEN, "to be sent with reads that must reflect this write", _NUMBER, statuses)
+
+
+def announce_token(position: int | None) -> None:
+    """Let the answer, or refusal, of this request carry the position of what was written."""
+    _announce({TOKEN: str(position)})
+
+
+def announce_freshness(answer: Answer[Any]) -> None:
+    """Let the answer, or refusal, of this request say how fresh it is, and who has given it."""
+    headers = {POSITION: str(answer.position)}
+    if answer.stale:
+        headers |= {STALE: "true", APPLIED: "handling=lenient"}
+    if answer.served_by is not None:
+        headers[SERVED_BY] = answer.served_by
+    _announce(headers)
+
+
+def wanted_freshness() -> Freshness:
+    """What this request asks for. Raises ChampsInvalides."""
+    if TOKEN not in request.headers:
+        return ANY
+    try:
+        demande = DemandeDeLecture.model_validate(dict(request.headers))
+    except ValidationError as error:
+        raise ChampsInvalides(error) from error
+    preferences = preferences_in(demande.préférences)
+    wait = preferences.get("wait", "")
+    return Freshness(
+        after=demande.jeton,
+        wait_s=min(float(wait), MAX_WAIT_S) if _SECONDS.fullmatch(wait) else DEFAULT_WAIT_S,
+        lenient=preferences.get("handling", "").lower() == "lenient",
+    )
+
+
+_SECONDS = re.compile("[0-9]+")
+_PREFERENCE = re.compile(
+    r"""[\s,]*                                  # between two of them
+        (?P<name>[^\s,;="]+)
+        (?:\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>[^\s,;="]*)))?
+        (?:"[^"]*"|[^,"])*                      # their parameters, of which none is known""",
+    re.VERBOSE,
+)
+
+
+def preferences_in(prefer: str) -> dict[str, str]:
+    """The preferences of a header, by their names in lower case; of those with one name, the first."""
+    found: dict[str, str] = {}
+    for each in _PREFERENCE.finditer(prefer):
+        value = each["word"] if each["quoted"] is None else re.sub(r"\\(.)", r"\1", each["quoted"])
+        found.setdefault(each["name"].lower(), value or "")
+    return found
+
+
+def _announce(headers: dict[str, str]) -> None:
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers.update(headers)
+        return response

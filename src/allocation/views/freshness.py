@@ -1,0 +1,199 @@
+"""How fresh an answer is: what a reader may ask for, what is waited for, and which server answers.
+
+A view gives its rows together with the position that they reflect, from one snapshot. Where that is not
+enough, the reader waits, without a connection, and asks again; where the replica can't do it, the primary is
+asked, and nobody ever gets an older answer than was asked for, unless that was allowed.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import psycopg
+
+from allocation.adapters.database import StorageUnavailable
+from allocation.adapters.read_servers import ReadServer, ReadServers, TooManyWaiting
+
+T = TypeVar("T")
+
+DEFAULT_WAIT_S = 2.0
+# Between two looks that don't agree: one name may stand for several standbys.
+_RETRY_S = 0.01
+
+# A standby may be at a point before the migration that this program needs.
+_REPLICA_TROUBLE = (StorageUnavailable, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+
+
+class NotFresh(Exception):
+    """The view has not reached the position that was asked for."""
+
+    def __init__(self, message: str, *, projection: str, position: int, position_attendue: int) -> None:
+        super().__init__(
+            f"{message} : {projection} est à la position {position}, {position_attendue} est attendue"
+        )
+        self.projection = projection
+        self.position = position
+        self.position_attendue = position_attendue
+
+
+class ViewLate(NotFresh):
+    """It did not come so far in time; it may a moment later."""
+
+    def __init__(self, *, projection: str, position: int, position_attendue: int) -> None:
+        super().__init__(
+            "Vue en retard", projection=projection, position=position, position_attendue=position_attendue
+        )
+
+
+class ProjectionPaused(NotFresh):
+    """It will not, before somebody lets its projection go on; `raison` is why it was paused."""
+
+    def __init__(self, *, projection: str, position: int, position_attendue: int, raison: str) -> None:
+        super().__init__(
+            f"Projection en pause ({raison})" if raison else "Projection en pause",
+            projection=projection,
+            position=position,
+            position_attendue=position_attendue,
+        )
+        self.raison = raison
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """The view must have reached position `after`, for which `wait_s` seconds are waited at most.
+
+    With `lenient`, what is there after that is welcome, too.
+    """
+
+    after: int = 0
+    wait_s: float = DEFAULT_WAIT_S
+    lenient: bool = False
+
+
+ANY = Freshness()
+
+
+@dataclass(slots=True)
+class Answer(Generic[T]):
+    """What a view gives, and the position of the journal that it reflects.
+
+    `pause` is the reason why the projection is paused, if it is. `stale` says that less was reached than was
+    asked for; `served_by` names the server, where there are two.
+    """
+
+    value: T
+    position: int
+    pause: str | None = None
+    stale: bool = False
+    served_by: str | None = None
+
+
+Ask = Callable[[ReadServer], Answer[T]]
+
+
+def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -> Answer[T]:
+    """The answer to `ask`, as fresh as `wanted`.
+
+    Raises ViewLate, ProjectionPaused, TooManyWaiting, TooManyFallBacks or StorageUnavailable.
+    """
+    if reads.replica is None and not wanted.after:
+        # Most reads are like this: they should pay for nothing else.
+        return ask(reads.primary)
+    reading = _Reading(reads, projection, ask, wanted)
+    if reads.replica is None:
+        return reading.answered_by(reads.primary, ask)
+    reason = "away"
+    if replica := reads.usable_replica():
+        try:
+            return reading.answered_by_replica(replica)
+        except _REPLICA_TROUBLE:
+            reads.replica_failed()
+        except ViewLate:
+            reason = "late"
+        except ProjectionPaused:
+            reason = "paused"
+    reads.fell_back(reason)
+    return reading.answered_by_fall_back()
+
+
+class _Reading(Generic[T]):
+    """One question, on its way to an answer."""
+
+    def __init__(self, reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -> None:
+        self._reads = reads
+        self._projection = projection
+        self._ask = ask
+        self._wanted = wanted
+        self._deadline = time.monotonic() + wanted.wait_s
+
+    def answered_by_replica(self, replica: ReadServer) -> Answer[T]:
+        """The answer of the replica."""
+
+        def ask(server: ReadServer) -> Answer[T]:
+            answer = self._ask(server)
+            self._reads.replica_answered()
+            return answer
+
+        return self._served_by("replica", self.answered_by(replica, ask))
+
+    def answered_by_fall_back(self) -> Answer[T]:
+        """The answer of the primary, which few at a time may ask for instead."""
+
+        def ask(server: ReadServer) -> Answer[T]:
+            with self._reads.falling_back.taken():
+                return self._ask(server)
+
+        return self._served_by("primary", self.answered_by(self._reads.primary, ask))
+
+    def answered_by(self, server: ReadServer, ask: Ask[T]) -> Answer[T]:
+        """The answer of one server, once it is fresh enough, or the wait is over and it may be stale."""
+        answer = ask(server)
+        if answer.position >= self._wanted.after:
+            return answer
+        try:
+            answer = self._waited_for(server, ask, answer)
+        except TooManyWaiting:
+            if not self._wanted.lenient:
+                raise
+        answer.stale = answer.position < self._wanted.after
+        if answer.stale and not self._wanted.lenient:
+            raise self._refusal(answer)
+        return answer
+
+    def _waited_for(self, server: ReadServer, ask: Ask[T], answer: Answer[T]) -> Answer[T]:
+        if not self._may_become_fresh(answer):
+            return answer
+        with self._reads.waiting.taken():
+            while True:
+                server.checkpoints.wait(self._projection, self._wanted.after, self._deadline)
+                answer = ask(server)
+                if not self._may_become_fresh(answer):
+                    return answer
+                time.sleep(_RETRY_S)
+
+    def _may_become_fresh(self, answer: Answer[T]) -> bool:
+        return (
+            answer.position < self._wanted.after
+            and answer.pause is None
+            and time.monotonic() < self._deadline
+        )
+
+    def _refusal(self, answer: Answer[T]) -> NotFresh:
+        if answer.pause is None:
+            return ViewLate(
+                projection=self._projection,
+                position=answer.position,
+                position_attendue=self._wanted.after,
+            )
+        return ProjectionPaused(
+            projection=self._projection,
+            position=answer.position,
+            position_attendue=self._wanted.after,
+            raison=answer.pause,
+        )
+
+    @staticmethod
+    def _served_by(server: str, answer: Answer[T]) -> Answer[T]:
+        answer.served_by = server
+        return answer

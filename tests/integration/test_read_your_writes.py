@@ -1,0 +1,322 @@
+"""Reading what one has written: a read that sends the token of a write back reflects it, or is refused."""
+
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from tests.waiting import eventually
+from werkzeug.test import TestResponse
+
+from allocation.adapters import read_servers
+from allocation.adapters.database import Database
+from allocation.domain.commands import Allouer, CréerLot
+from allocation.entrypoints import http_freshness
+from allocation.entrypoints.flask_app import create_app
+from allocation.projections.projector import catch_up, register
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
+from allocation.views import views
+from allocation.views.freshness import ProjectionPaused, ViewLate
+
+Sql = Callable[..., list[dict[str, Any]]]
+Bus = MessageBus[PostgreSQLUnitOfWork]
+
+LAMPE = {"réf": "lot-1", "sku": "LAMPE", "quantité": 100}
+LIGNE = {"id_commande": "c-1", "sku": "LAMPE", "quantité": 10}
+
+READS = ["/allocations/c-1", "/lots/lot-1", "/stock/LAMPE", "/stock"]
+
+TRANSACTIONS_OF_OTHERS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE '%in transaction%'
+"""
+ACTIVE = """
+    SELECT query FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+"""
+
+
+@pytest.fixture
+def bus(database: Database) -> Bus:
+    """A bus that leaves the views to a worker, which does not run before the test wants it to."""
+    register(projection_followers(database))
+    return bootstrap(database, inline=False)
+
+
+@pytest.fixture
+def client(bus: Bus, database: Database) -> FlaskClient:
+    return create_app(bus, database).test_client()
+
+
+@pytest.fixture
+def worked(database: Database) -> Callable[[], None]:
+    """Brings the views up to date."""
+
+    def work() -> None:
+        catch_up(projection_followers(database), 1)
+
+    return work
+
+
+def token(response: TestResponse) -> str:
+    return response.headers["Consistency-Token"]
+
+
+def read(client: FlaskClient, path: str, token: object, prefer: str = "wait=0") -> TestResponse:
+    return client.get(path, headers={"Consistency-Token": str(token), "Prefer": prefer})
+
+
+def refusal(response: TestResponse) -> tuple[int, str, int, int]:
+    problem = json.loads(response.data)
+    assert response.mimetype == "application/problem+json"
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.headers["Projection-Position"] == str(problem["position"])
+    assert token(response) == str(problem["position_attendue"])
+    slug = problem["type"].removeprefix("urn:allocation:")
+    return response.status_code, slug, problem["position"], problem["position_attendue"]
+
+
+class TestÉcrire:
+    def test_chaque_écriture_dit_sa_position(self, client: FlaskClient) -> None:
+        answers = [
+            client.post("/lots", json=LAMPE),
+            client.post("/add_batch", json=LAMPE | {"réf": "lot-2", "quantité": 1}),
+            client.post("/allocate", json=LIGNE),
+            client.post("/allocate", json=LIGNE | {"id_commande": "c-2", "quantité": 1000}),
+            client.patch("/lots/lot-1", json={"quantité": 9}),
+        ]
+
+        assert [answer.status_code for answer in answers] == [201, 201, 201, 409, 200]
+        assert [token(answer) for answer in answers] == ["1", "2", "3", "4", "7"]
+
+    def test_répétée_elle_dit_sa_première_position(self, client: FlaskClient) -> None:
+        def write() -> list[TestResponse]:
+            return [
+                client.post("/lots", json=LAMPE),
+                client.post("/allocate", json=LIGNE),
+                client.patch("/lots/lot-1", json={"quantité": 90}),
+            ]
+
+        first, again = write(), write()
+
+        assert [answer.status_code for answer in again] == [200, 200, 200]
+        assert [token(answer) for answer in again] == [token(answer) for answer in first] == ["1", "2", "3"]
+
+    def test_un_refus_qui_n_écrit_rien_n_en_a_pas(self, client: FlaskClient) -> None:
+        assert "Consistency-Token" not in client.post("/allocate", json=LIGNE).headers
+
+    def test_ce_que_le_journal_n_a_plus_a_sa_fin_pour_position(self, client: FlaskClient, sql: Sql) -> None:
+        client.post("/lots", json=LAMPE)
+        client.post("/allocate", json=LIGNE)
+        client.post("/allocate", json=LIGNE | {"id_commande": "c-2"})
+        sql("DELETE FROM journal WHERE position <= 2")
+
+        assert token(client.post("/allocate", json=LIGNE)) == "3"
+
+
+class TestLire:
+    @pytest.mark.parametrize("path", READS)
+    def test_une_lecture_sans_jeton_dit_jusqu_où_elle_a_vu(
+        self, client: FlaskClient, worked: Callable[[], None], path: str
+    ) -> None:
+        client.post("/lots", json=LAMPE)
+        before = client.get(path)
+        client.post("/allocate", json=LIGNE)
+        worked()
+
+        after = client.get(path)
+
+        assert (before.headers["Projection-Position"], after.headers["Projection-Position"]) == ("0", "2")
+        assert after.status_code == 200
+        assert "Projection-Stale" not in after.headers
+        assert "Served-By" not in after.headers
+
+    @pytest.mark.parametrize("path", READS)
+    def test_le_jeton_s_attend_et_la_réponse_montre_l_écriture(
+        self, client: FlaskClient, database: Database, worked: Callable[[], None], path: str
+    ) -> None:
+        client.post("/lots", json=LAMPE)
+        wanted = token(client.post("/allocate", json=LIGNE))
+
+        with ThreadPoolExecutor(1) as reader:
+            response: Future[TestResponse] = reader.submit(read, client, path, wanted, "wait=30")
+            eventually(lambda: database.checkpoints._waiting == 1)
+            worked()
+
+            assert response.result().status_code == 200
+        assert response.result().headers["Projection-Position"] == wanted
+        assert client.get(path).data == response.result().data
+
+    @pytest.mark.parametrize("path", READS)
+    def test_une_vue_en_retard_se_dit_avec_les_deux_positions(self, client: FlaskClient, path: str) -> None:
+        client.post("/lots", json=LAMPE)
+        wanted = token(client.post("/allocate", json=LIGNE))
+
+        assert refusal(read(client, path, wanted)) == (503, "vue-en-retard", 0, 2)
+
+    def test_un_404_dit_aussi_jusqu_où_il_a_vu(self, client: FlaskClient, worked: Callable[[], None]) -> None:
+        wanted = token(client.post("/lots", json=LAMPE))
+        worked()
+
+        missing = read(client, "/allocations/c-1", wanted)
+
+        assert (missing.status_code, missing.headers["Projection-Position"]) == (404, "1")
+
+    @pytest.mark.parametrize(("path", "status"), list(zip(READS, [404, 404, 404, 200], strict=True)))
+    def test_l_indulgent_reçoit_ce_qui_est_là_marqué_comme_ancien(
+        self, client: FlaskClient, path: str, status: int
+    ) -> None:
+        client.post("/lots", json=LAMPE)
+        wanted = token(client.post("/allocate", json=LIGNE))
+
+        response = read(client, path, wanted, "wait=0, handling=lenient")
+
+        assert response.status_code == status
+        assert response.headers["Projection-Position"] == "0"
+        assert response.headers["Projection-Stale"] == "true"
+        assert response.headers["Preference-Applied"] == "handling=lenient"
+
+    def test_l_indulgent_servi_à_temps_n_a_aucune_marque(
+        self, client: FlaskClient, worked: Callable[[], None]
+    ) -> None:
+        wanted = token(client.post("/lots", json=LAMPE))
+        worked()
+
+        response = read(client, "/lots/lot-1", wanted, "handling=lenient")
+
+        assert response.status_code == 200
+        assert not {"Projection-Stale", "Preference-Applied"} & {name for name, _ in response.headers}
+
+    @pytest.mark.parametrize("bad", ["", "x", "-1", "1.0", "1, 2", "٣", str(2**63), "9" * 5000])
+    def test_un_jeton_malformé_est_refusé_par_son_nom(self, client: FlaskClient, bad: str) -> None:
+        response = read(client, "/lots/lot-1", bad)
+
+        assert response.status_code == 422
+        problem = json.loads(response.data)
+        assert problem["type"] == "urn:allocation:champs-invalides"
+        assert [each["champ"] for each in problem["champs"]] == ["Consistency-Token"]
+
+    @pytest.mark.parametrize(
+        ("prefer", "wait_s"),
+        [
+            ("", 2),
+            ("wait=1", 1),
+            ("wait=31", 30),
+            ("wait=" + "9" * 5000, 30),
+            ("wait=x", 2),
+            ("wait=-1", 2),
+        ],
+    )
+    def test_l_attente_est_de_deux_secondes_ou_de_ce_qui_est_préféré_et_bornée(
+        self, client: FlaskClient, prefer: str, wait_s: float
+    ) -> None:
+        headers = {"Consistency-Token": "1", "Prefer": prefer}
+        with client.application.test_request_context(headers=headers):
+            assert http_freshness.wanted_freshness().wait_s == wait_s
+
+    def test_une_projection_en_pause_se_dit_sur_le_champ_avec_sa_raison(
+        self, client: FlaskClient, sql: Sql, worked: Callable[[], None]
+    ) -> None:
+        client.post("/lots", json=LAMPE)
+        worked()
+        wanted = token(client.post("/allocate", json=LIGNE))
+        sql("UPDATE projections SET en_pause = true, erreur = 'trop d''événements parqués'")
+
+        response = read(client, "/stock/LAMPE", wanted, "wait=30")
+
+        assert refusal(response) == (503, "projection-en-pause", 1, 2)
+        assert "trop d'événements parqués" in json.loads(response.data)["detail"]
+        assert json.loads(response.data)["raison"] == "trop d'événements parqués"
+        assert read(client, "/stock/LAMPE", 1).status_code == 200
+        assert client.get("/stock/LAMPE").status_code == 200
+
+    def test_trop_de_lectures_en_attente_sont_refusées(
+        self, client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(database.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
+
+        response = read(client, "/stock", 1, "wait=30")
+
+        assert response.status_code == 503
+        assert json.loads(response.data)["type"] == "urn:allocation:trop-de-lectures-en-attente"
+        assert int(response.headers["Retry-After"]) >= 1
+        assert read(client, "/stock", 0, "wait=30").status_code == 200
+
+    def test_attendre_ne_tient_ni_transaction_ni_connexion(
+        self, client: FlaskClient, database: Database, sql: Sql, worked: Callable[[], None]
+    ) -> None:
+        """Many more wait than there are connections, and others read meanwhile."""
+        wanted = token(client.post("/lots", json=LAMPE))
+        with ThreadPoolExecutor(read_servers.MAX_WAITING) as readers:
+            waiting = [
+                readers.submit(read, client, "/lots/lot-1", wanted, "wait=30")
+                for _ in range(read_servers.MAX_WAITING)
+            ]
+            eventually(lambda: database.checkpoints._waiting == read_servers.MAX_WAITING)
+
+            assert sql(TRANSACTIONS_OF_OTHERS) == []
+            # No more than the look that all of them share.
+            assert len(sql(ACTIVE)) <= 1
+            assert client.get("/lots/lot-1").status_code == 404
+            worked()
+            assert {each.result().status_code for each in waiting} == {200}
+
+
+class TestPython:
+    def test_la_position_d_une_écriture_se_rend_à_la_vue(
+        self, bus: Bus, database: Database, worked: Callable[[], None]
+    ) -> None:
+        bus.handle(CréerLot("lot-1", "LAMPE", 100))
+        position = bus.handle(Allouer("c-1", "LAMPE", 10)).position
+        worker = threading.Thread(target=worked)
+
+        assert views.allocations("c-1", bus.uow) == []
+        worker.start()
+        assert len(views.allocations("c-1", bus.uow, after=position, wait_s=30)) == 1
+        worker.join()
+        assert views.lot("lot-1", database, after=position) is not None
+        assert views.stock("LAMPE", database, after=position) is not None
+        assert len(views.stock_page("", 10, database, after=position)) == 1
+
+    def test_une_vue_en_retard_est_une_erreur_qui_porte_les_positions(self, bus: Bus) -> None:
+        position = bus.handle(CréerLot("lot-1", "LAMPE", 100)).position
+
+        with pytest.raises(ViewLate) as refus:
+            views.lot("lot-1", bus.uow, after=position, wait_s=0.02)
+
+        assert (refus.value.projection, refus.value.position) == ("lots_view", 0)
+        assert refus.value.position_attendue == position
+
+    def test_une_projection_en_pause_aussi(self, bus: Bus, sql: Sql) -> None:
+        position = bus.handle(CréerLot("lot-1", "LAMPE", 100)).position
+        sql("UPDATE projections SET en_pause = true, erreur = 'panne'")
+
+        with pytest.raises(ProjectionPaused) as refus:
+            views.lot("lot-1", bus.uow, after=position, wait_s=30)
+
+        assert (refus.value.position, refus.value.raison) == (0, "panne")
+
+    def test_un_bus_qui_tient_ses_vues_à_jour_le_fait_aussi_pour_une_répétition(
+        self, bus: Bus, database: Database
+    ) -> None:
+        """Whoever was first may have died between its commit and the views."""
+        bus.handle(CréerLot("lot-1", "LAMPE", 100))
+
+        again = bootstrap(database).handle(CréerLot("lot-1", "LAMPE", 100))
+
+        assert again.events == ()
+        assert views.lot("lot-1", database, after=again.position, wait_s=0) is not None
+
+
+def test_sans_projection_enregistrée_rien_n_est_encore_vu(database: Database) -> None:
+    client = create_app(bootstrap(database, inline=False), database).test_client()
+
+    response = client.get("/stock")
+
+    assert (response.json, response.headers["Projection-Position"]) == ({"stock": [], "suivant": None}, "0")
+    assert client.get("/allocations/c-1").headers["Projection-Position"] == "0"
