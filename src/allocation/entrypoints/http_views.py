@@ -77,12 +77,6 @@ class HttpViews:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
 
-    def _allocations_at(self, id_commande: str, at: datetime) -> Response:
-        lines = history.allocations_at(id_commande, at, self._source)
-        if not lines:
-            raise Introuvable(f"Aucune ligne n'était allouée pour la commande {id_commande}")
-        return jsonify(lines)
-
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
         demande = read_query(DemandePage)
@@ -91,3 +85,9 @@ class HttpViews:
         if len(rows) == demande.limit:
             suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
         return jsonify({"stock": rows, "suivant": suivant})
+
+    def _allocations_at(self, id_commande: str, at: datetime) -> Response:
+        lines = history.allocations_at(id_commande, at, self._source)
+        if not lines:
+            raise Introuvable(f"Aucune ligne n'était allouée pour la commande {id_commande}")
+        return jsonify(lines)
