@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 from tests.waiting import eventually
 
+from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database, StorageUnavailable
+from allocation.adapters.journal_archiving import JournalArchiver
 from allocation.adapters.journal_listener import Waker
 from allocation.adapters.metadata import metadata
 from allocation.adapters.rebuilds import RebuildState, Source
@@ -25,7 +29,7 @@ from allocation.projections.parked import ParkedReaders
 from allocation.projections.projector import Projector, catch_up
 from allocation.projections.rebuild import Rebuilder, RebuildRefused, rebuild, request, undo
 from allocation.projections.verify import verify
-from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
@@ -170,6 +174,25 @@ def test_la_table_reconstruite_a_le_schéma_que_le_code_déclare(
         with database.working() as connection:
             context = MigrationContext.configure(connection, opts={"compare_server_default": False})
             assert compare_metadata(context, metadata) == []
+
+
+@pytest.mark.parametrize("source", ["journal", "snapshot"])
+def test_ce_qui_est_archivé_est_relu_des_fichiers(
+    database: Database, bus: Bus, follower: ProjectionFollower, tmp_path: Path, source: Source
+) -> None:
+    catch_up(journal_followers(database, Settings()), position(database, follower.name))
+    report = JournalArchiver(database, tmp_path, chunk=150).archive(datetime.now(UTC), lambda *_: None)
+    assert report.events > 500
+    order = acheter(bus, *SKUS[:3])
+
+    request(database, follower.projection, source=source)
+    étapes(database, follower)
+    rebuilt = rebuilding.get(database, follower.name)
+
+    assert (rebuilt.phase, rebuilt.erreur) == ("done", None)
+    assert len(views.allocations(order, database)) == 3
+    undo(database, follower)
+    assert list(verify(database, projection_followers(database))) == []
 
 
 def test_des_lecteurs_qui_tiennent_la_table_ne_sont_pas_bloqués_et_la_reprise_se_fait_après_eux(

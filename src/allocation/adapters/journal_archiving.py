@@ -9,7 +9,7 @@ file lies there that nobody knows, and the next run writes the same one over it.
 
 import gzip
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -167,24 +167,26 @@ class JournalArchiver:
         """
         with self._database.working() as connection:
             with connection.begin():
-                holder, last = _extent(
-                    connection, position_at(connection, before - timedelta(microseconds=1))
-                )
+                wanted = position_at(connection, before - timedelta(microseconds=1))
+                holder, last = _extent(connection, wanted)
                 total = _scalar(connection, _COUNT, last) if last else 0
             if not last or not total:
                 return ArchiveReport(0, (), None, None, holder)
             self._directory.mkdir(parents=True, exist_ok=True)
             snapshot = self._take_snapshot(connection, last)
-            files: list[_Written] = []
-            while written := self._move_chunk(connection, last):
-                files.append(written)
-                progress(sum(each.events for each in files), total)
-            if files and files[-1].last < last:
-                with connection.begin():
-                    holder, _ = _extent(connection, last)
-        moved = tuple(each.path for each in files)
-        reached = files[-1].last if files else None
-        return ArchiveReport(sum(each.events for each in files), moved, reached, snapshot.path, holder)
+            files = self._move_chunks(connection, last, lambda done: progress(done, total))
+            with connection.begin():
+                holder = holder or _extent(connection, last)[0]
+        return _report(files, snapshot, holder)
+
+    def _move_chunks(
+        self, connection: Connection, last: int, progress: Callable[[int], None]
+    ) -> list[_Written]:
+        files: list[_Written] = []
+        while written := self._move_chunk(connection, last):
+            files.append(written)
+            progress(sum(each.events for each in files))
+        return files
 
     def _take_snapshot(self, connection: Connection, position: int) -> _Written:
         with connection.begin():
@@ -224,6 +226,16 @@ class JournalArchiver:
                 unfinished.unlink()
         _sync(self._directory)
         return _Written(last, path, events, sha256)
+
+
+def _report(files: Sequence[_Written], snapshot: _Written, holder: Holder | None) -> ArchiveReport:
+    return ArchiveReport(
+        events=sum(each.events for each in files),
+        files=tuple(each.path for each in files),
+        position=files[-1].last if files else None,
+        snapshot=snapshot.path,
+        held_back_by=holder,
+    )
 
 
 def _extent(connection: Connection, wanted: int) -> tuple[Holder | None, int | None]:

@@ -26,7 +26,8 @@ from allocation.adapters.metadata import identifier, metadata
 # Any number, as for the journal's lock.
 _REQUESTS_LOCK = 5_274_190_664
 
-Source: TypeAlias = Literal["model", "journal"]
+# The write model, the whole journal with its archive, or the newest snapshot and what is behind it.
+Source: TypeAlias = Literal["model", "journal", "snapshot"]
 
 rebuilds = Table(
     "rebuilds",

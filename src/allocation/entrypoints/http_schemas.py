@@ -213,8 +213,10 @@ class AvancementVue(BaseModel):
 class DemandeReconstruction(Demande):
     """How a read model is to be built anew."""
 
-    source: Literal["journal", "model"] | None = Field(
-        default=None, description="from the journal or, which is faster, from the write model"
+    source: Literal["model", "journal", "snapshot"] | None = Field(
+        default=None,
+        description="the write model, which is the fastest; the whole journal with its archive; or the "
+        "newest snapshot of the archive and what is behind it",
     )
     débit_max: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="rows or events a second at most"

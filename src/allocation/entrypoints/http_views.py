@@ -80,6 +80,15 @@ class HttpViews:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
 
+    def stock_page(self) -> Response:
+        """The stock of all SKUs, page by page."""
+        demande = read_query(DemandePage)
+        rows = _announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
+        suivant = None
+        if len(rows) == demande.limit:
+            suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
+        return jsonify({"stock": rows, "suivant": suivant})
+
     def _allocations_at(self, id_commande: str, at: datetime) -> Response:
         lines = history.allocations_at(id_commande, at, self._source)
         if not lines:
@@ -91,15 +100,6 @@ class HttpViews:
         if row is None:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
-
-    def stock_page(self) -> Response:
-        """The stock of all SKUs, page by page."""
-        demande = read_query(DemandePage)
-        rows = _announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
-        suivant = None
-        if len(rows) == demande.limit:
-            suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
-        return jsonify({"stock": rows, "suivant": suivant})
 
 
 def _announced(answer: Answer[T]) -> T:

@@ -95,7 +95,7 @@ class Rebuilder:
         self.name = follower.name
         self._database = database
         self._follower = follower
-        self._archive = JournalArchive()
+        self._archive, self._snapshot = JournalArchive(), JournalArchive(from_snapshot=True)
         self._skus = FIRST_SKUS
         self._failures = 0
 
@@ -142,7 +142,8 @@ class Rebuilder:
                 held = rebuilds.take(self.name, wait=False)
                 if held is None or (held.phase, held.version) != (known.phase, known.version):
                     return None
-                steps = Steps(connection, self._follower, self._archive, failures=self._failures)
+                archive = self._snapshot if held.source == "snapshot" else self._archive
+                steps = Steps(connection, self._follower, archive, failures=self._failures)
                 rebuilds.change(self.name, **steps.take(held, self._skus))
                 return rebuilds.get(self.name)
 

@@ -30,8 +30,12 @@ def add_to(app: typer.Typer) -> None:
 def rebuild(
     name: Name,
     source: Annotated[
-        Literal["journal", "model"] | None,
-        typer.Option("--from", help="The journal, or the write model, which is faster."),
+        Literal["model", "journal", "snapshot"] | None,
+        typer.Option(
+            "--from",
+            help="The write model, which is the fastest; the whole journal with its archive; or the newest "
+            "snapshot of the archive and what is behind it.",
+        ),
     ] = None,
     throttle: Annotated[
         int | None, typer.Option(help="At most so many rows or events a second.", min=1)
