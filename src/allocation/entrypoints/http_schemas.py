@@ -218,7 +218,7 @@ class DemandeReconstruction(Demande):
         description="the write model, which is the fastest; the whole journal with its archive; or the "
         "newest snapshot of the archive and what is behind it",
     )
-    débit_max: Annotated[int, Field(ge=1)] | None = Field(
+    débit_max: Annotated[int, Field(ge=1), BeforeValidator(_whole)] | None = Field(
         default=None, description="rows or events a second at most"
     )
 

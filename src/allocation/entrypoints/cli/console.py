@@ -20,12 +20,12 @@ def fail(message: str) -> None:
 
 def print_json(value: Any) -> None:
     """One line of JSON, in UTF-8."""
-    print(json.dumps(value, ensure_ascii=False, default=_iso_8601), flush=True)  # noqa: T201
+    print(json.dumps(value, ensure_ascii=False, default=_as_text), flush=True)  # noqa: T201
 
 
-def _iso_8601(value: date) -> str:
-    """A date or, which is a kind of date too, an instant."""
-    return value.isoformat()
+def _as_text(value: Any) -> str:
+    """Dates and instants in ISO 8601, identifiers as they are written."""
+    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -52,8 +52,7 @@ def show(
         events = [each._asdict() for each in readers.events(reader, sku)]
     for event in events:
         if as_json:
-            facts = {"id": str(event["id"]), "survenu_le": event["survenu_le"].isoformat()}
-            print_json({**event, **facts, "data": json.loads(event["data"])})
+            print_json({**event, "data": json.loads(event["data"])})
         else:
             out.print(
                 f"{event['position']:>8} {event['survenu_le']:%F %T} {event['type']} {event['data']}",
