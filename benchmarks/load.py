@@ -21,15 +21,21 @@ Address: TypeAlias = tuple[str, int]
 ANSWER_TIMEOUT_S = 30.0
 RECEIVE_BYTES = 65536
 HEAD_END = b"\r\n\r\n"
+# As HTTP libraries for Rust write it.
+POSITION_HEADER = b"\r\nprojection-position: "
 
 
 @dataclass
 class LoadResult:
-    """What came of a load; `latencies_s` are in the order of the answers, `lost` got no whole answer."""
+    """What came of a load; `latencies_s` are in the order of the answers, `lost` got no whole answer.
+
+    `went_back` counts answers from an older position of the journal than one before on the same connection.
+    """
 
     statuses: Counter[int] = field(default_factory=Counter)
     latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
     lost: int = 0
+    went_back: int = 0
     connected: int = 0
     seconds: float = 0.0
     cpu_s: float = 0.0
@@ -80,7 +86,7 @@ def drive(
 class _Connection:
     """A connection that stays open, and the request that is under way on it."""
 
-    __slots__ = ("due", "received", "sent", "socket")
+    __slots__ = ("due", "position", "received", "sent", "socket")
 
     def __init__(self, address: Address) -> None:
         self.socket = socket.create_connection(address, timeout=ANSWER_TIMEOUT_S)
@@ -88,6 +94,7 @@ class _Connection:
         self.socket.settimeout(0)
         self.received = b""
         self.due: float | None = None
+        self.position = 0
         self.sent = 0.0
 
     def send(self, request: bytes, due: float, now: float) -> None:
@@ -181,9 +188,16 @@ class _Driver:
         if status is not None and connection.due is not None:
             self._result.latencies_s.append(time.perf_counter() - connection.due)
             self._result.statuses[status] += 1
+            self._note_position(connection)
             connection.due = None
             self._busy.remove(connection)
             self._idle.append(connection)
+
+    def _note_position(self, connection: _Connection) -> None:
+        _, found, position = connection.received.partition(POSITION_HEADER)
+        if found:
+            seen, connection.position = connection.position, int(position[:20].partition(b"\r\n")[0])
+            self._result.went_back += connection.position < seen
 
     def _give_up_on_the_silent(self, now: float) -> None:
         for connection in [each for each in self._busy if now - each.sent > ANSWER_TIMEOUT_S]:

@@ -8,6 +8,7 @@ from benchmarks.experiments.flat_cost import flat_cost
 from benchmarks.experiments.generator import generator
 from benchmarks.experiments.importing import importing
 from benchmarks.experiments.lag import lag
+from benchmarks.experiments.live_rebuild import live_rebuild
 from benchmarks.experiments.memory import MemoryProbe
 from benchmarks.experiments.reads import reads
 from benchmarks.experiments.rebuilding import rebuilding
@@ -15,6 +16,7 @@ from benchmarks.experiments.replay import replay
 from benchmarks.experiments.soundness import soundness
 from benchmarks.experiments.starting import starting
 from benchmarks.experiments.steady import steady
+from benchmarks.experiments.takeover import takeover
 from benchmarks.experiments.writes import hot_sku, spread
 from benchmarks.findings import Finding
 from benchmarks.laboratory import Laboratory, execute
@@ -37,6 +39,7 @@ def run(lab: Laboratory, sizes: Sizes, say: Callable[[str], None]) -> Iterator[F
         yield from _while_serving(bench)
     yield replay(bench)
     yield rebuilding(bench)
+    yield takeover(bench)
     yield starting(bench)
 
 
@@ -49,6 +52,7 @@ def _while_serving(bench: Bench) -> Iterator[Finding]:
     yield flat_cost(bench)
     yield lag(bench)
     yield steady(bench, maximum=spread_out.series[-1])
+    yield live_rebuild(bench)
     yield importing(bench)
     yield memory.finish(bench)
     yield soundness(bench)

@@ -15,6 +15,7 @@ class Sizes:
     pairs: int
     import_lines: int
     steady_seconds: float
+    rebuild_seconds: float
     starts: int
     allocations_before_memory: int
 
@@ -28,6 +29,7 @@ QUICK = Sizes(
     pairs=200,
     import_lines=20_000,
     steady_seconds=5,
+    rebuild_seconds=10,
     starts=3,
     allocations_before_memory=20_000,
 )
@@ -40,6 +42,7 @@ FULL = Sizes(
     pairs=500,
     import_lines=200_000,
     steady_seconds=20,
+    rebuild_seconds=60,
     starts=5,
     allocations_before_memory=100_000,
 )

@@ -37,13 +37,12 @@ def lag(bench: Bench) -> Finding:
     median, tail = Series("lag, p50", Unit.MILLISECONDS), Series("lag, p99", Unit.MILLISECONDS)
     achieved = Series(f"allocations achieved of {RATE:,}/s", Unit.RATE)
     bench.say(f"{bench.sizes.steady_seconds} s at {RATE}/s")
-    [[start]] = fetch(bench.shop.url, _END)
-    with _watching(bench.shop.url) as sightings:
+    start = end_of_journal(bench.shop.url)
+    with watching(bench.shop.url) as sightings:
         load = bench.shop.allocate(*SPREAD, clients=CLIENTS, seconds=bench.sizes.steady_seconds, rate=RATE)
-        [[end]] = fetch(bench.shop.url, _END)
-        wait_until_visible(bench.shop.url, end)
-    lags = sorted(_lags_ms(fetch(bench.shop.url, _EVENTS, start=start), sightings))
-    median.values, tail.values = [_percentile(lags, 50)], [_percentile(lags, 99)]
+        wait_until_visible(bench.shop.url, end_of_journal(bench.shop.url))
+    of_events = lags(bench.shop.url, start, sightings)
+    median.values, tail.values = [percentile(of_events, 50)], [percentile(of_events, 99)]
     achieved.values, achieved.loads = [load.rate], [load]
     return Finding(
         key="lag",
@@ -72,8 +71,19 @@ def wait_until_visible(url: str, position: int) -> None:
         time.sleep(POLL_S)
 
 
+def lags(url: str, start: int, sightings: Sequence[Sighting]) -> list[float]:
+    """The lag of every event behind position `start`, in milliseconds, the shortest first."""
+    return sorted(_lags_ms(fetch(url, _EVENTS, start=start), sightings))
+
+
+def end_of_journal(url: str) -> int:
+    """The position of the newest event."""
+    [[end]] = fetch(url, _END)
+    return int(end)
+
+
 @contextmanager
-def _watching(url: str) -> Iterator[list[Sighting]]:
+def watching(url: str) -> Iterator[list[Sighting]]:
     """Each position that a process of its own sees, and when; complete when the context is left."""
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -106,5 +116,6 @@ def _lags_ms(events: Sequence[Sighting], sightings: Sequence[Sighting]) -> Itera
         yield 1000 * (seen - occurred).total_seconds()
 
 
-def _percentile(ordered: Sequence[float], percent: float) -> float:
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The least of the ordered values that so many percent are not above."""
     return ordered[math.ceil(percent / 100 * len(ordered)) - 1]

@@ -22,6 +22,9 @@ POSITION, STALE, APPLIED, SERVED_BY = (
     "Served-By",
 )
 
+# The token among the variables of WSGI, where it is found faster than among the headers made of them.
+_TOKEN_VARIABLE = f"HTTP_{TOKEN.upper().replace('-', '_')}"
+
 REFUSALS = (ViewLate, ProjectionPaused, TooManyWaiting, TooManyFallBacks)
 
 _NUMBER = {"type": "integer", "minimum": 0}
@@ -55,7 +58,7 @@ def announce_freshness(answer: Answer[Any]) -> None:
 
 def wanted_freshness() -> Freshness:
     """What this request asks for. Raises ChampsInvalides."""
-    if TOKEN not in request.headers:
+    if _TOKEN_VARIABLE not in request.environ:
         return ANY
     try:
         demande = DemandeDeLecture.model_validate(dict(request.headers))
