@@ -23,14 +23,14 @@ class Sizes:
 QUICK = Sizes(
     name="quick",
     rounds=2,
-    seconds=2,
+    seconds=1.5,
     slow_rounds=1,
-    lines=100_000,
-    pairs=200,
-    import_lines=20_000,
-    steady_seconds=5,
-    rebuild_seconds=10,
-    starts=3,
+    lines=50_000,
+    pairs=100,
+    import_lines=10_000,
+    steady_seconds=4,
+    rebuild_seconds=6,
+    starts=2,
     allocations_before_memory=20_000,
 )
 FULL = Sizes(

@@ -35,11 +35,12 @@ def exists(connection: Connection, name: str, schema: str | None = None) -> bool
 
 
 def create(connection: Connection, table: Table, *, with_keys: bool) -> None:
-    """Create the table under construction, in place of any that was begun before.
+    """Create the table under construction, in place of any that was begun or replaced before.
 
     It is faster to fill without keys; indexes it has none yet. `complete` adds what is missing.
     """
-    drop(connection, table.name, BUILDING)
+    for schema in (BUILDING, PREVIOUS):
+        connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
     building = _under_construction(table)
     if not with_keys:
         # What is to be added by a statement of its own is left out of CREATE TABLE.
@@ -57,11 +58,6 @@ def complete(connection: Connection, table: Table, *, with_keys: bool) -> None:
     connection.execute(text(f"ANALYZE {BUILDING}.{table.name}"))
 
 
-def drop(connection: Connection, name: str, schema: str) -> None:
-    """Drop the table, if there is one."""
-    connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{name}"))
-
-
 def replace_serving(connection: Connection, name: str, schema: str) -> None:
     """Let the table of this schema serve, and keep the one that served so far as the previous one.
 
@@ -71,7 +67,6 @@ def replace_serving(connection: Connection, name: str, schema: str) -> None:
     connection.execute(text(f'LOCK TABLE "{serving}".{name} IN ACCESS EXCLUSIVE MODE'))
     if schema == PREVIOUS:
         connection.execute(text(f"ALTER TABLE {PREVIOUS}.{name} SET SCHEMA {BUILDING}"))
-    drop(connection, name, PREVIOUS)
     connection.execute(text(f'ALTER TABLE "{serving}".{name} SET SCHEMA {PREVIOUS}'))
     connection.execute(text(f'ALTER TABLE {BUILDING}.{name} SET SCHEMA "{serving}"'))
 

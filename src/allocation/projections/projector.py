@@ -19,8 +19,10 @@ MIN_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
 # Under load, what is committed within this time is one batch; the first event after a pause does not wait.
 PACE_S = 0.04
-# Where another process has the reader: how soon this one takes over when that one dies.
-STANDBY_INTERVAL_S = 0.25
+# Somebody else has the reader: soon no more, if it is a rebuild that takes over; for good, if it is another
+# worker. Then this is how soon this one takes over when that one dies.
+MIN_STANDBY_S = 0.01
+MAX_STANDBY_S = 0.25
 
 
 def register(followers: Sequence[AnyFollower]) -> None:
@@ -95,6 +97,7 @@ class Projector:
     def _follow(self, follower: AnyFollower) -> None:
         patience = _Patience(follower.name, self._stopping)
         before: int | None = None
+        standby = MIN_STANDBY_S
         while not self._stopping.is_set():
             seen, began = self._waker.calls, time.monotonic()
             try:
@@ -110,8 +113,11 @@ class Projector:
                 continue
             patience.begin_anew()
             if reached is None:
-                self._stopping.wait(min(STANDBY_INTERVAL_S, self._poll_interval))
-            elif reached == before:
+                self._stopping.wait(min(standby, self._poll_interval))
+                standby = min(2 * standby, MAX_STANDBY_S)
+                continue
+            standby = MIN_STANDBY_S
+            if reached == before:
                 self._waker.wait(seen, self._poll_interval)
             elif before is not None and reached < before + BATCH:
                 self._stopping.wait(began + PACE_S - time.monotonic())

@@ -79,6 +79,9 @@ def _continues(state: RebuildState, projection: Projection, source: Source | Non
 def _begin(connection: Connection, projection: Projection, source: Source) -> None:
     from_model = source == "model"
     shadow_tables.create(connection, projection.table, with_keys=not from_model)
+    Checkpoints(connection, projections).change(
+        projection.name, version_précédente=None, position_précédente=None
+    )
     if from_model:
         total = connection.scalar(select(func.count()).select_from(text(projection.name)))
     else:

@@ -104,8 +104,10 @@ class Steps:
         return {"position": position, "phase": "taking over"}
 
     def _take_over(self, state: RebuildState) -> Changes:
+        # So that little is left to be done while the projector pauses.
+        position = self._table.apply_all(state.position, self._segments(state), until=state.position + 1)
         served = self._table.hold_serving()
-        position = self._table.apply_all(state.position, self._segments(state), until=served.position)
+        position = self._table.apply_all(position, self._segments(state), until=served.position)
         if self._table.obstacle():
             return {"position": position, "phase": "comparing"}
         self._table.serve(position, served)
