@@ -102,7 +102,9 @@ def watch(url: str, stop: Event, sender: Connection) -> None:
     sightings: list[Sighting] = []
     with psycopg.connect(url, autocommit=True) as connection:
         sender.send(connection.execute(_CHECKPOINT, [VIEW]).fetchone())
-        while not stop.wait(POLL_S):
+        stopped = False
+        while not stopped:
+            stopped = stop.wait(POLL_S)
             for position, seen in connection.execute(_CHECKPOINT, [VIEW]):
                 if not sightings or position > sightings[-1][0]:
                     sightings.append((position, seen))
