@@ -163,6 +163,9 @@ def test_le_débit_est_limité_par_des_pauses(database: Database, follower: Proj
     done = rebuilding.get(database, follower.name).fait
     assert pause is not None
     assert done / 10 - 5 < pause <= done / 10
+    # Another process, which would help otherwise, rests as well.
+    assert Rebuilder(database, follower).advance() == pytest.approx(pause, abs=5)
+    assert rebuilding.get(database, follower.name).fait == done
 
 
 def test_la_table_reconstruite_a_le_schéma_que_le_code_déclare(

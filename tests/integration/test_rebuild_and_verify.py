@@ -6,10 +6,12 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from allocation.adapters.database import Database
 from allocation.adapters.journal_listener import Waker
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.entrypoints.cli.app import app
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import Projector, catch_up
 from allocation.projections.rebuild import rebuild
@@ -21,6 +23,46 @@ from allocation.views import views
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
+
+
+# What is done by hand, which comparison finds it, and whether a row is missing there, unexpected, or both.
+DAMAGES = [
+    ("DELETE FROM allocations_view WHERE id_commande = 'c-3'", "allocations_view", {True}),
+    (
+        "INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)"
+        " VALUES ('c-3', 'LAMPE', 'lot-1', 10, '9')",
+        "allocations_view",
+        {False},
+    ),
+    (
+        "UPDATE allocations_view SET réf_lot = 'lot-9' WHERE id_commande = 'c-3'",
+        "allocations_view",
+        {True, False},
+    ),
+    (
+        "UPDATE stock_view SET disponible = disponible + 1 WHERE sku = 'LAMPE'",
+        "stock_view",
+        {True, False},
+    ),
+    ("DELETE FROM stock_view WHERE sku = 'TABLE'", "stock_view", {True}),
+    ("UPDATE lots_view SET quantité_allouée = 0 WHERE réf = 'lot-1'", "lots_view", {True, False}),
+    (
+        "UPDATE lots SET quantité_allouée = quantité_allouée - 1 WHERE référence = 'lot-1'",
+        "lots: quantité_allouée against the allocated lines",
+        {True, False},
+    ),
+    (
+        "DELETE FROM allocations WHERE (sku, rang) = ('LAMPE', 3)",
+        "allocations against the journal",
+        {True},
+    ),
+    (
+        "UPDATE journal SET data = jsonb_set(data, '{quantité}', '11') WHERE position = 4",
+        "allocations against the journal",
+        {True, False},
+    ),
+    ("DELETE FROM journal WHERE type = 'LotCréé' AND sku = 'TABLE'", "lots against the journal", {False}),
+]
 
 
 @pytest.fixture
@@ -47,46 +89,7 @@ def test_sans_dégât_il_n_y_a_aucune_différence(
     assert list(verify(database, followers)) == []
 
 
-@pytest.mark.parametrize(
-    ("damage", "where", "missing"),
-    [
-        ("DELETE FROM allocations_view WHERE id_commande = 'c-3'", "allocations_view", {True}),
-        (
-            "INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)"
-            " VALUES ('c-3', 'LAMPE', 'lot-1', 10, '9')",
-            "allocations_view",
-            {False},
-        ),
-        (
-            "UPDATE allocations_view SET réf_lot = 'lot-9' WHERE id_commande = 'c-3'",
-            "allocations_view",
-            {True, False},
-        ),
-        (
-            "UPDATE stock_view SET disponible = disponible + 1 WHERE sku = 'LAMPE'",
-            "stock_view",
-            {True, False},
-        ),
-        ("DELETE FROM stock_view WHERE sku = 'TABLE'", "stock_view", {True}),
-        ("UPDATE lots_view SET quantité_allouée = 0 WHERE réf = 'lot-1'", "lots_view", {True, False}),
-        (
-            "UPDATE lots SET quantité_allouée = quantité_allouée - 1 WHERE référence = 'lot-1'",
-            "lots: quantité_allouée against the allocated lines",
-            {True, False},
-        ),
-        (
-            "DELETE FROM allocations WHERE (sku, rang) = ('LAMPE', 3)",
-            "allocations against the journal",
-            {True},
-        ),
-        (
-            "UPDATE journal SET data = jsonb_set(data, '{quantité}', '11') WHERE position = 4",
-            "allocations against the journal",
-            {True, False},
-        ),
-        ("DELETE FROM journal WHERE type = 'LotCréé' AND sku = 'TABLE'", "lots against the journal", {False}),
-    ],
-)
+@pytest.mark.parametrize(("damage", "where", "missing"), DAMAGES)
 def test_chaque_dégât_est_trouvé(
     database: Database,
     followers: Sequence[ProjectionFollower],
@@ -100,6 +103,26 @@ def test_chaque_dégât_est_trouvé(
     found = [each for each in verify(database, followers) if each.comparison == where]
 
     assert {each.missing for each in found} == missing
+
+
+@pytest.mark.parametrize(("damage", "where"), [(damage, where) for damage, where, _ in DAMAGES])
+def test_repair_répare_les_vues_et_refuse_de_toucher_au_reste(
+    database: Database,
+    database_url: str,
+    followers: Sequence[ProjectionFollower],
+    sql: Sql,
+    damage: str,
+    where: str,
+) -> None:
+    sql(damage)
+
+    environment = {"ALLOCATION_DATABASE_URL": database_url}
+    repaired = CliRunner().invoke(app, ["verify", "--repair"], env=environment)
+
+    in_a_view = where in {follower.name for follower in followers}
+    assert (list(verify(database, followers)) == []) is in_a_view
+    assert repaired.exit_code == (0 if in_a_view else 1)
+    assert ("not mended: " in repaired.stderr and where in repaired.stderr) is not in_a_view
 
 
 def test_la_différence_nomme_la_ligne(

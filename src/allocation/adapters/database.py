@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import psycopg
@@ -51,7 +51,9 @@ _WRITE_SETTINGS = {
 _WRITE_CONNECTION_LIFE_S = 60
 # A reader's effect and its checkpoint are one commit: if a crash of the database undoes the last few, they
 # are done again. So nobody needs to wait for the disk.
-_FOLLOWER_SETTINGS = {"synchronous_commit": "off"}
+_WITHOUT_THE_DISK = "SET LOCAL synchronous_commit = off"
+# A pooler may give each transaction to another session: what belongs to a session is of no use then.
+_THROUGH_POOLERS = {"prepare_threshold": None}
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
 
 
@@ -89,8 +91,9 @@ class Database:
         )
         lookups = self._engine(_READ_SETTINGS, pool_size, isolation_level="AUTOCOMMIT")
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
-        self._followers = self._engine(_FOLLOWER_SETTINGS, pool_size)
-        self._background = self._engine({}, pool_size)
+        self._followers = self._engine({}, pool_size, connect_args=_THROUGH_POOLERS)
+        event.listen(self._followers, "begin", _do_not_wait_for_the_disk)
+        self._background = self._engine({}, pool_size, connect_args=_THROUGH_POOLERS)
         self._replica = None if read_url is None else Database(read_url, pool_size=pool_size)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
@@ -153,11 +156,17 @@ class Database:
         return self._connected(self._reads)
 
     def following(self) -> AbstractContextManager[Connection]:
-        """A connection for readers of the journal: a crash may undo their last commits, to be done again."""
+        """A connection for readers of the journal: a crash may undo their last commits, to be done again.
+
+        It works through a pooler that has a session for each transaction.
+        """
         return self._connected(self._followers)
 
     def working(self) -> AbstractContextManager[Connection]:
-        """A connection for background work, without time limits. Raises StorageUnavailable."""
+        """A connection for background work, without time limits, through poolers too.
+
+        Raises StorageUnavailable.
+        """
         return self._connected(self._background)
 
     def has_committed(self, transaction_id: str) -> bool:
@@ -200,14 +209,22 @@ class Database:
         with _from_pool(engine.connect) as connection:
             yield connection
 
-    def _engine(self, settings: dict[str, str], pool_size: int, **engine_options: Any) -> Engine:
+    def _engine(
+        self,
+        settings: dict[str, str],
+        pool_size: int,
+        *,
+        connect_args: Mapping[str, object] = MappingProxyType({}),
+        **engine_options: Any,
+    ) -> Engine:
         options = " ".join(f"-c {name}={value}" for name, value in settings.items())
         engine = create_engine(
             self.url,
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "allocation",
-                "options": options,
+                **({"options": options} if options else {}),
+                **connect_args,
             },
             pool_size=pool_size,
             max_overflow=0,
@@ -240,6 +257,10 @@ def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
             engine.dispose()
         else:
             pooled.close()
+
+
+def _do_not_wait_for_the_disk(connection: Connection) -> None:
+    connection.exec_driver_sql(_WITHOUT_THE_DISK)
 
 
 def _translate(context: ExceptionContext) -> Exception | None:

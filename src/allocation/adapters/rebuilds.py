@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import (
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Double,
     Integer,
     Table,
     Text,
@@ -41,6 +42,7 @@ rebuilds = Table(
     Column("fait", BigInteger, nullable=False, server_default="0"),
     Column("total", BigInteger, nullable=False),
     Column("débit_max", Integer),
+    Column("pas_avant", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("demandé_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("mis_à_jour_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("erreur", Text),
@@ -60,7 +62,8 @@ class RebuildState:
     """How far a rebuild is: `fait` of about `total` rows or events.
 
     `position` is that of the table under construction, `jusqu_au_sku` the last SKU that it has, while it is
-    filled from the write model. `erreur` says what keeps it from going on, or why it has failed.
+    filled from the write model. For `repos_s` seconds still, nobody should do the next step. `erreur` says
+    what keeps it from going on, or why it has failed.
     """
 
     name: str
@@ -75,6 +78,7 @@ class RebuildState:
     demandé_le: datetime
     mis_à_jour_le: datetime
     erreur: str | None
+    repos_s: float
 
     @property
     def under_way(self) -> bool:
@@ -140,6 +144,11 @@ class Rebuilds:
         values = {"erreur": None, "mis_à_jour_le": func.clock_timestamp(), **values}
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(values))
 
+    def rest(self, name: str, seconds: float) -> None:
+        """Let nobody do the next step before so many seconds are over."""
+        not_before = func.clock_timestamp() + timedelta(seconds=seconds)
+        self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(pas_avant=not_before))
+
     def add_segment(self, name: str, last_sku: str, position: int) -> None:
         """Note that all SKUs behind the segment before, up to this one, were taken at this position."""
         self._connection.execute(
@@ -155,10 +164,11 @@ class Rebuilds:
         return Segments([(sku, position) for sku, position in rows])
 
     def _state(self, name: str, *, with_lock: bool = False, skip_locked: bool = False) -> RebuildState | None:
-        query = select(*(rebuilds.c[field.name] for field in fields(RebuildState))).where(
-            rebuilds.c.name == name
-        )
+        c = rebuilds.c
+        rest = func.greatest(func.extract("epoch", c.pas_avant - func.clock_timestamp()), 0).cast(Double)
+        columns = [c[field.name] for field in fields(RebuildState) if field.name in c]
+        query = select(*columns, rest).where(c.name == name)
         if with_lock:
             query = query.with_for_update(skip_locked=skip_locked)
-        row = self._connection.execute(query).one_or_none()
+        row: Sequence[Any] | None = self._connection.execute(query).one_or_none()
         return None if row is None else RebuildState(*row)

@@ -96,32 +96,17 @@ class Projector:
 
     def _follow(self, follower: AnyFollower) -> None:
         patience = _Patience(follower.name, self._stopping)
-        before: int | None = None
-        standby = MIN_STANDBY_S
+        pace = _Pace(self._waker, self._stopping, self._poll_interval)
         while not self._stopping.is_set():
-            seen, began = self._waker.calls, time.monotonic()
+            pace.begin()
             try:
                 reached = follower.advance(wait=False)
-            except StorageUnavailable as away:
-                patience.wait_after(away)
-                continue
-            except Exception as error:
-                if not isinstance(error, PASSING_TROUBLE):
-                    logger.exception("the handler of %s failed", follower.name)
-                _note_failure(follower, error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the reader tries again
+                _tell(follower, error)
                 patience.wait_after(error)
-                continue
-            patience.begin_anew()
-            if reached is None:
-                self._stopping.wait(min(standby, self._poll_interval))
-                standby = min(2 * standby, MAX_STANDBY_S)
-                continue
-            standby = MIN_STANDBY_S
-            if reached == before:
-                self._waker.wait(seen, self._poll_interval)
-            elif before is not None and reached < before + BATCH:
-                self._stopping.wait(began + PACE_S - time.monotonic())
-            before = reached
+            else:
+                patience.begin_anew()
+                pace.wait_after(reached)
 
     def _rebuild(self) -> None:
         patience = _Patience("rebuilds", self._stopping)
@@ -135,6 +120,34 @@ class Projector:
                 continue
             patience.begin_anew()
             self._stopping.wait(min(pauses, default=self._poll_interval))
+
+
+class _Pace:
+    """Waits between one batch of a reader and its next, as long as there is a reason to."""
+
+    def __init__(self, waker: Waker, stopping: threading.Event, poll_interval: float) -> None:
+        self._waker = waker
+        self._stopping = stopping
+        self._poll_interval = poll_interval
+        self._before: int | None = None
+        self._standby = MIN_STANDBY_S
+
+    def begin(self) -> None:
+        """A batch is about to begin."""
+        self._seen, self._began = self._waker.calls, time.monotonic()
+
+    def wait_after(self, reached: int | None) -> None:
+        """Wait after a batch that has come to `reached`, or that somebody else has."""
+        if reached is None:
+            self._stopping.wait(min(self._standby, self._poll_interval))
+            self._standby = min(2 * self._standby, MAX_STANDBY_S)
+            return
+        self._standby = MIN_STANDBY_S
+        if reached == self._before:
+            self._waker.wait(self._seen, self._poll_interval)
+        elif self._before is not None and reached < self._before + BATCH:
+            self._stopping.wait(self._began + PACE_S - time.monotonic())
+        self._before = reached
 
 
 class _Patience:
@@ -156,7 +169,12 @@ class _Patience:
         self._backoff = min(2 * self._backoff, MAX_BACKOFF_S)
 
 
-def _note_failure(follower: AnyFollower, error: Exception) -> None:
+def _tell(follower: AnyFollower, error: Exception) -> None:
+    """Say what keeps the reader from going on, beside its checkpoint if the database is there."""
+    if isinstance(error, StorageUnavailable):
+        return
+    if not isinstance(error, PASSING_TROUBLE):
+        logger.error("the handler of %s failed", follower.name, exc_info=error)
     try:
         follower.note_failure(f"{type(error).__name__}: {error}")
     except PASSING_TROUBLE as trouble:

@@ -122,6 +122,8 @@ class Rebuilder:
         known = find(self._database, self.name)
         if known is None or not known.under_way or known.version != self._follower.projection.version:
             return None
+        if known.repos_s:
+            return known.repos_s
         began = time.monotonic()
         try:
             after = self._step(known)
@@ -132,9 +134,8 @@ class Rebuilder:
         self._failures = 0
         if after is None:
             return RETRY_S
-        seconds = time.monotonic() - began
-        self._adapt(seconds)
-        return BLOCKED_RETRY_S if after.erreur and after.under_way else _pause(known, after, seconds)
+        self._adapt(time.monotonic() - began)
+        return BLOCKED_RETRY_S if after.erreur and after.under_way else after.repos_s
 
     def _step(self, known: RebuildState) -> RebuildState | None:
         """The state after the next step; None if somebody else does it."""
@@ -147,7 +148,10 @@ class Rebuilder:
                     return None
                 archive = self._snapshot if held.source == "snapshot" else self._archive
                 steps = Steps(connection, self._follower, archive, failures=self._failures)
-                rebuilds.change(self.name, **steps.take(held, self._skus))
+                changes = steps.take(held, self._skus)
+                rebuilds.change(self.name, **changes)
+                if held.débit_max is not None:
+                    rebuilds.rest(self.name, (changes.get("fait", held.fait) - held.fait) / held.débit_max)
                 return rebuilds.get(self.name)
 
     def _give_up_or_try_again(self, error: Exception) -> float:
@@ -164,13 +168,6 @@ class Rebuilder:
             self._skus *= 2
         elif seconds > STEP_S:
             self._skus = max(1, self._skus // 2)
-
-
-def _pause(before: RebuildState, after: RebuildState, seconds: float) -> float:
-    """How long to rest so that no more rows or events are done in a second than was agreed."""
-    if after.débit_max is None:
-        return 0.0
-    return max(0.0, (after.fait - before.fait) / after.débit_max - seconds)
 
 
 def run(rebuilder: Rebuilder, on_progress: Callable[[], None]) -> None:

@@ -44,6 +44,7 @@ CREATE TABLE rebuilds (
     fait bigint NOT NULL DEFAULT 0,
     total bigint NOT NULL,
     débit_max integer,
+    pas_avant timestamptz NOT NULL DEFAULT now(),
     demandé_le timestamptz NOT NULL DEFAULT now(),
     mis_à_jour_le timestamptz NOT NULL DEFAULT now(),
     erreur text
