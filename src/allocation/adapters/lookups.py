@@ -3,8 +3,7 @@
 They go below psycopg's cursors, to connections that are kept from the pool of an engine.
 """
 
-import threading
-from collections import deque
+from queue import Empty, SimpleQueue
 from typing import TypeAlias, cast
 
 import psycopg
@@ -17,45 +16,40 @@ Prepared: TypeAlias = dict[str, bytes]
 
 
 class Lookups:
-    """Asks on at most `size` connections of an engine, the last used one first, outside of transactions."""
+    """Asks on at most `size` connections of an engine, outside of transactions."""
 
     def __init__(self, engine: Engine, size: int, timeout_s: float) -> None:
         self._engine = engine
         self._timeout_s = timeout_s
-        self._idle: deque[PoolProxiedConnection] = deque()
-        self._allowed = threading.Semaphore(size)
+        # A queue in C: with a semaphore in Python, waiting for a connection costs as much as using it.
+        self._places: SimpleQueue[PoolProxiedConnection | None] = SimpleQueue()
+        for _ in range(size):
+            self._places.put(None)
 
     def first_row(self, query: str, parameter: str) -> list[bytes | None]:
         """As the function of this name. Raises TimeoutError when all connections are in use for long."""
-        if not self._allowed.acquire(timeout=self._timeout_s):
-            raise TimeoutError("no connection became free in time")
         try:
-            return self._first_row(query, parameter)
+            kept = self._places.get(timeout=self._timeout_s)
+        except Empty:
+            raise TimeoutError("no connection became free in time") from None
+        try:
+            kept = kept or self._engine.raw_connection()
+            return first_row(cast(psycopg.Connection, kept.driver_connection), kept.info, query, parameter)
+        except BaseException:
+            if kept is not None:
+                kept.invalidate()
+                kept = None
+            raise
         finally:
-            self._allowed.release()
+            self._places.put(kept)
 
     def close(self) -> None:
         """Close all connections that nobody uses."""
-        while (kept := self._last_used()) is not None:
-            kept.invalidate()
+        for _ in range(self._places.qsize()):
+            if (kept := self._places.get()) is not None:
+                kept.invalidate()
+            self._places.put(None)
         self._engine.dispose()
-
-    def _first_row(self, query: str, parameter: str) -> list[bytes | None]:
-        kept = self._last_used() or self._engine.raw_connection()
-        try:
-            connection = cast(psycopg.Connection, kept.driver_connection)
-            row = first_row(connection, kept.info, query, parameter)
-        except BaseException:
-            kept.invalidate()
-            raise
-        self._idle.append(kept)
-        return row
-
-    def _last_used(self) -> PoolProxiedConnection | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
 
 
 def first_row(

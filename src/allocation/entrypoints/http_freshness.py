@@ -48,12 +48,17 @@ def announce_token(position: int | None) -> None:
 
 def announce_freshness(answer: Answer[Any]) -> None:
     """Let the answer, or refusal, of this request say how fresh it is, and who has given it."""
+    _announce(freshness_headers(answer))
+
+
+def freshness_headers(answer: Answer[Any]) -> dict[str, str]:
+    """What says how fresh an answer is, and who has given it."""
     headers = {POSITION: str(answer.position)}
     if answer.stale:
         headers |= {STALE: "true", APPLIED: "handling=lenient"}
     if answer.served_by is not None:
         headers[SERVED_BY] = answer.served_by
-    _announce(headers)
+    return headers
 
 
 def wanted_freshness() -> Freshness:

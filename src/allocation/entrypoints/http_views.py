@@ -11,7 +11,7 @@ from flask import Response, jsonify
 from allocation.adapters.database import StorageUnavailable
 from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
-from allocation.entrypoints.http_freshness import announce_freshness, wanted_freshness
+from allocation.entrypoints.http_freshness import announce_freshness, freshness_headers, wanted_freshness
 from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
 from allocation.entrypoints.http_route import Route, read_query
 from allocation.entrypoints.http_schemas import (
@@ -59,10 +59,13 @@ class HttpViews:
         """The lots that serve an order, line by line."""
         if (at := wanted_instant()) is not None:
             return self._allocations_at(id_commande, at)
-        lines = _announced(views.ALLOCATIONS.document(id_commande, self._source.reads, wanted_freshness()))
-        if lines is None:
+        answer = views.ALLOCATIONS.document(id_commande, self._source.reads, wanted_freshness())
+        if answer.value is None:
+            announce_freshness(answer)
             raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
-        return Response(lines + b"\n", mimetype="application/json")
+        # What is asked for most has its headers at once.
+        lines, headers = answer.value + b"\n", freshness_headers(answer)
+        return Response(lines, mimetype="application/json", headers=headers)
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
