@@ -457,6 +457,8 @@ class TestReconstructions:
 
     def test_une_projection_inconnue_ou_un_champ_faux_sont_refusés(self, client: FlaskClient) -> None:
         assert refusal(client.post("/projections/rien/rebuild", json={})) == (404, "introuvable")
+        too_much = client.post("/projections/stock_view/rebuild", json={"débit_max": 10**12})
+        assert refusal(too_much) == (422, "champs-invalides")
         wrong = client.post("/projections/stock_view/rebuild", json={"source": "rien", "débit_max": 0})
         assert refusal(wrong) == (422, "champs-invalides")
         assert wrong.json is not None

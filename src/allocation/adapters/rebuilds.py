@@ -24,6 +24,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from allocation.adapters.metadata import identifier, metadata
 
+# More rows or events a second than this are no limit.
+DÉBIT_MAX = 1_000_000_000
+
 # Any number, as for the journal's lock.
 _REQUESTS_LOCK = 5_274_190_664
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
+from allocation.adapters.rebuilds import DÉBIT_MAX
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
 
@@ -218,7 +219,7 @@ class DemandeReconstruction(Demande):
         description="the write model, which is the fastest; the whole journal with its archive; or the "
         "newest snapshot of the archive and what is behind it",
     )
-    débit_max: Annotated[int, Field(ge=1), BeforeValidator(_whole)] | None = Field(
+    débit_max: Annotated[int, Field(ge=1, le=DÉBIT_MAX), BeforeValidator(_whole)] | None = Field(
         default=None, description="rows or events a second at most"
     )
 

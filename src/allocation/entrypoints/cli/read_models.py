@@ -38,7 +38,7 @@ def rebuild(
         ),
     ] = None,
     throttle: Annotated[
-        int | None, typer.Option(help="At most so many rows or events a second.", min=1)
+        int | None, typer.Option(help="At most so many rows or events a second.", min=1, max=10**9)
     ] = None,
     *,
     undo: Annotated[
