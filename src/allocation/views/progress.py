@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from allocation.adapters.checkpoints import RATE_SPAN_S
 from allocation.adapters.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
 _PROGRESS = """
     SELECT kind, name, position, newest - position AS behind,
            coalesce(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s,
-           débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le) / 2)::float8 AS rate,
+           round((débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le)::float8 / %(span)s))
+                 ::numeric, 1)::float8 AS rate,
            CASE WHEN en_pause THEN 'paused'
                 WHEN rebuild_phase IS NOT NULL THEN 'rebuilding'
                 WHEN erreur IS NOT NULL THEN 'failing'
@@ -65,7 +67,7 @@ class Progress:
 
 def progress(source: ReadSource) -> list[Progress]:
     """The state of every projection and subscription. Raises StorageUnavailable."""
-    return [Progress(**row) for row in source.fetch(_PROGRESS, {})]
+    return [Progress(**row) for row in source.fetch(_PROGRESS, {"span": RATE_SPAN_S})]
 
 
 @dataclass(frozen=True)
