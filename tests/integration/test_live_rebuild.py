@@ -198,6 +198,24 @@ def test_ce_qui_est_archivé_est_relu_des_fichiers(
     assert list(verify(database, projection_followers(database))) == []
 
 
+def test_la_position_ne_recule_pas_quand_la_nouvelle_table_prend_la_place(
+    database: Database, bus: Bus, follower: ProjectionFollower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request(database, follower.projection)
+    rebuilder = Rebuilder(database, follower)
+    while rebuilding.get(database, follower.name).phase != "taking over":
+        rebuilder.advance()
+    order = acheter(bus, *SKUS[:5])
+    before = position(database, follower.name)
+    monkeypatch.setattr(standby_tables, "BATCH", 1)
+
+    rebuilder.advance()
+
+    assert rebuilding.get(database, follower.name).phase == "done"
+    assert position(database, follower.name) >= before
+    assert len(views.allocations(order, database)) == 5
+
+
 def test_des_lecteurs_qui_tiennent_la_table_ne_sont_pas_bloqués_et_la_reprise_se_fait_après_eux(
     database: Database, follower: ProjectionFollower
 ) -> None:
