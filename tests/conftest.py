@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 import pytest
+from hypothesis import settings
 from sqlalchemy import make_url
 
 from allocation.adapters.database import Database
@@ -16,6 +17,10 @@ from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL, embedded
 from allocation.adapters.schema import migrate
 
 TEMPLATE = "allocation_template"
+
+# How long an example may take says more about the machine than about the program.
+settings.register_profile("allocation", deadline=None)
+settings.load_profile("allocation")
 
 _numbers = count(1)
 
