@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 # A step that fills from the write model takes as many SKUs as fit into about this time.
 STEP_S = 0.5
 FIRST_SKUS = 64
+MAX_SKUS = 65_536
 # After what can't be done at once: somebody else has the rebuild, or readers have the serving table.
 RETRY_S = 0.2
 # As long as events are parked, it can't go on.
@@ -134,7 +135,8 @@ class Rebuilder:
         self._failures = 0
         if after is None:
             return RETRY_S
-        self._adapt(time.monotonic() - began)
+        if known.phase == "filling":
+            self._adapt(time.monotonic() - began)
         return BLOCKED_RETRY_S if after.erreur and after.under_way else after.repos_s
 
     def _step(self, known: RebuildState) -> RebuildState | None:
@@ -165,7 +167,7 @@ class Rebuilder:
 
     def _adapt(self, seconds: float) -> None:
         if seconds < STEP_S / 2:
-            self._skus *= 2
+            self._skus = min(2 * self._skus, MAX_SKUS)
         elif seconds > STEP_S:
             self._skus = max(1, self._skus // 2)
 

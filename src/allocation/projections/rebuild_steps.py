@@ -104,10 +104,11 @@ class Steps:
         return {"position": position, "phase": "taking over"}
 
     def _take_over(self, state: RebuildState) -> Changes:
+        segments = self._segments(state)
         # So that little is left to be done while the projector pauses.
-        position = self._table.apply_all(state.position, self._segments(state), until=state.position + 1)
+        position = self._table.apply_all(state.position, segments, until=state.position + 1)
         served = self._table.hold_serving()
-        position = self._table.apply_all(position, self._segments(state), until=served.position)
+        position = self._table.apply_all(position, segments, until=served.position)
         if self._table.obstacle():
             return {"position": position, "phase": "comparing"}
         self._table.serve(position, served)

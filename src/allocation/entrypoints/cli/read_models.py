@@ -159,7 +159,7 @@ def _carried_out(database: "Database", follower: "ProjectionFollower") -> "Rebui
     from allocation.projections import rebuild as rebuilding
 
     with _progress() as progress:
-        task = progress.add_task(follower.name, total=None)
+        task = progress.add_task(follower.name, total=None, rate="")
 
         def show() -> None:
             _show(progress, task, rebuilding.get(database, follower.name))
@@ -170,8 +170,13 @@ def _carried_out(database: "Database", follower: "ProjectionFollower") -> "Rebui
 
 def _show(progress: "Progress", task: "TaskID", state: "RebuildState") -> None:
     note = f"{state.phase} ({state.erreur})" if state.erreur else state.phase
+    speed = progress.tasks[task].speed
     progress.update(
-        task, description=f"{state.name}: {note}", completed=state.fait, total=max(state.total, state.fait)
+        task,
+        description=f"{state.name}: {note}",
+        completed=state.fait,
+        total=max(state.total, state.fait),
+        rate="" if speed is None else f"{speed:,.0f}/s",
     )
 
 
@@ -182,7 +187,7 @@ def _progress() -> "Progress":
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f}/s"),
+        TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=err, disable=not err.is_terminal)
