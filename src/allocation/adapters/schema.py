@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, select, text
 
 from allocation.adapters.database import Database
+from allocation.adapters.journal_sequence import mend_sequence
 
 # Any number, as for the journal's lock: two programs that start together migrate one after the other.
 _MIGRATION_LOCK = 5_274_190_662
@@ -25,7 +26,10 @@ class SchemaTooNew(Exception):
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema up to date, in one transaction. Raises SchemaTooNew or StorageUnavailable."""
+    """Bring the schema up to date, and the journal's sequence, in one transaction.
+
+    Raises SchemaTooNew or StorageUnavailable.
+    """
     with database.working() as connection, connection.begin():
         connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         revision, known = _revision(connection), _known_revisions()
@@ -33,6 +37,7 @@ def migrate(database: Database) -> None:
             raise SchemaTooNew(revision)
         if revision != known[-1]:
             _upgrade(connection)
+        mend_sequence(connection)
 
 
 def is_current(connection: Connection) -> bool:
