@@ -93,9 +93,10 @@ _STORED = "SELECT position, sku, type, version, data::text FROM journal WHERE"
 _RECORDED = """
     SELECT position, sku, id, survenu_le, commande, cause, type, version, data::text FROM journal WHERE
 """
-_END = (
-    "SELECT max(position) FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s)"
-)
+_END = """
+    SELECT max(position)
+    FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s) AS next
+"""
 _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
