@@ -1,7 +1,7 @@
 """The database is away in every way that databases are, under load: nobody is misled, and nothing is lost.
 
-Throughout an outage, every answer is a success, a refusal by the domain, or 503, and the service says that it is
-not ready. What was answered 201 is there afterwards, and the views follow by themselves.
+Throughout an outage, every answer is a success, a refusal by the domain, or 503, and the service says that it
+is not ready. What was answered 201 is there afterwards, and the views follow by themselves.
 """
 
 import os
