@@ -121,11 +121,30 @@ def test_une_base_absente_est_une_erreur_sans_trace(allocation: RunAllocation, f
 def test_un_schéma_plus_récent_est_refusé(allocation: RunAllocation, database: Database) -> None:
     with database.working() as connection, connection.begin():
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        connection.exec_driver_sql("UPDATE schema_compatibility SET oldest_program = '9999'")
 
     finished = allocation("migrate")
 
     assert finished.returncode == 1
     assert "schema 9999" in finished.stderr
+
+
+def test_migrate_est_seul_à_migrer_et_dit_d_abord_ce_qu_il_ferait(
+    allocation: RunAllocation, database: Database
+) -> None:
+    with database.working() as connection, connection.begin():
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        connection.exec_driver_sql("DROP SCHEMA IF EXISTS allocation_building, allocation_previous CASCADE")
+
+    refused = allocation("verify")
+    to_do, done, nothing = (allocation("migrate", *check) for check in (["--check"], [], ["--check"]))
+
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
+    assert "no tables of allocation yet: bring it up to date first" in refused.stderr
+    assert (to_do.returncode, done.returncode, nothing.returncode) == (3, 0, 0)
+    assert "0001: The write model" in to_do.stdout
+    assert to_do.stdout in done.stdout
+    assert nothing.stdout == "The schema is up to date.\n"
 
 
 def test_verify_ne_dit_rien_sur_la_sortie_quand_tout_est_juste(

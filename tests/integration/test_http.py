@@ -393,7 +393,7 @@ class TestSanté:
     def test_un_schéma_qui_n_est_pas_à_jour_rend_le_service_indisponible(
         self, client: FlaskClient, sql: Sql
     ) -> None:
-        sql("UPDATE alembic_version SET version_num = '0000'")
+        sql("UPDATE alembic_version SET version_num = '0001'")
 
         ready = client.get("/health/ready")
 

@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
+from tests.postgresql_server import Server
 
 from allocation.adapters import (
     checkpoints,
@@ -21,16 +22,23 @@ from allocation.adapters import (
     schema,
 )
 from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.adapters.metadata import metadata
-from allocation.adapters.schema import SchemaTooNew, is_current, migrate
+from allocation.adapters.schema import (
+    SchemaTooNew,
+    SchemaTooOld,
+    check,
+    is_usable,
+    migrate,
+    pending,
+    schema_compatibility,
+)
 
 WRITE_TABLES = (orm.produits, orm.lots, orm.order_lines, orm.allocations)
-MODULES = (checkpoints, journal, journal_archive, notifications, orm, read_tables, rebuilds)
+MODULES = (checkpoints, journal, journal_archive, notifications, orm, read_tables, rebuilds, schema)
 
 
 @pytest.fixture
-def empty(server: EmbeddedPostgreSQL) -> Database:
+def empty(server: Server) -> Database:
     """A database without any table."""
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS allocation_empty WITH (FORCE)")
@@ -48,13 +56,13 @@ def test_la_migration_donne_exactement_les_tables_que_le_code_déclare(database:
 
 def test_une_base_vide_est_migrée_par_plusieurs_processus_à_la_fois(empty: Database) -> None:
     with empty.reading() as connection:
-        assert not is_current(connection)
+        assert not is_usable(connection)
 
     with ThreadPoolExecutor(4) as processes:
         list(processes.map(lambda _: migrate(empty), range(4)))
 
     with empty.reading() as connection:
-        assert is_current(connection)
+        assert is_usable(connection)
     empty.close()
 
 
@@ -67,12 +75,53 @@ def test_alembic_connaît_les_mêmes_révisions_dans_le_même_ordre() -> None:
     assert list(reversed(newest_first)) == schema._known_revisions()
 
 
-def test_un_schéma_plus_récent_est_refusé_avec_un_mot_clair(database: Database) -> None:
+def made_by_a_newer_program(database: Database, *, oldest_program: str) -> None:
     with database.working() as connection, connection.begin():
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(schema_compatibility.update().values(oldest_program=oldest_program))
 
-    with pytest.raises(SchemaTooNew, match="schema 9999, which this version of allocation does not know"):
-        migrate(database)
+
+def test_un_schéma_plus_récent_qui_ne_convient_plus_est_refusé_avec_un_mot_clair(database: Database) -> None:
+    made_by_a_newer_program(database, oldest_program="9998")
+
+    for use in (migrate, check, pending):
+        with pytest.raises(SchemaTooNew, match="schema 9999, which this version of allocation does not know"):
+            use(database)
+    with database.reading() as connection:
+        assert not is_usable(connection)
+
+
+def test_un_schéma_plus_récent_qui_convient_encore_est_utilisé_tel_quel(database: Database) -> None:
+    made_by_a_newer_program(database, oldest_program=schema._known_revisions()[-1])
+
+    migrate(database)
+    check(database)
+
+    assert pending(database) == []
+    with database.reading() as connection:
+        assert is_usable(connection)
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+def test_la_table_de_versions_d_un_autre_programme_n_est_pas_prise_pour_la_nôtre(empty: Database) -> None:
+    with empty.working() as connection, connection.begin():
+        connection.exec_driver_sql("CREATE TABLE alembic_version AS SELECT 'ab12cd' AS version_num")
+
+    with pytest.raises(SchemaTooNew, match="ab12cd"):
+        migrate(empty)
+    empty.close()
+
+
+def test_ce_que_la_migration_ferait_est_dit_sans_rien_faire(empty: Database) -> None:
+    planned = pending(empty)
+
+    with pytest.raises(SchemaTooOld, match=r"no tables of allocation yet: .* `allocation migrate`"):
+        check(empty)
+    assert [each.revision for each in planned] == schema._known_revisions()
+    assert planned[0].purpose == "The write model, the journal, the checkpoints, and the first read models."
+    migrate(empty)
+    assert pending(empty) == []
+    empty.close()
 
 
 def test_chaque_table_d_écriture_porte_le_sku_dans_sa_clé() -> None:

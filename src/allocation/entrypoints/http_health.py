@@ -54,12 +54,12 @@ class HttpHealth:
     def _state(self) -> dict[str, Any]:
         try:
             with self._source.reading() as connection:
-                current = schema.is_current(connection)
-            readers = progress(self._source) if current else []
+                usable = schema.is_usable(connection)
+            readers = progress(self._source) if usable else []
         except StorageUnavailable as error:
             logger.warning("not ready: %s", error)
             return _report("unavailable", database="unavailable", migrations="unknown", readers=[])
-        if not current:
+        if not usable:
             return _report("pending", database="ok", migrations="pending", readers=[])
         late = any(r.kind == "projection" and r.lag_s > self._max_lag_s for r in readers)
         return _report("late" if late else "ok", database="ok", migrations="ok", readers=readers)

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from allocation.entrypoints.cli import imports, journal, operations, parked, read_models, service
+from allocation.entrypoints.cli import imports, journal, migrate, operations, parked, read_models, service
 from allocation.entrypoints.cli.console import fail
 
 app = typer.Typer(
@@ -17,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 service.add_to(app)
+migrate.add_to(app)
 imports.add_to(app)
 read_models.add_to(app)
 parked.add_to(app)
@@ -43,7 +44,7 @@ def _explain(error: Exception) -> int | None:
 
     from allocation.adapters.database import StorageUnavailable, VersionConflict
     from allocation.adapters.journal_archive import ArchiveTrouble
-    from allocation.adapters.schema import SchemaTooNew
+    from allocation.adapters.schema import SchemaTrouble
     from allocation.entrypoints.csv_import import ImportRefused
     from allocation.projections.rebuild import RebuildRefused
 
@@ -55,7 +56,7 @@ def _explain(error: Exception) -> int | None:
         case ImportRefused() | RebuildRefused():
             fail(str(error))
             return 2
-        case StorageUnavailable() | VersionConflict() | SchemaTooNew() | ArchiveTrouble() | OSError():
+        case StorageUnavailable() | VersionConflict() | SchemaTrouble() | ArchiveTrouble() | OSError():
             fail(str(error))
             return 1
         case _:

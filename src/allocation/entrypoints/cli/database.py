@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from allocation.adapters import schema
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database
 from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL, embedded_postgresql
-from allocation.adapters.schema import migrate
 from allocation.projections import projector
 from allocation.service_layer.bootstrap import journal_followers
 
@@ -23,13 +23,31 @@ def database_url(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgreSQL |
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[Database]:
-    """The database with its schema up to date. Raises StorageUnavailable, SchemaTooNew or TimeoutError."""
-    with database_url(settings) as (url, _), Database(url) as database:
+    """The database, if this program can work on its schema.
+
+    Raises SchemaTooOld, SchemaTooNew, StorageUnavailable or TimeoutError.
+    """
+    with connected(settings) as database:
+        schema.check(database)
+        yield database
+
+
+@contextmanager
+def prepared_database(settings: Settings) -> Iterator[Database]:
+    """The database with its schema up to date. Raises SchemaTooNew, StorageUnavailable or TimeoutError."""
+    with connected(settings) as database:
         prepare(database, settings)
+        yield database
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[Database]:
+    """The database as it is. Raises TimeoutError when the embedded one does not start."""
+    with database_url(settings) as (url, _), Database(url) as database:
         yield database
 
 
 def prepare(database: Database, settings: Settings) -> None:
     """Bring the schema up to date, and let every reader of the journal have its checkpoint."""
-    migrate(database)
+    schema.migrate(database)
     projector.register(journal_followers(database, settings))

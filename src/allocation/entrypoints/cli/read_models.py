@@ -141,11 +141,14 @@ def _read_models() -> "Iterator[tuple[Database, dict[str, ProjectionFollower]]]"
     """The database, and the read models that this program keeps, by name."""
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.cli.database import open_database
+    from allocation.projections import projector
     from allocation.service_layer.bootstrap import projection_followers
 
     settings = Settings()
     with open_database(settings) as database:
-        yield database, {each.name: each for each in projection_followers(database, settings)}
+        followers = projection_followers(database, settings)
+        projector.register(followers)
+        yield database, {each.name: each for each in followers}
 
 
 def _of_name(known: Mapping[str, "ProjectionFollower"], name: str) -> "ProjectionFollower":

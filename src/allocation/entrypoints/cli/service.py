@@ -20,7 +20,6 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
     app.command(epilog="Example: allocation serve --port 8080 --workers 4")(serve)
     app.command(epilog="Example: ALLOCATION_DATABASE_URL=postgresql://user@db/shop allocation worker")(worker)
-    app.command(name="migrate", epilog="Example: allocation migrate")(migrate_schema)
 
 
 def serve(
@@ -72,22 +71,13 @@ def serve(
 def worker() -> None:
     """Keep projections and subscriptions up to date, until Ctrl-C or SIGTERM: one part of `serve`."""
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.cli.database import prepared_database
     from allocation.entrypoints.processes import configure_logging, run_worker
 
     settings = Settings()
     configure_logging(settings.log_level)
-    with open_database(settings) as database:
+    with prepared_database(settings) as database:
         run_worker(database, settings)
-
-
-def migrate_schema() -> None:
-    """Bring the database's schema up to date; `serve`, `worker` and `import` do so themselves."""
-    from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
-
-    with open_database(Settings()):
-        out.print("The schema is up to date.")
 
 
 def _refuse_used_port(host: str, port: int) -> None:
