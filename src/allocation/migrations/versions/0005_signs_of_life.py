@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0005"
-down_revision = "0005"
+down_revision = "0004"
 
 READERS = """
 ALTER TABLE projections ADD échecs integer NOT NULL DEFAULT 0, ADD attendu_avant timestamptz;
