@@ -8,8 +8,10 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential
+
 from allocation.adapters.journal_listener import Waker
-from allocation.adapters.patience import Patience
+from allocation.adapters.patience import MIN_BACKOFF_S, Patience
 from allocation.projections.follower import MAX_TRIES, AnyFollower
 from allocation.projections.rebuild import Rebuilder
 from allocation.projections.troubles import is_passing
@@ -34,7 +36,10 @@ def register(followers: Sequence[AnyFollower]) -> None:
 
 
 def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
-    """Bring every reader to position `until` at least, but for those that pause or have trouble."""
+    """Bring every reader to position `until` at least, but for those that pause or have trouble.
+
+    Nothing is raised: what is to be read is committed already, and a reader that stays behind reads it later.
+    """
     for follower in followers:
         try:
             _catch_up(follower, until)
@@ -43,19 +48,20 @@ def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
 
 
 def _catch_up(follower: AnyFollower, until: int) -> None:
-    position, failures = -1, 0
+    """Raises what no event is to blame for, and what is wrong still when a failing event would be parked."""
+    trying = Retrying(
+        retry=retry_if_exception(lambda error: not is_passing(error)),
+        wait=wait_exponential(MIN_BACKOFF_S),
+        stop=stop_after_attempt(MAX_TRIES),
+        before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=True),
+        reraise=True,
+    )
+    position = -1
     while position < until:
-        try:
-            reached = follower.advance(wait=True)
-        except Exception as error:
-            failures += 1
-            if is_passing(error) or failures >= MAX_TRIES:
-                raise
-            logger.exception("%s tries again", follower.name)
-            continue
+        reached = trying(follower.advance, wait=True)
         if reached is None or reached == position:
             return
-        position, failures = reached, 0
+        position = reached
 
 
 class Projector:
