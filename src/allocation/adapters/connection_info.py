@@ -35,7 +35,7 @@ def connection_info(address: str) -> ConnectionInfo:
 
 
 def of_primary(info: ConnectionInfo) -> ConnectionInfo:
-    """The same parameters, by which a standby among several hosts is passed over unless they say otherwise."""
+    """The same; of several hosts, what only reads is passed over, unless the parameters say otherwise."""
     hosts = info.get("host") or info.get("hostaddr") or os.environ.get("PGHOST", "")
     if "," not in hosts or "PGTARGETSESSIONATTRS" in os.environ:
         return info

@@ -13,6 +13,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from allocation.adapters.checkpoint_watch import CheckpointWatch
+from allocation.adapters.connection_info import connection_info, of_primary
 from allocation.adapters.database_errors import (
     Locked,
     OutcomeUnknown,
@@ -23,7 +24,6 @@ from allocation.adapters.database_errors import (
     translate,
     write_errors_translated,
 )
-from allocation.adapters.connection_info import connection_info, of_primary
 from allocation.adapters.lookups import Lookups, Prepared, first_row
 from allocation.adapters.read_servers import ReadServers
 from allocation.adapters.sessions import NOTHING, Sessions, Settings
@@ -68,11 +68,15 @@ class Database:
 
     Views are asked of `reads`: of this server, or of the standby at `read_url`. Everything else here means
     this one. Every method that hands out a connection, and every use of one, raises VersionConflict or
-    StorageUnavailable where the driver would raise an error of its own for them.
+    StorageUnavailable where the driver would raise an error of its own for them; connecting also raises
+    UnsuitableServer. Of several hosts, the one that takes writes is asked, unless it is not `writable`.
     """
 
-    def __init__(self, url: str, *, read_url: str | None = None, pool_size: int = 10) -> None:
-        self.sessions = Sessions(of_primary(connection_info(url)))
+    def __init__(
+        self, url: str, *, read_url: str | None = None, pool_size: int = 10, writable: bool = True
+    ) -> None:
+        info = connection_info(url)
+        self.sessions = Sessions(of_primary(info) if writable else info)
         self._writes = self._session_pool(_WRITE_SETTINGS, pool_size, pool_recycle=_WRITE_CONNECTION_LIFE_S)
         # Nothing to roll back, whatever happens to a reader.
         self._reads = self._session_pool(_READ_SETTINGS, pool_size, pool_reset_on_return=None)
@@ -80,7 +84,7 @@ class Database:
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
         self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size)
         self._background = self._transaction_pool(NOTHING, pool_size)
-        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size)
+        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size, writable=False)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
 

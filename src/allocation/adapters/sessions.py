@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
 from allocation.adapters.connection_info import ConnectionInfo
@@ -70,15 +71,14 @@ _TRANSACTIONS: Settings = {
     "default_transaction_isolation": "read committed",
 }
 _SINCE: Mapping[str, int] = {"transaction_timeout": 170_000}
-EVERYWHERE: Settings = {
-    **_VALUES, **_ENDS, **_PLANS, **_TRANSACTIONS, "transaction_timeout": "0"}
+EVERYWHERE: Settings = {**_VALUES, **_ENDS, **_PLANS, **_TRANSACTIONS, "transaction_timeout": "0"}
 
 _POOLER = (
     "a pooler is in between, and sessions of its own are needed: give the address of PostgreSQL itself "
     "(`allocation worker` and the commands that look after read models go through poolers)"
 )
 
-# The schema is the one that was asked for or, without, the one of the path that has our tables, else its first.
+# The schema is the one that was asked for or, without, that of the path with our tables, or else its first.
 # Temporary tables come last in the path, where they hide nothing. A commit waits for the disk, or for more if
 # that is how it is set. Nothing is set where the server's process is not the one that the client was told of
 # when it connected: then a pooler is in between.
@@ -123,9 +123,7 @@ class Sessions:
         connection = self.connect()
         try:
             connection.autocommit = True
-            parameters = self._parameters(connection, settings, for_transaction=False)
-            if connection.execute(_SET, parameters).rowcount == 0:
-                raise UnsuitableServer(_POOLER)
+            self._set(connection, settings)
         except BaseException:
             connection.close()
             raise
@@ -138,11 +136,10 @@ class Sessions:
 
         Raises UnsuitableServer and the driver's errors.
         """
-        parameters = {"application_name": "allocation", "connect_timeout": CONNECT_TIMEOUT_S}
+        defaults = {"application_name": "allocation", "connect_timeout": str(CONNECT_TIMEOUT_S)}
+        address = make_conninfo(**{**defaults, **self._info, "client_encoding": "UTF8"})
         # What is prepared belongs to a session, and the next transaction may have another one.
-        connection = psycopg.connect(
-            **{**parameters, **self._info, "client_encoding": "UTF8"}, prepare_threshold=None
-        )
+        connection = psycopg.connect(address, prepare_threshold=None)
         try:
             encoding = connection.info.parameter_status("server_encoding")
             check_server(connection.info.server_version, str(encoding))
@@ -155,6 +152,11 @@ class Sessions:
         """Let the settings be those, for the transaction that has just begun."""
         driver = cast(psycopg.Connection, connection.connection.driver_connection)
         connection.exec_driver_sql(_SET, self._parameters(driver, settings, for_transaction=True))
+
+    def _set(self, connection: psycopg.Connection, settings: Settings) -> None:
+        parameters = self._parameters(connection, settings, for_transaction=False)
+        if connection.execute(_SET, parameters).rowcount == 0:
+            raise UnsuitableServer(_POOLER)
 
     def _parameters(
         self, connection: psycopg.Connection, settings: Settings, *, for_transaction: bool
