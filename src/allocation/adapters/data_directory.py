@@ -64,7 +64,7 @@ def open_way(data_dir: Path, account: Account) -> None:
                 "it would run: choose another ALLOCATION_DATA_DIR, such as /var/lib/allocation"
             )
     if not account.may_enter(data_dir):
-        data_dir.chmod(data_dir.stat().st_mode | 0o001)
+        data_dir.chmod(data_dir.stat().st_mode | 0o011)
 
 
 def claim(pgdata: Path, account: Account) -> None:
