@@ -147,8 +147,8 @@ class FakeOriginalPositions(AbstractOriginalPositions):
         return corrected + len(list(taken_off))
 
     def marked(self, position: int) -> ConsistencyToken:
-        [recorded] = self._store.journal.read(after=position - 1, limit=1)
-        return ConsistencyToken(position, mark_of(recorded.cause.id or recorded.id))
+        found = self._store.journal.read(after=position - 1, limit=1) if position else []
+        return ConsistencyToken(position, *(mark_of(each.cause.id or each.id) for each in found))
 
     def end(self) -> int:
         return self._store.journal.last_position()
