@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from allocation.adapters.bounded_connection import bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
 from allocation.adapters.connection_info import connection_info, of_primary
 from allocation.adapters.database_errors import (
@@ -46,10 +47,17 @@ POOL_TIMEOUT_S = 5
 OUTCOME_TIMEOUT_S = 10
 OUTCOME_POLL_S = 0.1
 
+# PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
+# longer. Background work may take long without a word.
+WRITE_LIMIT_S = 10.0
+READ_LIMIT_S = 7.0
+FOLLOW_LIMIT_S = 10.0
+BACKGROUND_LIMIT_S = 3600.0
+
 _WRITE_SETTINGS = {
     "lock_timeout": "5s",
-    "statement_timeout": "15s",
-    "idle_in_transaction_session_timeout": "30s",
+    "statement_timeout": "8s",
+    "idle_in_transaction_session_timeout": "10s",
     # One allocation reads single rows by key. On a small or never analysed table the planner would read
     # it whole, and the cost of an allocation would depend on what else is in the table.
     "enable_seqscan": "off",
@@ -77,13 +85,15 @@ class Database:
     ) -> None:
         info = connection_info(url)
         self.sessions = Sessions(of_primary(info) if writable else info)
-        self._writes = self._session_pool(_WRITE_SETTINGS, pool_size, pool_recycle=_WRITE_CONNECTION_LIFE_S)
+        self._writes = self._session_pool(
+            _WRITE_SETTINGS, pool_size, WRITE_LIMIT_S, pool_recycle=_WRITE_CONNECTION_LIFE_S
+        )
         # Nothing to roll back, whatever happens to a reader.
-        self._reads = self._session_pool(_READ_SETTINGS, pool_size, pool_reset_on_return=None)
-        lookups = self._session_pool(_READ_SETTINGS, pool_size)
+        self._reads = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S, pool_reset_on_return=None)
+        lookups = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S)
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
-        self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size)
-        self._background = self._transaction_pool(NOTHING, pool_size)
+        self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size, FOLLOW_LIMIT_S)
+        self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
         self._replica = None if read_url is None else Database(read_url, pool_size=pool_size, writable=False)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
@@ -199,14 +209,15 @@ class Database:
         with _from_pool(engine.connect) as connection:
             yield connection
 
-    def _session_pool(self, settings: Settings, size: int, **options: Any) -> Engine:
+    def _session_pool(self, settings: Settings, size: int, limit_s: float, **options: Any) -> Engine:
         """Sessions of the program's own, for single statements and transactions that are begun by hand."""
-        begin = partial(self.sessions.begin, settings)
+        begin = partial(self.sessions.begin, settings, bounded_by(limit_s))
         return _engine(begin, size, isolation_level="AUTOCOMMIT", **options)
 
-    def _transaction_pool(self, settings: Settings, size: int) -> Engine:
+    def _transaction_pool(self, settings: Settings, size: int, limit_s: float) -> Engine:
         """Connections for transactions, through a pooler too."""
-        engine = _engine(self.sessions.connect, size, isolation_level="READ COMMITTED")
+        connect = partial(self.sessions.connect, bounded_by(limit_s))
+        engine = _engine(connect, size, isolation_level="READ COMMITTED")
         event.listen(engine, "begin", lambda began: self.sessions.begin_transaction(began, settings))
         return engine
 

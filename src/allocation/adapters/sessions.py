@@ -13,9 +13,10 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
+from allocation.adapters.bounded_connection import KEEPALIVES
 from allocation.adapters.connection_info import ConnectionInfo
 
-CONNECT_TIMEOUT_S = 3
+_DEFAULTS: ConnectionInfo = {"application_name": "allocation", "connect_timeout": "3", **KEEPALIVES}
 
 # The oldest PostgreSQL that has all that is used here, as `server_version_num` gives it.
 MIN_VERSION = 150_000
@@ -115,12 +116,14 @@ class Sessions:
         self._info = info
         self._schema = schema
 
-    def begin(self, settings: Settings = NOTHING) -> psycopg.Connection:
+    def begin(
+        self, settings: Settings = NOTHING, kind: type[psycopg.Connection] = psycopg.Connection
+    ) -> psycopg.Connection:
         """A session of the caller's own, with these settings.
 
         Raises UnsuitableServer, also where a pooler is in between, and the driver's errors.
         """
-        connection = self.connect()
+        connection = self.connect(kind)
         try:
             connection.autocommit = True
             self._set(connection, settings)
@@ -131,15 +134,14 @@ class Sessions:
         connection.prepare_threshold = PREPARE_THRESHOLD
         return connection
 
-    def connect(self) -> psycopg.Connection:
+    def connect(self, kind: type[psycopg.Connection] = psycopg.Connection) -> psycopg.Connection:
         """A connection that may lead through a pooler; each transaction is to begin with `begin_transaction`.
 
         Raises UnsuitableServer and the driver's errors.
         """
-        defaults = {"application_name": "allocation", "connect_timeout": str(CONNECT_TIMEOUT_S)}
-        address = make_conninfo(**{**defaults, **self._info, "client_encoding": "UTF8"})
+        address = make_conninfo(**{**_DEFAULTS, **self._info, "client_encoding": "UTF8"})
         # What is prepared belongs to a session, and the next transaction may have another one.
-        connection = psycopg.connect(address, prepare_threshold=None)
+        connection = kind.connect(address, prepare_threshold=None)
         try:
             encoding = connection.info.parameter_status("server_encoding")
             check_server(connection.info.server_version, str(encoding))
