@@ -6,18 +6,24 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.database import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+)
 from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
-from allocation.views.freshness import NotFresh, ProjectionPaused, ViewLate
+from allocation.views.freshness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
 from allocation.views.history import HistoireArchivée
 
 logger = logging.getLogger(__name__)
@@ -81,12 +87,16 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LotExistant: Problem(409, "lot-existant", "Lot existant"),
     RebuildRefused: Problem(409, "reconstruction-impossible", "Reconstruction impossible"),
     HistoireArchivée: Problem(410, "archivé", "Archivé"),
+    JetonInconnu: Problem(412, "jeton-inconnu", "Jeton inconnu"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
+    ValueRefused: Problem(422, "valeur-refusée", "Valeur refusée par la base de données"),
     QueueFull: Problem(503, "file-pleine", "File d'attente pleine"),
     GaveUp: Problem(503, "attente-trop-longue", "Attente trop longue"),
     VersionConflict: Problem(503, "trop-d-écrivains", "Trop d'écritures simultanées"),
     StorageUnavailable: Problem(503, "base-indisponible", "Base de données indisponible"),
+    Locked: Problem(503, "verrou-tenu", "Verrou tenu par un autre"),
+    OutcomeUnknown: Problem(503, "issue-inconnue", "Issue inconnue"),
     ViewLate: Problem(503, "vue-en-retard", "Vue en retard"),
     ProjectionPaused: Problem(503, "projection-en-pause", "Projection en pause"),
     TooManyWaiting: Problem(503, "trop-de-lectures-en-attente", "Trop de lectures en attente"),
@@ -141,7 +151,9 @@ def _answer(error: Exception) -> Response:
     if isinstance(error, NotFresh):
         response = _response(problem, str(error), vars(error))
         response.headers["Projection-Position"] = str(error.position)
-        response.headers["Consistency-Token"] = str(error.position_attendue)
+        response.headers["Consistency-Token"] = request.headers.get(
+            "Consistency-Token", str(error.position_attendue)
+        )
     else:
         response = _response(problem, "Rien n'a été confirmé ; la même requête peut être répétée.")
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
