@@ -162,9 +162,10 @@ def test_les_lignes_les_plus_récentes_sont_là_pour_qui_réduit_un_lot(new_uow:
     allouer(new_uow, *(ligne(f"c-{n}") for n in range(1, 8)))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1", 5)
+        produit = uow.produits.get_par_réf_lot("lot-1")
         assert produit is not None
-        retirées = produit.modifier_quantité_lot("lot-1", 5)
+        rang = uow.produits.load_surplus("lot-1", 5, limit=10)
+        retirées = produit.modifier_quantité_lot("lot-1", 5, depuis_rang=rang)
         uow.commit()
 
     assert [ligne.id_commande for ligne in retirées] == ["c-3", "c-4", "c-5"]
@@ -187,8 +188,9 @@ def test_une_ligne_peut_changer_de_lot(new_uow: NewUow) -> None:
     allouer(new_uow, ligne("c-1", 10))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1", 9)
+        produit = uow.produits.get_par_réf_lot("lot-1")
         assert produit is not None
+        assert uow.produits.load_surplus("lot-1", 9, limit=10) == 1
         produit.modifier_quantité_lot("lot-1", 9)
         assert produit.allouer(ligne("c-1", 10)) == "lot-2"
         uow.commit()
