@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from allocation.adapters.database import Database
+from allocation.adapters.database import Database, ValueRefused
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LigneModifiée, SkuInconnu
 from allocation.domain.events import Alloué
@@ -185,6 +185,30 @@ def test_un_lot_se_corrige_dans_le_même_groupe_que_ses_dernières_lignes(
     followers = projection_followers(database)
     projector.register(followers)
     assert list(verify(database, followers)) == []
+
+
+@pytest.mark.parametrize("state", ["22001", "23514", "54000"])
+def test_ce_que_la_base_refuse_d_une_commande_ne_coûte_rien_aux_autres(
+    quiet_bus: Bus, sql: Sql, state: str
+) -> None:
+    quiet_bus.handle(CréerLot("lot-1", "LAMPE", 100))
+    sql(
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE EXCEPTION 'too much' USING ERRCODE = '{state}';
+        END $$
+        """
+    )
+    sql(
+        "CREATE TRIGGER refuses BEFORE INSERT ON order_lines FOR EACH ROW"
+        " WHEN (NEW.id_commande = 'c-7') EXECUTE FUNCTION refuse()"
+    )
+
+    answers = [quiet_bus.submit(Allouer(f"c-{n}", "LAMPE", 1)) for n in range(20)]
+
+    with pytest.raises(ValueRefused, match="too much"):
+        answers.pop(7).result()
+    assert [answer.result() for answer in answers] == [["lot-1"]] * 19
 
 
 def results_of(bus: Bus, commands: list[Command]) -> list[Results]:

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import make_url
+from tests.postgresql_server import Server
 from tests.standby import Standby, new_standby
 from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
 from allocation.adapters import read_servers
 from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.bootstrap import bootstrap
 
@@ -22,7 +22,7 @@ LAMPE = {"réf": "lot-1", "sku": "LAMPE", "quantité": 1000}
 
 
 @pytest.fixture(scope="module")
-def standby(server: EmbeddedPostgreSQL, template: str) -> Iterator[Standby]:
+def standby(server: Server, template: str) -> Iterator[Standby]:
     with new_standby() as standby:
         standby.create(server.url)
         yield standby
@@ -191,7 +191,7 @@ def test_une_réplique_morte_pendant_l_attente_la_laisse_finir_à_la_base(
 
 
 def test_quand_trop_de_lectures_se_replient_les_autres_sont_refusées(
-    server: EmbeddedPostgreSQL, database_url: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Database(database_url, read_url=server.url) as database:
         client = create_app(bootstrap(database), database).test_client()
@@ -206,7 +206,7 @@ def test_quand_trop_de_lectures_se_replient_les_autres_sont_refusées(
         assert int(response.headers["Retry-After"]) >= 1
 
 
-def test_une_réplique_sans_notre_schéma_ne_sert_à_rien(server: EmbeddedPostgreSQL, database_url: str) -> None:
+def test_une_réplique_sans_notre_schéma_ne_sert_à_rien(server: Server, database_url: str) -> None:
     """A standby may still be at a point before the migration that the program needs."""
     with Database(database_url, read_url=server.url) as database:
         client = create_app(bootstrap(database), database).test_client()

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: a pool for each kind of work, one meaning for each kind of trouble."""
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
@@ -11,7 +11,6 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    ExceptionContext,
     create_engine,
     event,
     make_url,
@@ -21,8 +20,29 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from allocation.adapters.checkpoint_watch import CheckpointWatch
+from allocation.adapters.database_errors import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+    read_errors_translated,
+    translate,
+    write_errors_translated,
+)
 from allocation.adapters.lookups import Lookups, Prepared, first_row
 from allocation.adapters.read_servers import ReadServers
+
+__all__ = [
+    "Database",
+    "Locked",
+    "OutcomeUnknown",
+    "StorageUnavailable",
+    "ValueRefused",
+    "VersionConflict",
+    "postgresql_url",
+    "write_errors_translated",
+]
 
 C = TypeVar("C")
 
@@ -32,11 +52,6 @@ CONNECT_TIMEOUT_S = 3
 POOL_TIMEOUT_S = 5
 OUTCOME_TIMEOUT_S = 10
 OUTCOME_POLL_S = 0.1
-
-# Another writer was first: serialization_failure, deadlock_detected and, where rows are only ever added
-# after a look that they are not there, unique_violation; a changed version becomes not_null_violation.
-_CONFLICTS = frozenset({"40001", "40P01"})
-_WRITE_CONFLICTS = _CONFLICTS | {"23505", "23502"}
 
 _WRITE_SETTINGS = {
     "lock_timeout": "5s",
@@ -55,14 +70,6 @@ _WITHOUT_THE_DISK = "SET LOCAL synchronous_commit = off"
 # A pooler may give each transaction to another session: what belongs to a session is of no use then.
 _THROUGH_POOLERS = {"prepare_threshold": None}
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
-
-
-class StorageUnavailable(Exception):
-    """The database is away, or too busy to answer in time: nothing was changed, or it is not known."""
-
-
-class VersionConflict(Exception):
-    """Another writer changed the same product first: nothing was changed, and trying again may succeed."""
 
 
 def postgresql_url(url: str) -> URL:
@@ -111,7 +118,7 @@ class Database:
         """The driver's own connection, for one write transaction that begins with `BEGIN`.
 
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
-        within, VersionConflict and StorageUnavailable.
+        within, VersionConflict, ValueRefused and StorageUnavailable.
         """
         with write_errors_translated(), _borrowed(self._writes) as (connection, _):
             yield connection
@@ -148,7 +155,7 @@ class Database:
             return self._read_once(read)
 
     def _read_once(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
-        with _errors_translated(), _borrowed(self._reads) as (connection, prepared):
+        with read_errors_translated(), _borrowed(self._reads) as (connection, prepared):
             return read(connection, prepared)
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -231,7 +238,7 @@ class Database:
             pool_timeout=POOL_TIMEOUT_S,
             **engine_options,
         )
-        event.listen(engine, "handle_error", _translate)
+        event.listen(engine, "handle_error", translate)
         return engine
 
 
@@ -261,35 +268,3 @@ def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
 
 def _do_not_wait_for_the_disk(connection: Connection) -> None:
     connection.exec_driver_sql(_WITHOUT_THE_DISK)
-
-
-def _translate(context: ExceptionContext) -> Exception | None:
-    """Let conflicts with other writers and outages surface as what they mean, wherever they happen."""
-    return _meaning(context.original_exception, _CONFLICTS)
-
-
-@contextmanager
-def write_errors_translated() -> Iterator[None]:
-    """Let what the driver raises surface as VersionConflict or StorageUnavailable, where it means one."""
-    with _errors_translated(_WRITE_CONFLICTS):
-        yield
-
-
-@contextmanager
-def _errors_translated(conflicts: Set[str] = frozenset()) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        meaning = _meaning(error, conflicts)
-        if meaning is None:
-            raise
-        raise meaning from error
-
-
-def _meaning(error: BaseException, conflicts: Set[str]) -> Exception | None:
-    """What an error of the driver means to the program; None for what only a programmer can mend."""
-    if isinstance(error, psycopg.Error) and error.sqlstate in conflicts:
-        return VersionConflict(str(error))
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return StorageUnavailable(str(error))
-    return None

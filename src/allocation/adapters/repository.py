@@ -225,9 +225,14 @@ class PostgreSQLRepository(AbstractRepository):
         for sku in new:
             if sku in self.known:
                 self._open_lots[sku] = OpenLots.after_first(self.known[sku].lots)
-        self._take_lots(named or ())
+        of_named = list(named or ())
+        self._take_lots(of_named)
         self._take_lines(lines or ())
         self._register(lignes)
+        # Lots that were not there when their SKUs were asked for, and were when these were locked.
+        if created_meanwhile := {sku for _, sku, *_ in of_named} - self.known.keys():
+            self._absent -= created_meanwhile
+            self._load(created_meanwhile, set(), réfs_lots)
 
     def _register(self, lignes: Iterable[tuple[str, CléLigne]]) -> None:
         """Note that all that is known of these lines is loaded, but for refusals."""
@@ -252,11 +257,15 @@ class PostgreSQLRepository(AbstractRepository):
         rows = self._connection.execute(_KNOWN_RUPTURES, [as_json(asked)], prepare=True)
         for sku, id_commande, ligne, quantité, disponible, version in rows:
             event = RuptureDeStock(id_commande, sku, quantité, disponible, ligne)
-            rupture = produit.ruptures[id_commande, ligne] = Rupture(event, version)
+            rupture = Rupture(event, version)
             self._snapshots[sku].ruptures[id_commande, ligne] = rupture
+            produit.ruptures.setdefault((id_commande, ligne), rupture)
 
     def _take_lots(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for référence, sku, quantité, eta, quantité_allouée, quantité_initiale in rows:
+            if sku not in self.known:
+                # Committed after its product was looked for, and not locked.
+                continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             if référence not in snapshot.lots:
                 lot = Lot(référence, sku, quantité, eta, quantité_allouée, quantité_initiale)
@@ -266,6 +275,8 @@ class PostgreSQLRepository(AbstractRepository):
 
     def _take_lines(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for sku, id_commande, numéro, quantité, rang, réf_lot in rows:
+            if sku not in self.known:
+                continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             ligne = LigneDeCommande(id_commande, sku, quantité, numéro)
             if ligne.clé not in snapshot.placements:

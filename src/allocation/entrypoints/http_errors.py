@@ -11,7 +11,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.database import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+)
 from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
@@ -83,10 +89,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
     HistoireArchivée: Problem(410, "archivé", "Archivé"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
+    ValueRefused: Problem(422, "valeur-refusée", "Valeur refusée par la base de données"),
     QueueFull: Problem(503, "file-pleine", "File d'attente pleine"),
     GaveUp: Problem(503, "attente-trop-longue", "Attente trop longue"),
     VersionConflict: Problem(503, "trop-d-écrivains", "Trop d'écritures simultanées"),
     StorageUnavailable: Problem(503, "base-indisponible", "Base de données indisponible"),
+    Locked: Problem(503, "verrou-tenu", "Verrou tenu par un autre"),
+    OutcomeUnknown: Problem(503, "issue-inconnue", "Issue inconnue"),
     ViewLate: Problem(503, "vue-en-retard", "Vue en retard"),
     ProjectionPaused: Problem(503, "projection-en-pause", "Projection en pause"),
     TooManyWaiting: Problem(503, "trop-de-lectures-en-attente", "Trop de lectures en attente"),

@@ -8,9 +8,17 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from tenacity import (
+    Retrying,
+    before_sleep_log,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+)
+
 from allocation.adapters.database import StorageUnavailable
 from allocation.adapters.journal_listener import Waker
-from allocation.projections.follower import BATCH, PASSING_TROUBLE, AnyFollower
+from allocation.projections.follower import BATCH, MAX_TRIES, PASSING_TROUBLE, AnyFollower
 from allocation.projections.rebuild import Rebuilder
 
 logger = logging.getLogger(__name__)
@@ -32,24 +40,29 @@ def register(followers: Sequence[AnyFollower]) -> None:
 
 
 def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
-    """Bring every reader to position `until` at least, but for those that pause or have trouble."""
+    """Bring every reader to position `until` at least, but for those that pause or have trouble.
+
+    Nothing is raised: what is to be read is committed already, and a reader that stays behind reads it later.
+    """
     for follower in followers:
         try:
             _catch_up(follower, until)
-        except PASSING_TROUBLE:
+        except Exception:
             logger.exception("%s stays behind", follower.name)
 
 
 def _catch_up(follower: AnyFollower, until: int) -> None:
+    """Raises any PASSING_TROUBLE, and what is still wrong when a failing handler's event would be parked."""
+    trying = Retrying(
+        retry=retry_if_not_exception_type(PASSING_TROUBLE),
+        wait=wait_exponential(MIN_BACKOFF_S),
+        stop=stop_after_attempt(MAX_TRIES),
+        before_sleep=before_sleep_log(logger, logging.WARNING, exc_info=True),
+        reraise=True,
+    )
     position = -1
     while position < until:
-        try:
-            reached = follower.advance(wait=True)
-        except PASSING_TROUBLE:
-            raise
-        except Exception:
-            logger.exception("%s tries again", follower.name)
-            continue
+        reached = trying(follower.advance, wait=True)
         if reached is None or reached == position:
             return
         position = reached

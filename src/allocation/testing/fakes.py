@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import repeat, takewhile
 from typing import Self
 from uuid import uuid4
@@ -29,9 +29,12 @@ class FakeJournal(AbstractJournal):
         self._recorded: list[RecordedEvent[Event]] = []
 
     def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        instant = datetime.now(UTC)
+        if self._recorded:
+            instant = max(instant, self._recorded[-1].survenu_le + timedelta(microseconds=1))
         for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False):
             position = len(self._recorded) + 1
-            self._recorded.append(RecordedEvent(position, uuid4(), datetime.now(UTC), event, cause))
+            self._recorded.append(RecordedEvent(position, uuid4(), instant, event, cause))
         return len(self._recorded)
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:

@@ -1,8 +1,8 @@
-"""Lots that are found in their order and by what they have left, may hold nothing; refusals are remembered."""
+"""Open lots in their order and by what they have left; lots that hold nothing; refusals that are remembered."""
 
 from alembic import op
 
-revision = "0099"
+revision = "0005"
 down_revision = "0004"
 
 LOTS = """
