@@ -1,4 +1,4 @@
-"""Open lots in their order and by what they have left; lots that hold nothing; refusals that are remembered."""
+"""Open lots in their order and by what is left in them; lots that hold nothing; refusals remembered."""
 
 from alembic import op
 
