@@ -131,7 +131,7 @@ def test_un_gestionnaire_qui_échoue_est_retenté_et_ne_retient_pas_les_autres_v
         handler.broken = False
         wait_until_reached(database, end)
 
-    assert "the handler of allocations_view failed" in caplog.text
+    assert "allocations_view failed, and is tried again: cassé" in caplog.text
     assert [reader.erreur for reader in progress(database)] == [None, None, None]
     assert list(verify(database, followers)) == []
 

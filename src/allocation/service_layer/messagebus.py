@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
 from allocation.adapters.journal_rows import Cause
+from allocation.adapters.journal_tokens import mark_of
 from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
@@ -93,7 +94,7 @@ class MessageBus(Generic[U]):
         """
         results = self._finished(self._group_commit.answer(message))
         if results.position is None:
-            results.position = self._original_positions.position_of(message)
+            results.position, results.mark = self._original_positions.token_of(message)
         self._after_commit(results.position)
         return results
 
@@ -141,8 +142,9 @@ class MessageBus(Generic[U]):
 
     def _carry_out(self, message: Message, uow: U, results: Results) -> bool:
         """Let the handlers run, and fill in `results`; whether all of them agreed."""
-        agreed, events = True, list[Event]()
-        uow.cause = Cause(type(message).__name__ if isinstance(message, Command) else None, uuid4())
+        agreed, events, cause = True, list[Event](), uuid4()
+        uow.cause = Cause(type(message).__name__ if isinstance(message, Command) else None, cause)
+        results.mark = mark_of(cause)
         queue = deque([message])
         try:
             while queue:

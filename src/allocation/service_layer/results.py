@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from allocation.adapters.journal_tokens import ConsistencyToken
 from allocation.domain.commands import Command
 from allocation.domain.events import Event
 
@@ -18,9 +19,10 @@ class Unfinished:
 class Results(list[Any]):
     """What the command's handler returned, with the committed events and the position of the last of them.
 
-    A view that has come to `position` reflects the command. A repeated one has no events, and `handle` gives
-    it the position of its first answer. `recalled` are events of before that answer it, too. `then` goes on
-    with what one transaction was not meant to do.
+    A view that has come to `position` reflects the command; `token` says it of this history of the database
+    alone. A repeated one has no events, and `handle` gives it the position and the mark of its first answer.
+    `recalled` are events of before that answer it, too. `then` goes on with what one transaction is too
+    small for.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,13 @@ class Results(list[Any]):
         self.events: tuple[Event, ...] = ()
         self.recalled: tuple[Event, ...] = ()
         self.position: int | None = None
+        self.mark: str | None = None
         self.then: Command | None = None
+
+    @property
+    def token(self) -> ConsistencyToken:
+        """What a read sends back to see the command's effect."""
+        return ConsistencyToken(self.position or 0, self.mark)
 
     def add(self, returned: Any) -> None:
         """Take in what a handler returned."""
@@ -42,5 +50,6 @@ class Results(list[Any]):
         """Take in what has come of `then`, whose handler returns a list, too."""
         self[0] += rest[0]
         self.events += rest.events
-        self.position = rest.position or self.position
+        if rest.position is not None:
+            self.position, self.mark = rest.position, rest.mark
         self.then = rest.then
