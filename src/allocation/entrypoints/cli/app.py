@@ -46,7 +46,7 @@ def _explain(error: Exception) -> int | None:
     from allocation.adapters.journal_archive import ArchiveTrouble
     from allocation.adapters.schema import SchemaTrouble
     from allocation.adapters.sessions import UnsuitableServer
-    from allocation.entrypoints.csv_import import ImportRefused
+    from allocation.entrypoints.csv_files.errors import FileUnreadable, ImportRefused
     from allocation.projections.rebuild import RebuildRefused
 
     match error:
@@ -63,6 +63,7 @@ def _explain(error: Exception) -> int | None:
             | VersionConflict()
             | SchemaTrouble()
             | ArchiveTrouble()
+            | FileUnreadable()
             | OSError()
         ):
             fail(str(error))
