@@ -20,7 +20,7 @@ from allocation.domain.events import (
     QuantitéLotModifiée,
     RuptureDeStock,
 )
-from allocation.domain.values import vérifier_identifiant, vérifier_quantité
+from allocation.domain.values import enregistrable, vérifier_quantité
 
 CléLigne: TypeAlias = tuple[str, str]
 
@@ -38,10 +38,10 @@ class LigneDeCommande:
     ligne: str = "1"
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("id_commande", self.id_commande)
-        vérifier_identifiant("sku", self.sku)
+        enregistrable("id_commande", self.id_commande)
+        enregistrable("sku", self.sku)
         vérifier_quantité("quantité", self.quantité)
-        vérifier_identifiant("ligne", self.ligne)
+        enregistrable("ligne", self.ligne)
 
     @property
     def clé(self) -> CléLigne:
@@ -61,8 +61,8 @@ class Lot:
     quantité_initiale: int = 0
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("réf", self.référence)
-        vérifier_identifiant("sku", self.sku)
+        enregistrable("réf", self.référence)
+        enregistrable("sku", self.sku)
         vérifier_quantité("quantité", self.quantité)
         self.quantité_initiale = self.quantité_initiale or self.quantité
 
@@ -126,7 +126,7 @@ class Produit:
                 raise LotExistant(lot.référence)
             return
         if lot.sku != self.sku:
-            raise ValeurInvalide("sku", f"{self.sku} est attendu, non {lot.sku}")
+            raise ValeurInvalide("sku", "{attendu} est attendu, non {reçu}", attendu=self.sku, reçu=lot.sku)
         self.lots.append(lot)
         self.version += 1
         self.events.append(LotCréé(lot.référence, lot.sku, lot.quantité, lot.eta))

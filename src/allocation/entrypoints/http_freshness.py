@@ -68,7 +68,7 @@ def wanted_freshness() -> Freshness:
     try:
         demande = DemandeDeLecture.model_validate(dict(request.headers))
     except ValidationError as error:
-        raise ChampsInvalides(error) from error
+        raise ChampsInvalides.found_by(error) from error
     preferences = preferences_in(demande.préférences)
     wait = preferences.get("wait", "")
     return Freshness(

@@ -8,16 +8,19 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from allocation.adapters.rebuilds import DÉBIT_MAX
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
+from allocation.domain.values import (
+    CARACTÈRES_DE_CONTRÔLE,
+    LONGUEUR_MAX,
+    QUANTITÉ_MAX,
+    QUANTITÉ_MIN,
+    Enregistré,
+)
+from allocation.entrypoints.http_identifiers import Identifiant
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 # What PostgreSQL's bigint holds.
 POSITION_MAX = 2**63 - 1
-
-Identifiant = Annotated[
-    str, Field(min_length=1, max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")
-]
 
 
 def _whole(value: Any) -> Any:
@@ -84,8 +87,8 @@ class DemandeCorrection(Demande):
     quantité: Quantité = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
 
     def command(self, réf: str) -> ModifierQuantitéLot:
-        """The command that is asked for."""
-        return ModifierQuantitéLot(réf, self.quantité)
+        """The command that is asked for, about the lot that is stored under this reference."""
+        return ModifierQuantitéLot(Enregistré(réf), self.quantité)
 
 
 def digits(value: Any) -> Any:
