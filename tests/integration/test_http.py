@@ -459,6 +459,23 @@ class TestSanté:
         assert 'allocation_reader_behind{kind="projection",name="allocations_view"} 0.0' in text
         assert "allocation_database_up 1.0" in text
 
+    def test_ce_qu_un_client_invente_ne_fait_pas_grossir_les_métriques(self, client: FlaskClient) -> None:
+        for method, path in (
+            ("BREW", "/stock"),
+            ("BREW", "/inconnu"),
+            ("GET", "/inconnu"),
+            ("GET", "/metrics"),
+        ):
+            client.open(path, method=method)
+        before = client.get("/metrics").text.count("\n")
+
+        for n in range(50):
+            client.open("/stock", method=f"BREW{n}")
+            client.open(f"/inconnu/{n}", method=f"BREW{n}")
+            client.get(f"/inconnu/{n}?a={n}", headers={f"X-{n}": "1"})
+
+        assert client.get("/metrics").text.count("\n") == before
+
 
 def test_le_texte_est_en_utf_8_sans_échappement(stocked: FlaskClient) -> None:
     response = stocked.post("/allocate", json=LIGNE)

@@ -19,6 +19,7 @@ from allocation.entrypoints.http_identifiers import Identifiant
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+MAX_PREFER = 1000
 # What PostgreSQL's bigint holds.
 POSITION_MAX = 2**63 - 1
 
@@ -120,6 +121,7 @@ class DemandeDeLecture(BaseModel):
     )
     préférences: str = Field(
         default="",
+        max_length=MAX_PREFER,
         alias="Prefer",
         description="`wait=<seconds>`: how long to wait for it, 2 by default and 30 at most; "
         "`handling=lenient`: a stale answer rather than none",
