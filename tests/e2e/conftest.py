@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ import psutil
 import psycopg
 import pytest
 from tests.conftest import find_free_port
+from tests.postgresql_server import OTHER_PROGRAMS, OtherServer, kill_all, other_server
 from tests.waiting import PATIENCE_S, eventually
 
 ALLOCATION = str(Path(sys.executable).with_name("allocation"))
@@ -25,20 +26,30 @@ RunAllocation = Callable[..., subprocess.CompletedProcess[str]]
 
 
 class Service:
-    """`allocation serve` on an embedded database, which can be stopped, killed, and started again."""
+    """`allocation serve`, which can be stopped, killed, and started again, with its database.
 
-    def __init__(self, data_dir: Path, port: int, *options: str, **variables: str) -> None:
+    That is the embedded one, unless the tests run on another: then `server` is one of the service's own.
+    """
+
+    def __init__(
+        self, data_dir: Path, port: int, server: OtherServer | None, *options: str, **variables: str
+    ) -> None:
         self.data_dir = data_dir
         self.url = f"http://127.0.0.1:{port}"
-        self._command = [ALLOCATION, "serve", "--port", str(port), *options]
-        self._environment = os.environ | {"ALLOCATION_DATA_DIR": str(data_dir)} | variables
         self.log = data_dir / "serve.log"
+        self._server = server
+        self._command = [ALLOCATION, "serve", "--port", str(port), *options]
+        self.environment = {"ALLOCATION_DATA_DIR": str(data_dir)} | variables
+        if server is not None:
+            self.environment["ALLOCATION_DATABASE_URL"] = server.url
 
     def start(self) -> None:
-        """Start the service, and return when it is ready."""
+        """Start the service, and its database where it does not do so itself; return when it is ready."""
+        if self._server is not None:
+            self._server.start()
         with self.log.open("ab") as log:
             self.process = psutil.Popen(
-                self._command, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+                self._command, env=os.environ | self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         self.wait_until_ready()
 
@@ -59,23 +70,13 @@ class Service:
 
     def kill_everything(self) -> None:
         """SIGKILL to every process of the service, the database server's included."""
-        postmaster = psutil.Process(self.postmaster_pid)
-        victims = [
-            self.process,
-            *self.process.children(recursive=True),
-            postmaster,
-            *postmaster.children(recursive=True),
-        ]
-        for victim in victims:
-            try:
-                victim.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(victims, timeout=PATIENCE_S)
+        kill_all(self.process, psutil.Process(self.postmaster_pid))
         self.process.wait()
 
     @property
     def postmaster_pid(self) -> int:
+        if self._server is not None:
+            return self._server.pid
         return int((self.data_dir / "postgresql" / "postmaster.pid").read_text().split()[0])
 
     def wait_until_caught_up(self) -> None:
@@ -86,6 +87,8 @@ class Service:
     @property
     def database_url(self) -> str:
         """The URL of the service's database."""
+        if self._server is not None:
+            return self._server.url
         return f"postgresql://postgres@/allocation?host={self.data_dir / 'postgresql'}"
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
@@ -95,14 +98,17 @@ class Service:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another command of `allocation`, on the same data."""
-        return _run(arguments, self._environment)
+        return _run(arguments, os.environ | self.environment)
 
 
 @contextmanager
 def running_service(*options: str, **variables: str) -> Iterator[Service]:
     """A running service with data and settings of its own, which is stopped in the end."""
-    with TemporaryDirectory(prefix="allocation-e2e-", ignore_cleanup_errors=True) as directory:
-        service = Service(Path(directory), find_free_port(), *options, **variables)
+    with (
+        TemporaryDirectory(prefix="allocation-e2e-", ignore_cleanup_errors=True) as directory,
+        other_server() if OTHER_PROGRAMS else nullcontext() as server,
+    ):
+        service = Service(Path(directory), find_free_port(), server, *options, **variables)
         try:
             service.start()
             yield service

@@ -62,7 +62,7 @@ def _run(command: str, service: Service, folder: Path) -> str:
     finished = subprocess.run(
         ["bash", "-c", command.replace(ADDRESS, service.url)],
         cwd=folder,
-        env=os.environ | {"ALLOCATION_DATA_DIR": str(service.data_dir)},
+        env=os.environ | service.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

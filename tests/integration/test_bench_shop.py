@@ -6,9 +6,9 @@ import pytest
 from benchmarks.laboratory import Laboratory, fetch
 from benchmarks.pgbench import pgbench
 from benchmarks.shop import FEW_LINES, SPREAD, open_shop, receive
+from tests.postgresql_server import Server
 
 from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import projection_followers
 
@@ -16,7 +16,7 @@ LINES = 50
 
 
 @pytest.fixture
-def shop_url(server: EmbeddedPostgreSQL) -> Iterator[str]:
+def shop_url(server: Server) -> Iterator[str]:
     lab = Laboratory(server.url)
     url = lab.create("shop")
     open_shop(url, LINES)
@@ -45,7 +45,7 @@ def test_le_sql_comparé_écrit_ce_qu_une_allocation_écrit(shop_url: str) -> No
     assert differences(shop_url) == []
 
 
-def test_le_serveur_de_mesure_confirme_sur_le_disque(server: EmbeddedPostgreSQL) -> None:
+def test_le_serveur_de_mesure_confirme_sur_le_disque(server: Server) -> None:
     lab = Laboratory(server.url)
 
     lab.check()

@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
@@ -11,14 +12,17 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.waiting import wait_until_blocked
 
+from allocation.adapters import repository
 from allocation.adapters.database import (
     Database,
     StorageUnavailable,
     VersionConflict,
     write_errors_translated,
 )
+from allocation.adapters.repository import PostgreSQLRepository
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.domain.errors import LotExistant
+from allocation.domain.errors import LotExistant, SkuInconnu
+from allocation.domain.events import QuantitéLotModifiée
 from allocation.domain.model import LigneDeCommande, Produit
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
@@ -165,3 +169,66 @@ def test_trop_d_attente_sur_un_produit_est_une_indisponibilité_pas_une_erreur(
         impatient.execute("BEGIN; SET LOCAL lock_timeout = '10ms'")
         with pytest.raises(StorageUnavailable), write_errors_translated():
             impatient.execute("SELECT 1 FROM produits FOR NO KEY UPDATE")
+
+
+def test_un_lot_créé_entre_la_recherche_de_son_sku_et_le_verrou_se_corrige(
+    database: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`PATCH` beside the `POST` of the same lot: the one is before the other, whatever falls in between."""
+    other = bootstrap(database, inline=False)
+
+    with between_search_and_lock(monkeypatch, lambda: other.handle(CréerLot("lot-1", "LAMPE", 10))):
+        results = bus.handle(ModifierQuantitéLot("lot-1", 8))
+
+    assert results.events == (QuantitéLotModifiée("lot-1", "LAMPE", 8, 10),)
+
+
+@pytest.mark.parametrize("sku", ["LAMPE", "TABLE"])
+def test_un_lot_créé_deux_fois_au_même_instant_ne_l_est_qu_une(
+    database: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch, sku: str
+) -> None:
+    """The second is a repetition or, for another SKU, refused."""
+    other = bootstrap(database, inline=False)
+
+    with between_search_and_lock(monkeypatch, lambda: other.handle(CréerLot("lot-1", "LAMPE", 10))):
+        if sku == "LAMPE":
+            assert bus.handle(CréerLot("lot-1", "LAMPE", 10)).events == ()
+        else:
+            with pytest.raises(LotExistant):
+                bus.handle(CréerLot("lot-1", sku, 10))
+
+
+def test_un_produit_créé_entre_son_verrou_et_la_lecture_de_ses_lots_n_est_pas_une_erreur(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(Allouer("c-1", "LAMPE", 1))
+    seen = repository._LOCK_PRODUITS
+
+    monkeypatch.setattr(repository, "_LOCK_PRODUITS", seen.replace("WHERE", "WHERE false AND"))
+    with pytest.raises(SkuInconnu):
+        bus.handle(Allouer("c-1", "LAMPE", 1))
+    not_yet = between_search_and_lock(monkeypatch, lambda: None)
+    again = between_search_and_lock(
+        monkeypatch, lambda: monkeypatch.setattr(repository, "_LOCK_PRODUITS", seen)
+    )
+    with again, not_yet:
+        assert bus.handle(CréerLot("lot-1", "LAMPE", 10)).events == ()
+
+
+@contextmanager
+def between_search_and_lock(
+    monkeypatch: pytest.MonkeyPatch, something: Callable[[], object]
+) -> Iterator[None]:
+    """The next time that products are to be locked, `something` happens first."""
+    begin = PostgreSQLRepository._begin
+    left = [something]
+
+    def after_something(self: PostgreSQLRepository) -> None:
+        if left:
+            left.pop()()
+        begin(self)
+
+    monkeypatch.setattr(PostgreSQLRepository, "_begin", after_something)
+    yield
+    assert not left

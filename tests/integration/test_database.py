@@ -9,13 +9,22 @@ from types import FrameType
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from tests.waiting import eventually
 
 from allocation.adapters import database as database_module
-from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.database import Database, Locked, StorageUnavailable, ValueRefused, VersionConflict
+
+# As of a lost connection, a server that only reads, a locked-out role, a full disk, too many connections, an
+# object in use, an administrator's hand, a failing device.
+AWAY = ["08006", "25006", "28000", "42501", "53100", "53300", "55006", "57014", "57P01", "58030"]
 
 THE_QUERY_RUNS = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+
+
+def raising(state: str) -> str:
+    """A statement that fails with this SQLSTATE."""
+    return f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}', MESSAGE = '{state}'; END $$"
 
 
 @pytest.fixture
@@ -107,7 +116,43 @@ def test_une_valeur_mal_demandée_est_une_faute_de_programmation(database: Datab
 @pytest.mark.parametrize("state", ["40001", "40P01", "23505", "23502"])
 def test_un_autre_écrivain_plus_rapide_est_un_conflit(database: Database, state: str) -> None:
     with pytest.raises(VersionConflict), database.writing() as connection:
-        connection.execute(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{state}'; END $$")
+        connection.execute(raising(state))
+
+
+@pytest.mark.parametrize("state", AWAY)
+def test_une_base_absente_le_dit_à_qui_lit_comme_à_qui_écrit(database: Database, state: str) -> None:
+    with pytest.raises(StorageUnavailable), database.writing() as connection:
+        connection.execute(raising(state))
+    for connected in (database.reading, database.following, database.working):
+        with connected() as connection, pytest.raises(StorageUnavailable):
+            connection.exec_driver_sql(raising(state))
+    with pytest.raises(StorageUnavailable):
+        database.fetch(raising(state), {})
+
+
+@pytest.mark.parametrize("state", ["22001", "22003", "23503", "23514", "54000", "54001"])
+def test_ce_que_la_base_refuse_d_enregistrer_est_un_refus(database: Database, state: str) -> None:
+    with pytest.raises(ValueRefused), database.writing() as connection:
+        connection.execute(raising(state))
+
+
+@pytest.mark.parametrize("state", ["22001", "23514", "54000"])
+def test_ce_qu_un_lecteur_ne_peut_enregistrer_n_est_pas_une_indisponibilité(
+    database: Database, state: str
+) -> None:
+    """It would try again for ever; as its handler's error, it is parked."""
+    with database.following() as connection, pytest.raises(DBAPIError, match=state):
+        connection.exec_driver_sql(raising(state))
+
+
+def test_un_verrou_qui_ne_vient_pas_n_est_pas_n_importe_quelle_indisponibilité(database: Database) -> None:
+    with pytest.raises(Locked), database.writing() as connection:
+        connection.execute(raising("55P03"))
+
+
+def test_une_base_qui_ne_fait_que_lire_est_une_indisponibilité(database: Database) -> None:
+    with pytest.raises(StorageUnavailable), database.writing() as connection:
+        connection.execute("BEGIN READ ONLY; DELETE FROM lots")
 
 
 def test_une_ligne_en_double_dans_une_vue_n_est_pas_un_conflit_mais_une_erreur(database: Database) -> None:

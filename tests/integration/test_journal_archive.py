@@ -164,12 +164,13 @@ def test_rejouer_ce_qui_est_archivé_et_le_reste_rend_les_mêmes_vues(
 
 @pytest.mark.parametrize("cut", range(1, 25, 3))
 def test_un_instantané_vaut_tous_les_événements_d_avant(
-    shop: Bus, database: Database, archive: Archive, cut: int
+    shop: Bus, database: Database, archive: Archive, sql: Sql, cut: int
 ) -> None:
-    """Wherever the cut is: in the middle of a correction, before a lot exists, after a line changed lots."""
+    """Wherever a reader stands: in the middle of a correction, before a lot, after a line changed lots."""
     followers = projection_followers(database)
     before = tout(database)
-    archive(before[cut].survenu_le)
+    sql("UPDATE subscriptions SET position = :cut", cut=cut)
+    assert archive().position == cut
     [first, *_] = rejoués(database, from_snapshot=True)
 
     then = [each.event for each in before[:cut]]

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from tests.waiting import eventually
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database, StorageUnavailable
+from allocation.adapters.database import Database
 from allocation.adapters.journal_archiving import JournalArchiver
 from allocation.adapters.journal_listener import Waker
 from allocation.adapters.metadata import metadata
@@ -27,7 +27,8 @@ from allocation.projections.allocations_view import ajouter_allocation_vue
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.parked import ParkedReaders
 from allocation.projections.projector import Projector, catch_up
-from allocation.projections.rebuild import Rebuilder, RebuildRefused, rebuild, request, undo
+from allocation.projections.rebuild import Rebuilder, RebuildRefused, rebuild, request
+from allocation.projections.undo import undo
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
 from allocation.service_layer.messagebus import MessageBus
@@ -226,11 +227,14 @@ def test_des_lecteurs_qui_tiennent_la_table_ne_sont_pas_bloqués_et_la_reprise_s
     with database.working() as reader, reader.begin():
         reader.execute(text("SELECT * FROM allocations_view LIMIT 1"))
 
-        with pytest.raises(StorageUnavailable):
-            rebuilder.advance()
+        assert rebuilder.advance() == rebuilding.BLOCKED_RETRY_S
 
         assert len(reader.execute(text("SELECT * FROM allocations_view")).all()) == 400 - 1
-    assert rebuilding.get(database, follower.name).phase == "taking over"
+    state = rebuilding.get(database, follower.name)
+    assert state.phase == "taking over"
+    assert state.erreur is not None
+    assert state.erreur.startswith("waits until allocations_view is free: process ")
+    assert 0 < state.repos_s <= rebuilding.BLOCKED_RETRY_S
 
     étapes(database, follower)
 
@@ -273,7 +277,8 @@ def test_avec_des_événements_à_part_elle_ne_prend_pas_la_place_avant_qu_ils_s
     wrong = ProjectionFollower(follower.projection, routes, database)
     request(database, follower.projection, source="journal")
     rebuilder = Rebuilder(database, wrong)
-    eventually(lambda: rebuilder.advance() == rebuilding.BLOCKED_RETRY_S)
+    eventually(lambda: rebuilder.advance() and rebuilding.get(database, follower.name).phase == "comparing")
+    eventually(lambda: rebuilder.advance() and rebuilding.get(database, follower.name).erreur)
     state = rebuilding.get(database, follower.name)
     assert (state.phase, state.erreur) == (
         "comparing",

@@ -7,12 +7,11 @@ from benchmarks.laboratory import Laboratory, sqlalchemy_url
 from benchmarks.naive.flask_app import create_app, create_tables
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine
-
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
+from tests.postgresql_server import Server
 
 
 @pytest.fixture
-def client(server: EmbeddedPostgreSQL) -> Iterator[FlaskClient]:
+def client(server: Server) -> Iterator[FlaskClient]:
     lab = Laboratory(server.url)
     url = sqlalchemy_url(lab.create("naive"))
     create_tables(url)

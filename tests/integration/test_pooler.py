@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 from tests.e2e.conftest import ALLOCATION
+from tests.postgresql_server import USER
 from tests.waiting import eventually, wait_until_reached
 
 from allocation.adapters.database import Database
@@ -42,9 +43,8 @@ def pooled_url(database_url: str, free_port: int, tmp_path: Path) -> Iterator[st
     configuration.write_text(CONFIGURATION.format(host=direct.query["host"], port=free_port))
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
-    user = "pgserver" if os.geteuid() == 0 else None
     url = make_url(f"postgresql://postgres@127.0.0.1:{free_port}/{direct.database}").render_as_string()
-    with subprocess.Popen([PGBOUNCER, "-q", str(configuration)], user=user) as pooler:
+    with subprocess.Popen([PGBOUNCER, "-q", str(configuration)], user=USER) as pooler:
         eventually(lambda: _answers(url))
         yield url
         pooler.terminate()

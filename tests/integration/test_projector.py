@@ -15,7 +15,7 @@ from allocation.adapters.journal_listener import JournalListener, Waker
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué
 from allocation.projections.allocations_view import ALLOCATIONS_VIEW, ajouter_allocation_vue
-from allocation.projections.follower import AnyFollower, ProjectionFollower
+from allocation.projections.follower import MAX_TRIES, AnyFollower, ProjectionFollower
 from allocation.projections.projector import Projector, catch_up, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
@@ -131,7 +131,7 @@ def test_un_gestionnaire_qui_échoue_est_retenté_et_ne_retient_pas_les_autres_v
         handler.broken = False
         wait_until_reached(database, end)
 
-    assert "the handler of allocations_view failed" in caplog.text
+    assert "allocations_view failed, and is tried again: cassé" in caplog.text
     assert [reader.erreur for reader in progress(database)] == [None, None, None]
     assert list(verify(database, followers)) == []
 
@@ -194,6 +194,23 @@ def test_un_événement_sans_gestionnaire_est_passé(
     catch_up(followers, end)
 
     assert [reader.behind for reader in progress(database)] == [0, 0, 0]
+
+
+def test_un_lecteur_qui_ne_peut_pas_lire_son_point_de_reprise_ne_retient_pas_une_commande(
+    database: Database, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The command is committed: its caller is told so, after a few tries that are told, too."""
+    bus = bootstrap(database)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    sql("ALTER TABLE projections RENAME TO elsewhere")
+
+    assert bus.handle(Allouer("c-1", "LAMPE", 1)) == ["lot-1"]
+
+    assert caplog.text.count("stays behind") == 3
+    assert len(caplog.records) <= 3 * MAX_TRIES
+    sql("ALTER TABLE elsewhere RENAME TO projections")
+    bus.handle(Allouer("c-2", "LAMPE", 1))
+    assert {reader.behind for reader in progress(database)} == {0}
 
 
 def _erreur(database: Database) -> str | None:

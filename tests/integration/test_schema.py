@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
+from tests.postgresql_server import Server
 
 from allocation.adapters import (
     checkpoints,
@@ -21,7 +22,6 @@ from allocation.adapters import (
     schema,
 )
 from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.adapters.metadata import metadata
 from allocation.adapters.schema import (
     SchemaTooNew,
@@ -38,7 +38,7 @@ MODULES = (checkpoints, journal, journal_archive, notifications, orm, read_table
 
 
 @pytest.fixture
-def empty(server: EmbeddedPostgreSQL) -> Database:
+def empty(server: Server) -> Database:
     """A database without any table."""
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS allocation_empty WITH (FORCE)")

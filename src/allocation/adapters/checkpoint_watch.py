@@ -61,7 +61,7 @@ class CheckpointWatch:
         return checkpoint.position >= position or checkpoint.paused
 
     def _have_watched(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._watch, name="checkpoint-watch")
             self._thread.start()
         self._changed.notify_all()
@@ -83,12 +83,12 @@ class CheckpointWatch:
     def _look(self) -> None:
         try:
             rows = self._fetch(_LOOK, {})
-        except Exception:  # noqa: BLE001 - who waits asks again, and meets it there
+            seen = {row["name"]: _Checkpoint(row["position"], row["en_pause"]) for row in rows}
+        except BaseException:  # noqa: BLE001 - who waits asks again, and meets it there
             with self._changed:
                 self._failures += 1
                 self._changed.notify_all()
             return
-        seen = {row["name"]: _Checkpoint(row["position"], row["en_pause"]) for row in rows}
         with self._changed:
             if seen != self._seen:
                 self._seen = seen

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -38,6 +39,8 @@ def _checkpoint_table(name: str, *columns: Column[Any]) -> Table:
         Column("en_pause", Boolean, nullable=False, server_default=false()),
         Column("appliqués", BigInteger, nullable=False, server_default="0"),
         Column("débit", Double, nullable=False, server_default="0"),
+        Column("échecs", Integer, nullable=False, server_default="0"),
+        Column("attendu_avant", DateTime(timezone=True)),
         *columns,
     )
 
@@ -48,7 +51,7 @@ projections = _checkpoint_table(
     Column("version_précédente", Integer),
     Column("position_précédente", BigInteger),
 )
-subscriptions = _checkpoint_table("subscriptions")
+subscriptions = _checkpoint_table("subscriptions", Column("réservé_jusqu_au", DateTime(timezone=True)))
 
 parked = Table(
     "parked",
@@ -66,13 +69,14 @@ RATE_SPAN_S = 2.0
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a reader stands; while `en_pause`, it does not go on.
+    """Where a reader stands; while `en_pause`, it does not go on. `erreur` says why it does not, or fails.
 
     Of a read model, `version` is that of its table; the previous ones are those of the table before.
     """
 
     position: int
     en_pause: bool
+    erreur: str | None = None
     version: int = 1
     version_précédente: int | None = None
     position_précédente: int | None = None
@@ -116,21 +120,26 @@ class Checkpoints:
             position=position,
             mis_à_jour_le=func.clock_timestamp(),
             erreur=None,
+            échecs=0,
             appliqués=c.appliqués + applied,
             débit=rate,
         )
 
-    def note_failure(self, name: str, reason: str) -> None:
-        """Say beside the checkpoint why its reader does not go on."""
-        self._update(name, erreur=reason)
+    def note_failures(self, name: str, reason: str, failures: int) -> None:
+        """Say beside the checkpoint why its reader does not go on, and how often it has failed in a row."""
+        self._update(name, erreur=reason, échecs=failures)
+
+    def promise(self, name: str, seconds: float) -> None:
+        """Say that the thread of its reader will have shown that it lives before so many seconds are over."""
+        self._update(name, attendu_avant=func.clock_timestamp() + timedelta(seconds=seconds))
 
     def pause(self, name: str, reason: str) -> None:
         """Let its reader stop, and say why."""
         self._update(name, erreur=reason, en_pause=True)
 
     def resume(self, name: str) -> None:
-        """Let its reader go on."""
-        self._update(name, erreur=None, en_pause=False)
+        """Let its reader go on: nothing is wrong."""
+        self._update(name, erreur=None, échecs=0, en_pause=False)
 
     def change(self, name: str, **values: int | None) -> None:
         """Set other columns."""
@@ -188,9 +197,13 @@ class ParkedEvents:
         """Park the SKU's events no longer; how many they were."""
         return self._connection.execute(delete(parked).where(self._of(sku))).rowcount
 
+    def clear(self) -> None:
+        """Park nothing any longer: what the events were to be applied to is gone."""
+        self._connection.execute(delete(parked).where(parked.c.lecteur == self._lecteur))
+
     def hand_over(self, lecteur: str) -> None:
         """Let another reader have the parked events, in place of those that it had itself."""
-        self._connection.execute(delete(parked).where(parked.c.lecteur == lecteur))
+        ParkedEvents(self._connection, lecteur).clear()
         self._connection.execute(
             update(parked).where(parked.c.lecteur == self._lecteur).values(lecteur=lecteur)
         )

@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: a pool for each kind of work, one meaning for each kind of trouble."""
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
@@ -11,7 +11,6 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    ExceptionContext,
     create_engine,
     event,
     make_url,
@@ -20,9 +19,31 @@ from sqlalchemy import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from allocation.adapters.bounded_connection import KEEPALIVES, BoundedConnection, bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
+from allocation.adapters.database_errors import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+    read_errors_translated,
+    translate,
+    write_errors_translated,
+)
 from allocation.adapters.lookups import Lookups, Prepared, first_row
 from allocation.adapters.read_servers import ReadServers
+
+__all__ = [
+    "Database",
+    "Locked",
+    "OutcomeUnknown",
+    "StorageUnavailable",
+    "ValueRefused",
+    "VersionConflict",
+    "postgresql_url",
+    "write_errors_translated",
+]
 
 C = TypeVar("C")
 
@@ -33,15 +54,17 @@ POOL_TIMEOUT_S = 5
 OUTCOME_TIMEOUT_S = 10
 OUTCOME_POLL_S = 0.1
 
-# Another writer was first: serialization_failure, deadlock_detected and, where rows are only ever added
-# after a look that they are not there, unique_violation; a changed version becomes not_null_violation.
-_CONFLICTS = frozenset({"40001", "40P01"})
-_WRITE_CONFLICTS = _CONFLICTS | {"23505", "23502"}
+# PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
+# longer. Background work may take long without a word.
+WRITE_LIMIT_S = 10.0
+READ_LIMIT_S = 7.0
+FOLLOW_LIMIT_S = 10.0
+BACKGROUND_LIMIT_S = 3600.0
 
 _WRITE_SETTINGS = {
     "lock_timeout": "5s",
-    "statement_timeout": "15s",
-    "idle_in_transaction_session_timeout": "30s",
+    "statement_timeout": "8s",
+    "idle_in_transaction_session_timeout": "10s",
     # One allocation reads single rows by key. On a small or never analysed table the planner would read
     # it whole, and the cost of an allocation would depend on what else is in the table.
     "enable_seqscan": "off",
@@ -55,14 +78,6 @@ _WITHOUT_THE_DISK = "SET LOCAL synchronous_commit = off"
 # A pooler may give each transaction to another session: what belongs to a session is of no use then.
 _THROUGH_POOLERS = {"prepare_threshold": None}
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
-
-
-class StorageUnavailable(Exception):
-    """The database is away, or too busy to answer in time: nothing was changed, or it is not known."""
-
-
-class VersionConflict(Exception):
-    """Another writer changed the same product first: nothing was changed, and trying again may succeed."""
 
 
 def postgresql_url(url: str) -> URL:
@@ -83,17 +98,21 @@ class Database:
     def __init__(self, url: str, *, read_url: str | None = None, pool_size: int = 10) -> None:
         self.url = postgresql_url(url)
         self._writes = self._engine(
-            _WRITE_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_recycle=_WRITE_CONNECTION_LIFE_S
+            _WRITE_SETTINGS,
+            pool_size,
+            WRITE_LIMIT_S,
+            isolation_level="AUTOCOMMIT",
+            pool_recycle=_WRITE_CONNECTION_LIFE_S,
         )
         # Nothing to roll back, whatever happens to a reader.
         self._reads = self._engine(
-            _READ_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
+            _READ_SETTINGS, pool_size, READ_LIMIT_S, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
-        lookups = self._engine(_READ_SETTINGS, pool_size, isolation_level="AUTOCOMMIT")
+        lookups = self._engine(_READ_SETTINGS, pool_size, READ_LIMIT_S, isolation_level="AUTOCOMMIT")
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
-        self._followers = self._engine({}, pool_size, connect_args=_THROUGH_POOLERS)
+        self._followers = self._engine({}, pool_size, FOLLOW_LIMIT_S, connect_args=_THROUGH_POOLERS)
         event.listen(self._followers, "begin", _do_not_wait_for_the_disk)
-        self._background = self._engine({}, pool_size, connect_args=_THROUGH_POOLERS)
+        self._background = self._engine({}, pool_size, BACKGROUND_LIMIT_S, connect_args=_THROUGH_POOLERS)
         self._replica = None if read_url is None else Database(read_url, pool_size=pool_size)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
@@ -111,7 +130,7 @@ class Database:
         """The driver's own connection, for one write transaction that begins with `BEGIN`.
 
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
-        within, VersionConflict and StorageUnavailable.
+        within, VersionConflict, ValueRefused and StorageUnavailable.
         """
         with write_errors_translated(), _borrowed(self._writes) as (connection, _):
             yield connection
@@ -148,7 +167,7 @@ class Database:
             return self._read_once(read)
 
     def _read_once(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
-        with _errors_translated(), _borrowed(self._reads) as (connection, prepared):
+        with read_errors_translated(), _borrowed(self._reads) as (connection, prepared):
             return read(connection, prepared)
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -213,6 +232,7 @@ class Database:
         self,
         settings: dict[str, str],
         pool_size: int,
+        limit_s: float,
         *,
         connect_args: Mapping[str, object] = MappingProxyType({}),
         **engine_options: Any,
@@ -223,6 +243,7 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "allocation",
+                **KEEPALIVES,
                 **({"options": options} if options else {}),
                 **connect_args,
             },
@@ -231,7 +252,8 @@ class Database:
             pool_timeout=POOL_TIMEOUT_S,
             **engine_options,
         )
-        event.listen(engine, "handle_error", _translate)
+        event.listen(engine, "handle_error", translate)
+        event.listen(engine, "do_connect", _connecting_with(bounded_by(limit_s)))
         return engine
 
 
@@ -259,37 +281,10 @@ def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
             pooled.close()
 
 
+def _connecting_with(connection_type: type[BoundedConnection]) -> Callable[..., psycopg.Connection]:
+    """What SQLAlchemy calls to connect."""
+    return lambda _dialect, _record, args, parameters: connection_type.connect(*args, **parameters)
+
+
 def _do_not_wait_for_the_disk(connection: Connection) -> None:
     connection.exec_driver_sql(_WITHOUT_THE_DISK)
-
-
-def _translate(context: ExceptionContext) -> Exception | None:
-    """Let conflicts with other writers and outages surface as what they mean, wherever they happen."""
-    return _meaning(context.original_exception, _CONFLICTS)
-
-
-@contextmanager
-def write_errors_translated() -> Iterator[None]:
-    """Let what the driver raises surface as VersionConflict or StorageUnavailable, where it means one."""
-    with _errors_translated(_WRITE_CONFLICTS):
-        yield
-
-
-@contextmanager
-def _errors_translated(conflicts: Set[str] = frozenset()) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        meaning = _meaning(error, conflicts)
-        if meaning is None:
-            raise
-        raise meaning from error
-
-
-def _meaning(error: BaseException, conflicts: Set[str]) -> Exception | None:
-    """What an error of the driver means to the program; None for what only a programmer can mend."""
-    if isinstance(error, psycopg.Error) and error.sqlstate in conflicts:
-        return VersionConflict(str(error))
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return StorageUnavailable(str(error))
-    return None

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "allocation_journal"
 
 # Any number will do, as long as nobody else takes advisory locks with it in the same database.
-_APPEND_LOCK = 5_274_190_661
+APPEND_LOCK = 5_274_190_661
 
 journal = Table(
     "journal",
@@ -66,15 +66,25 @@ Index(
 )
 
 _LOCK = "SELECT pg_advisory_xact_lock(%s)"
+# All events of a transaction have one instant, later than that of the one before, whatever the clock says: an
+# instant never falls between events that became visible together, and leads to one place in the journal.
+# A position that the journal has passed already must not be committed: no reader would find it. The last
+# column then fails, as a subquery that gives two rows, which nothing else here can.
 _APPEND = """
-    WITH appended AS (
-        INSERT INTO journal (id, type, version, sku, data, commande, cause)
-        SELECT gen_random_uuid(), type, version, sku, data, commande, cause
-        FROM json_populate_recordset(NULL::journal, %s) WITH ORDINALITY
+    WITH before AS MATERIALIZED (
+        SELECT coalesce(max(position), 0) AS position,
+               greatest(clock_timestamp(), max(survenu_le) + interval '1 microsecond') AS instant
+        FROM (SELECT position, survenu_le FROM journal ORDER BY position DESC LIMIT 1) AS last
+    ), appended AS (
+        INSERT INTO journal (id, type, version, sku, data, commande, cause, survenu_le)
+        SELECT gen_random_uuid(), type, version, sku, data, commande, cause, before.instant
+        FROM before, json_populate_recordset(NULL::journal, %s) WITH ORDINALITY AS event
         ORDER BY ordinality
         RETURNING position
     )
-    SELECT max(position), pg_notify(%s, '') FROM appended
+    SELECT last, pg_notify(%s, ''),
+           (SELECT NULL FROM generate_series(1, CASE WHEN first > before.position THEN 1 ELSE 2 END))
+    FROM before, (SELECT min(position) AS first, max(position) AS last FROM appended) AS positions
 """
 _OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position"
 _BEHIND = "position > %s ORDER BY position LIMIT %s"
@@ -83,9 +93,10 @@ _STORED = "SELECT position, sku, type, version, data::text FROM journal WHERE"
 _RECORDED = """
     SELECT position, sku, id, survenu_le, commande, cause, type, version, data::text FROM journal WHERE
 """
-_END = (
-    "SELECT max(position) FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s)"
-)
+_END = """
+    SELECT max(position)
+    FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s) AS next
+"""
 _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
@@ -110,7 +121,8 @@ class AbstractJournal(ABC):
     def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
         """The position of the last of `events` (at least one), which become visible with the transaction.
 
-        `causes` are those of the events, one for each, or none at all.
+        `causes` are those of the events, one for each, or none at all. All of them get the same instant,
+        later than any before, even if the clock was set back.
         """
 
     @abstractmethod
@@ -132,7 +144,8 @@ def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple
 
     A sequence hands out numbers in another order than transactions commit. Under the lock, which is held
     until the end, the two orders are one, so a reader that remembers one position misses nothing. No lock is
-    taken behind it: it cannot be part of a deadlock.
+    taken behind it: it cannot be part of a deadlock. Where the sequence is behind its table, the second
+    statement raises what `journal_sequence.is_behind` knows.
     """
     rows = [
         {
@@ -145,7 +158,7 @@ def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple
         }
         for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False)
     ]
-    return (_LOCK, (_APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
+    return (_LOCK, (APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
 
 
 class SqlAlchemyJournal(AbstractJournal):

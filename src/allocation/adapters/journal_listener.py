@@ -9,10 +9,10 @@ import psycopg
 from sqlalchemy import URL
 
 from allocation.adapters.journal import CHANNEL
+from allocation.adapters.patience import Patience
 
 logger = logging.getLogger(__name__)
 
-RECONNECT_INTERVAL_S = 1.0
 STOP_CHECK_INTERVAL_S = 0.25
 
 
@@ -43,8 +43,8 @@ class Waker:
 class JournalListener:
     """While its context is open, calls `waker.wake()` at every commit that appended to the journal.
 
-    It reconnects when it has to. Where NOTIFY does not get through (a pooler, an outage), the readers' own
-    poll takes over.
+    It reconnects when it has to, whatever went wrong. Where NOTIFY does not get through (a pooler, an
+    outage), the readers' own poll takes over.
     """
 
     def __init__(self, url: URL, waker: Waker) -> None:
@@ -64,16 +64,17 @@ class JournalListener:
         self._thread.join()
 
     def _run(self) -> None:
+        patience = Patience("listening to the journal, which is polled meanwhile,", logger)
         while not self._stopping.is_set():
             try:
-                self._listen()
-            except psycopg.OperationalError as error:
-                logger.warning("not listening to the journal, polling it instead: %s", error)
-                self._stopping.wait(RECONNECT_INTERVAL_S)
+                self._listen(patience)
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is tried again
+                self._stopping.wait(patience.pause_after(error, expected=isinstance(error, psycopg.Error)))
 
-    def _listen(self) -> None:
+    def _listen(self, patience: Patience) -> None:
         with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=3) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
+            patience.all_is_well()
             self._waker.wake()
             while not self._stopping.is_set():
                 for _ in connection.notifies(timeout=STOP_CHECK_INTERVAL_S):

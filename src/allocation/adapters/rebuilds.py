@@ -114,9 +114,10 @@ class Rebuilds:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def hold_requests(self) -> None:
-        """Let other requests for rebuilds wait until the transaction ends."""
-        self._connection.execute(select(func.pg_advisory_xact_lock(_REQUESTS_LOCK)))
+    def hold_requests(self, name: str) -> None:
+        """Let whoever else begins or undoes a rebuild of this name wait until the transaction ends."""
+        key = func.hashtextextended(name, _REQUESTS_LOCK)
+        self._connection.execute(select(func.pg_advisory_xact_lock(key)))
 
     def start(self, name: str, **values: Any) -> None:
         """Begin a rebuild, in place of any earlier one of this name."""
@@ -146,6 +147,10 @@ class Rebuilds:
         """Set columns; what is not mentioned stays, but for the error, which is gone."""
         values = {"erreur": None, "mis_à_jour_le": func.clock_timestamp(), **values}
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(values))
+
+    def fail(self, name: str) -> None:
+        """Let nobody do another step; the error that is noted stays."""
+        self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(phase="failed"))
 
     def rest(self, name: str, seconds: float) -> None:
         """Let nobody do the next step before so many seconds are over."""

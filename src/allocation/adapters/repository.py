@@ -174,9 +174,14 @@ class PostgreSQLRepository(AbstractRepository):
             self.known[sku] = Produit(sku, version=version, dernier_rang=dernier_rang)
             self._snapshots[sku] = Snapshot(version)
         self._absent.update(sku for sku in new if sku not in self.known)
-        self._take_lots([*lots, *(named or ())])
+        of_named = list(named or ())
+        self._take_lots([*lots, *of_named])
         self._take_lines(lines or ())
         self._asked_lines |= lignes
+        # Lots that were not there when their SKUs were asked for, and were when these were locked.
+        if created_meanwhile := {sku for _, sku, *_ in of_named} - self.known.keys():
+            self._absent -= created_meanwhile
+            self._load(created_meanwhile, set(), réfs_lots)
 
     def _load_newest_lines(self, produit: Produit, lot: Lot, units: int) -> None:
         # Lines of commands before this one in the same transaction may be among the newest.
@@ -186,6 +191,9 @@ class PostgreSQLRepository(AbstractRepository):
 
     def _take_lots(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for référence, sku, quantité, eta, quantité_allouée, quantité_initiale in rows:
+            if sku not in self.known:
+                # Committed after its product was looked for, and not locked.
+                continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             if référence not in snapshot.lots:
                 lot = Lot(référence, sku, quantité, eta, quantité_allouée, quantité_initiale)
@@ -195,6 +203,8 @@ class PostgreSQLRepository(AbstractRepository):
 
     def _take_lines(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for sku, id_commande, numéro, quantité, rang, réf_lot in rows:
+            if sku not in self.known:
+                continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             ligne = LigneDeCommande(id_commande, sku, quantité, numéro)
             if ligne.clé not in snapshot.placements:

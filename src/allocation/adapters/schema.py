@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Table, Text, func, select, text, true
 
 from allocation.adapters.database import Database
+from allocation.adapters.journal_sequence import mend_sequence
 from allocation.adapters.metadata import metadata
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ class Migration:
 def migrate(database: Database) -> None:
     """Bring the schema up to date, in one transaction; a newer one that suits this program is left alone.
 
-    Raises SchemaTooNew or StorageUnavailable.
+    The journal's sequence is mended, if that is needed. Raises SchemaTooNew or StorageUnavailable.
     """
     with database.working() as connection, connection.begin():
         connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         if _is_older(connection):
             _upgrade(connection)
+        mend_sequence(connection)
 
 
 def pending(database: Database) -> list[Migration]:

@@ -17,6 +17,21 @@ from allocation.adapters.metadata import metadata
 BUILDING = "allocation_building"
 PREVIOUS = "allocation_previous"
 
+# Not by `to_regclass`, which may not know yet what another transaction has just committed.
+_IDENTITY = """
+    SELECT pg_class.oid::bigint FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE relname = :name AND nspname = coalesce(:schema, current_schema())
+"""
+
+_USERS = """
+    SELECT format('process %s (%s)', pg_locks.pid, concat_ws(
+               ', ', nullif(application_name, ''),
+               'for ' || round(extract(epoch FROM clock_timestamp() - xact_start)) || ' s'))
+    FROM pg_locks LEFT JOIN pg_stat_activity ON pg_stat_activity.pid = pg_locks.pid
+    WHERE relation = to_regclass(:name) AND granted AND pg_locks.pid IS DISTINCT FROM pg_backend_pid()
+    GROUP BY pg_locks.pid, application_name, xact_start ORDER BY xact_start
+"""
+
 
 @contextmanager
 def put_first(connection: Connection, schema: str) -> Iterator[None]:
@@ -30,22 +45,35 @@ def put_first(connection: Connection, schema: str) -> Iterator[None]:
 
 def exists(connection: Connection, name: str, schema: str | None = None) -> bool:
     """Whether there is such a table, in this schema or, without, to serve."""
-    qualified = name if schema is None else f"{schema}.{name}"
-    return connection.scalar(text("SELECT to_regclass(:name)"), {"name": qualified}) is not None
+    return identity(connection, name, schema) is not None
 
 
 def create(connection: Connection, table: Table, *, with_keys: bool) -> None:
-    """Create the table under construction, in place of any that was begun or replaced before.
+    """Create the table under construction, where there is none.
 
     It is faster to fill without keys; indexes it has none yet. `complete` adds what is missing.
     """
-    for schema in (BUILDING, PREVIOUS):
-        connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{table.name}"))
     building = _under_construction(table)
     if not with_keys:
         # What is to be added by a statement of its own is left out of CREATE TABLE.
         _additions(building)
     connection.execute(CreateTable(building))
+
+
+def drop(connection: Connection, name: str, schema: str) -> None:
+    """Let the table of this schema be gone, if there is one."""
+    connection.execute(text(f"DROP TABLE IF EXISTS {schema}.{name}"))
+
+
+def identity(connection: Connection, name: str, schema: str | None = None) -> int | None:
+    """What stays the same of a table that comes to serve, or serves no longer; None if there is none."""
+    found: int | None = connection.scalar(text(_IDENTITY), {"name": name, "schema": schema})
+    return found
+
+
+def users(connection: Connection, name: str) -> list[str]:
+    """Whose transactions the serving table would have to wait for before another takes its place."""
+    return list(connection.scalars(text(_USERS), {"name": name}))
 
 
 def complete(connection: Connection, table: Table, *, with_keys: bool) -> None:

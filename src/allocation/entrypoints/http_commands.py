@@ -9,7 +9,13 @@ from urllib.parse import quote
 
 from flask import Response, jsonify
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.database import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+)
 from allocation.domain.commands import Command
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, RuptureDeStock
@@ -29,7 +35,8 @@ from allocation.entrypoints.http_schemas import (
 from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.service_layer.messagebus import MessageBus, Results
 
-UNAVAILABLE = (StorageUnavailable, VersionConflict, QueueFull, GaveUp)
+# What the database, or the way to it, may say to any command.
+ANY_COMMAND = (ValueRefused, StorageUnavailable, Locked, OutcomeUnknown, VersionConflict, QueueFull, GaveUp)
 LOCATION = Header("Location", "where to read the result", {"type": "string"}, (200, 201))
 
 
@@ -47,7 +54,7 @@ class HttpCommands:
             self.receive_lot,
             answers={201: LotConnu, 200: LotConnu},
             body=DemandeLot,
-            refusals=(LotExistant, *UNAVAILABLE),
+            refusals=(LotExistant, *ANY_COMMAND),
             answer_headers=(LOCATION, token_header(200, 201)),
         )
         allocating = Route(
@@ -56,7 +63,7 @@ class HttpCommands:
             self.allocate,
             answers={201: LotDeLaLigne, 200: LotDeLaLigne},
             body=DemandeAllocation,
-            refusals=(SkuInconnu, RuptureConstatée, LigneModifiée, *UNAVAILABLE),
+            refusals=(SkuInconnu, RuptureConstatée, LigneModifiée, *ANY_COMMAND),
             answer_headers=(LOCATION, token_header(200, 201, 409)),
         )
         correcting = Route(
@@ -65,7 +72,7 @@ class HttpCommands:
             self.correct_quantity,
             answers={200: CorrectionDeLot},
             body=DemandeCorrection,
-            refusals=(LotInconnu, *UNAVAILABLE),
+            refusals=(LotInconnu, *ANY_COMMAND),
             answer_headers=(token_header(200),),
         )
         return (allocating, receiving, replace(receiving, rule="/add_batch"), correcting)
@@ -97,7 +104,7 @@ class HttpCommands:
     def _handle(self, command: Command) -> Results:
         """The results of the command; whatever is answered says from which position on it can be read."""
         results = self._bus.handle(command)
-        announce_token(results.position)
+        announce_token(results.token)
         return results
 
 

@@ -7,14 +7,20 @@ from typing import Self, TypeAlias
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.database import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+)
 from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
 from allocation.entrypoints.http_words import Language, Words, reason_in
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
-from allocation.views.freshness import ProjectionPaused, ViewLate
+from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
 from allocation.views.history import HistoireArchivée
 
 MEDIA_TYPE = "application/problem+json"
@@ -157,6 +163,16 @@ PROBLEMS: dict[type[Exception], Problem] = {
             "The journal up to {0.horizon} is archived; the state before that is no longer known",
         ),
     ),
+    JetonInconnu: Problem(
+        412,
+        "jeton-inconnu",
+        Words("Jeton inconnu", "Unknown token"),
+        Words(
+            "{0}",
+            "Token {0.jeton} names no event of this journal: it comes from another history of the database, "
+            "or was never given",
+        ),
+    ),
     ChampsInvalides: Problem(
         422,
         "champs-invalides",
@@ -166,6 +182,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
     ValeurInvalide: Problem(
         422, "valeur-invalide", Words("Valeur invalide", "Invalid value"), Words("{0}", "{0}")
     ),
+    ValueRefused: Problem(
+        422,
+        "valeur-refusée",
+        Words("Valeur refusée par la base de données", "Value refused by the database"),
+        Words("La base de données refuse cette valeur : {0}", "The database refuses this value: {0}"),
+    ),
     QueueFull: Problem(503, "file-pleine", Words("File d'attente pleine", "Queue full"), _AGAIN),
     GaveUp: Problem(503, "attente-trop-longue", Words("Attente trop longue", "Waited too long"), _AGAIN),
     VersionConflict: Problem(
@@ -174,6 +196,8 @@ PROBLEMS: dict[type[Exception], Problem] = {
     StorageUnavailable: Problem(
         503, "base-indisponible", Words("Base de données indisponible", "Database unavailable"), _AGAIN
     ),
+    Locked: Problem(503, "verrou-tenu", Words("Verrou tenu par un autre", "Lock held by another"), _AGAIN),
+    OutcomeUnknown: Problem(503, "issue-inconnue", Words("Issue inconnue", "Outcome unknown"), _AGAIN),
     ViewLate: Problem(
         503,
         "vue-en-retard",

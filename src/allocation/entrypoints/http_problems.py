@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from allocation.domain.errors import ValeurInvalide
@@ -60,7 +60,9 @@ def _answer(error: Exception) -> Response:
     if isinstance(error, NotFresh):
         response = problem_response(problem, error)
         response.headers["Projection-Position"] = str(error.position)
-        response.headers["Consistency-Token"] = str(error.position_attendue)
+        response.headers["Consistency-Token"] = request.headers.get(
+            "Consistency-Token", str(error.position_attendue)
+        )
     else:
         response = problem_response(problem)
     response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -77,6 +77,10 @@ _OF_PYDANTIC: Mapping[str, Words] = {
     "literal_error": Words(
         "l'une de ces valeurs est attendue : {expected}", "one of these is expected: {expected}"
     ),
+    "jeton": Words(
+        "un jeton qu'une écriture a donné est attendu, comme 42-0f3c9a1b",
+        "a token that a write has given is expected, like 42-0f3c9a1b",
+    ),
     "instant": Words(
         "un instant avec son décalage est attendu, comme 2027-01-31T10:00:00+01:00",
         "an instant with its offset is expected, like 2027-01-31T10:00:00+01:00",

@@ -14,14 +14,14 @@ from sqlalchemy import Connection, Table
 
 from allocation.adapters import checkpoints, shadow_tables
 from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
-from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_rows import RecordedRow, StoredRow
 from allocation.adapters.rebuilds import Rebuilds
-from allocation.adapters.serialization import UnknownEvent
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
 from allocation.projections.parking import Row, Search, split_off_parked
+from allocation.projections.troubles import is_passing
 
 Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
 
@@ -30,10 +30,6 @@ R = TypeVar("R", bound=Row)
 BATCH = 5000
 MAX_TRIES = 3
 DEFAULT_MAX_PARKED = 100
-
-# Trouble outside of the program (database, mail server, a newer program has written what only it can read):
-# worth trying again, without end.
-PASSING_TROUBLE = (StorageUnavailable, VersionConflict, UnknownEvent, OSError)
 
 
 class Follower(ABC, Generic[R]):
@@ -52,6 +48,7 @@ class Follower(ABC, Generic[R]):
         self._routes = routes
         self._database = database
         self._failures = 0
+        self.has_backlog = False
 
     @abstractmethod
     def register(self) -> None:
@@ -61,14 +58,13 @@ class Follower(ABC, Generic[R]):
         """Carry out one batch, if there is one; the position reached.
 
         While another reader holds the checkpoint, its end is awaited or, without `wait`, None is returned.
-        Raises what a handler raises, twice for the same batch at most, and any PASSING_TROUBLE.
+        Afterwards, `has_backlog` says whether the batch was a full one. Raises what a handler raises, twice
+        for the same batch at most, and whatever else goes wrong.
         """
         try:
             reached = self._advance(wait=wait)
-        except PASSING_TROUBLE:
-            raise
-        except Exception:
-            self._failures += 1
+        except BaseException as error:
+            self._failures += not is_passing(error)
             raise
         self._failures = 0
         return reached
@@ -82,8 +78,10 @@ class Follower(ABC, Generic[R]):
         """
         end = journal.end_of_batch(position, BATCH)
         if end is None:
+            self.has_backlog = False
             return position, 0
         reached, rows = self._read(journal, position, end)
+        self.has_backlog = reached < end or end >= position + BATCH
         self.apply(connection, rows, self.name, failures=failures)
         return reached, len(rows)
 
@@ -99,7 +97,7 @@ class Follower(ABC, Generic[R]):
         elif due:
             self._deliver(connection, due)
 
-    def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> Exception | None:
+    def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> BaseException | None:
         """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
         parked = ParkedEvents(connection, lecteur)
         error = self._attempt(connection, self._read_at(SqlAlchemyJournal(connection), parked.positions(sku)))
@@ -109,10 +107,19 @@ class Follower(ABC, Generic[R]):
             parked.note(sku, f"{type(error).__name__}: {error}")
         return error
 
-    def note_failure(self, reason: str) -> None:
-        """Say beside the checkpoint why this reader does not go on."""
+    def note_failures(self, error: BaseException, failures: int) -> None:
+        """Say beside the checkpoint why this reader does not go on, unless another one has it."""
         with self._database.working() as connection, connection.begin():
-            Checkpoints(connection, self.checkpoints).note_failure(self.name, reason)
+            checkpoints = Checkpoints(connection, self.checkpoints)
+            if checkpoints.take(self.name, wait=False) is not None:
+                checkpoints.note_failures(self.name, f"{type(error).__name__}: {error}", failures)
+
+    def promise(self, seconds: float) -> None:
+        """Say that this reader will have come back before so many seconds are over, unless another has it."""
+        with self._database.following() as connection, connection.begin():
+            checkpoints = Checkpoints(connection, self.checkpoints)
+            if checkpoints.take(self.name, wait=False) is not None:
+                checkpoints.promise(self.name, seconds)
 
     def _advance(self, *, wait: bool) -> int | None:
         with self._database.following() as connection, connection.begin():
@@ -128,6 +135,8 @@ class Follower(ABC, Generic[R]):
             if reached > checkpoint.position:
                 checkpoints.move(self.name, reached, applied=applied)
                 self._pause_if_too_much_is_parked(connection, checkpoints)
+            elif checkpoint.erreur is not None:
+                checkpoints.resume(self.name)
             return reached
 
     def _pause_if_too_much_is_parked(self, connection: Connection, checkpoints: Checkpoints) -> None:
@@ -135,14 +144,14 @@ class Follower(ABC, Generic[R]):
         if parked >= self.max_parked:
             checkpoints.pause(self.name, f"events of {parked} SKUs are parked: allocation parked list")
 
-    def _attempt(self, connection: Connection, rows: Sequence[R]) -> Exception | None:
+    def _attempt(self, connection: Connection, rows: Sequence[R]) -> BaseException | None:
         """Let the handlers have these events; what they raise, after all is undone, None if all went well."""
         try:
             with connection.begin_nested():
                 self._deliver(connection, rows)
-        except PASSING_TROUBLE:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is kept beside what is parked for it
+        except BaseException as error:
+            if is_passing(error):
+                raise
             return error
         return None
 
@@ -192,7 +201,7 @@ class ProjectionFollower(Follower[StoredRow]):
         Where there is a journal already, it has version 0, and is rebuilt as any other that has changed.
         """
         with self._database.working() as connection, connection.begin():
-            Rebuilds(connection).hold_requests()
+            Rebuilds(connection).hold_requests(self.name)
             is_new = not shadow_tables.exists(connection, self.name)
             if is_new:
                 self.projection.table.create(connection)

@@ -6,13 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from allocation.adapters import shadow_tables
 from allocation.adapters.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_archive import JournalArchive
 from allocation.adapters.journal_rows import RecordedRow
 from allocation.adapters.rebuilds import Rebuilds
-from allocation.adapters.shadow_tables import BUILDING
+from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import AnyFollower, ProjectionFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable
 
@@ -49,14 +50,17 @@ class ParkedReaders:
             positions = ParkedEvents(connection, lecteur).positions(sku)
             return SqlAlchemyJournal(connection).read_recorded_rows_at(positions)
 
-    def retry(self, lecteur: str, sku: str) -> Exception | None:
+    def retry(self, lecteur: str, sku: str) -> BaseException | None:
         """Let the reader's handlers have the SKU's parked events; why they still can't, None if they could.
 
-        Either all of them take effect and are parked no longer, or none does.
+        Either all of them take effect and are parked no longer, or none does. Raises LookupError when there
+        is no such reader.
         """
         follower, schema = self._named(lecteur)
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
+            if schema is not None and not shadow_tables.exists(connection, follower.name, schema):
+                return LookupError(f"{lecteur} has no table any more: its events can only be given up")
             if schema is not None and isinstance(follower, ProjectionFollower):
                 error = StandbyTable(connection, follower, schema, JournalArchive()).retry_parked(sku)
             else:
@@ -83,6 +87,8 @@ class ParkedReaders:
     @staticmethod
     def _hold(connection: Connection, follower: AnyFollower, schema: str | None) -> None:
         """Let whoever applies events to the same table wait."""
+        if schema == PREVIOUS:
+            Rebuilds(connection).hold_requests(follower.name)
         if schema == BUILDING:
             Rebuilds(connection).take(follower.name, wait=True)
         else:

@@ -40,7 +40,7 @@ class Search(Generic[R]):
     `attempt` delivers events or, when that fails, undoes it and returns the error.
     """
 
-    def __init__(self, parked: ParkedEvents, attempt: Callable[[Sequence[R]], Exception | None]) -> None:
+    def __init__(self, parked: ParkedEvents, attempt: Callable[[Sequence[R]], BaseException | None]) -> None:
         self._parked = parked
         self._attempt = attempt
 
@@ -66,7 +66,7 @@ class Search(Generic[R]):
         behind = [row.position for row in rows if row.position > guilty.position]
         self._parked.add(guilty.sku, behind, BEHIND)
 
-    def _guilty(self, rows: Sequence[R]) -> tuple[R, Exception] | None:
+    def _guilty(self, rows: Sequence[R]) -> tuple[R, BaseException] | None:
         """Deliver up to the first event that can't be; that event, and why not."""
         error = self._attempt(rows)
         if error is None:

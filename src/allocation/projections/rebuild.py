@@ -1,4 +1,4 @@
-"""Rebuilding a read model beside the one that serves, and going back to the one that was replaced.
+"""Rebuilding a read model beside the one that serves.
 
 Where a rebuild stands is a row: whoever locks it does the next step, so several processes may share the work,
 and what a killed one has done is kept. Until it takes over, the serving table is not touched.
@@ -11,16 +11,17 @@ from collections.abc import Callable
 from sqlalchemy import Connection, func, select, text
 
 from allocation.adapters import shadow_tables
-from allocation.adapters.checkpoints import Checkpoint, Checkpoints, projections
+from allocation.adapters.checkpoints import Checkpoints, projections
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_archive import JournalArchive
-from allocation.adapters.rebuilds import Rebuilds, RebuildState, Segments, Source
+from allocation.adapters.rebuilds import Rebuilds, RebuildState, Source
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.projections import standby_tables
 from allocation.projections.delivery import Projection
-from allocation.projections.follower import MAX_TRIES, PASSING_TROUBLE, ProjectionFollower
-from allocation.projections.rebuild_steps import ISOLATION, Steps
-from allocation.projections.standby_tables import StandbyTable
+from allocation.projections.follower import MAX_TRIES, ProjectionFollower
+from allocation.projections.rebuild_steps import ISOLATION, TAKING_OVER, Steps
+from allocation.projections.troubles import is_passing
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,9 @@ logger = logging.getLogger(__name__)
 STEP_S = 0.5
 FIRST_SKUS = 64
 MAX_SKUS = 65_536
-# After what can't be done at once: somebody else has the rebuild, or readers have the serving table.
+# After what can't be done at once: somebody else has the rebuild.
 RETRY_S = 0.2
-# As long as events are parked, it can't go on.
+# As long as events are parked, or readers have the serving table, it can't go on.
 BLOCKED_RETRY_S = 2.0
 # So many failures of the database, one after the other, are no longer passing.
 MAX_TROUBLES = 50
@@ -52,8 +53,9 @@ def request(
         raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
     with database.working() as connection, connection.begin():
         rebuilds = Rebuilds(connection)
-        rebuilds.hold_requests()
-        state = rebuilds.look_at(projection.name)
+        rebuilds.hold_requests(projection.name)
+        # A step that is under way is finished first.
+        state = rebuilds.take(projection.name, wait=True)
         if state is None or not _continues(state, projection, source):
             _begin(connection, projection, source or ("model" if projection.truth else "journal"))
         rebuilds.change(projection.name, débit_max=throttle)
@@ -79,6 +81,8 @@ def _continues(state: RebuildState, projection: Projection, source: Source | Non
 
 def _begin(connection: Connection, projection: Projection, source: Source) -> None:
     from_model = source == "model"
+    for schema in (BUILDING, PREVIOUS):
+        standby_tables.discard(connection, projection.name, schema)
     shadow_tables.create(connection, projection.table, with_keys=not from_model)
     Checkpoints(connection, projections).change(
         projection.name, version_précédente=None, position_précédente=None
@@ -118,7 +122,8 @@ class Rebuilder:
     def advance(self) -> float | None:
         """Do the next step, if there is one; after how many seconds to come back, None if all is done.
 
-        Raises PASSING_TROUBLE. What else goes wrong is noted, and tried again.
+        What goes wrong is noted beside the rebuild. Raises what no event is to be blamed for; anything else
+        is tried again.
         """
         known = find(self._database, self.name)
         if known is None or not known.under_way or known.version != self._follower.projection.version:
@@ -128,16 +133,17 @@ class Rebuilder:
         began = time.monotonic()
         try:
             after = self._step(known)
-        except PASSING_TROUBLE:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is noted beside the rebuild
-            return self._give_up_or_try_again(error)
+        except Exception as error:
+            pause = self._note_failure(known, error)
+            if pause is None:
+                raise
+            return pause
         self._failures = 0
         if after is None:
             return RETRY_S
         if known.phase == "filling":
             self._adapt(time.monotonic() - began)
-        return BLOCKED_RETRY_S if after.erreur and after.under_way else after.repos_s
+        return after.repos_s
 
     def _step(self, known: RebuildState) -> RebuildState | None:
         """The state after the next step; None if somebody else does it."""
@@ -152,18 +158,46 @@ class Rebuilder:
                 steps = Steps(connection, self._follower, archive, failures=self._failures)
                 changes = steps.take(held, self._skus)
                 rebuilds.change(self.name, **changes)
-                if held.débit_max is not None:
-                    rebuilds.rest(self.name, (changes.get("fait", held.fait) - held.fait) / held.débit_max)
+                after = rebuilds.get(self.name)
+                rebuilds.rest(self.name, _rest_after(after, after.fait - held.fait))
+                if after.phase == "failed":
+                    self._give_up(connection)
                 return rebuilds.get(self.name)
 
-    def _give_up_or_try_again(self, error: Exception) -> float:
-        """Handlers park what they fail on at the third try: what fails then is something else."""
-        logger.error("a step of the rebuild of %s failed", self.name, exc_info=error)
-        self._failures += 1
-        failed = {"phase": "failed"} if self._failures > MAX_TRIES else {}
+    def _note_failure(self, known: RebuildState, error: Exception) -> float | None:
+        """Say beside the rebuild what keeps it from going on; when to try again, None if that is unknown.
+
+        Handlers park what they fail on at the third try: what fails then is something else.
+        """
+        passing = is_passing(error)
+        self._failures += not passing
         with self._database.working() as connection, connection.begin():
-            Rebuilds(connection).change(self.name, erreur=f"{type(error).__name__}: {error}", **failed)
+            rebuilds = Rebuilds(connection)
+            held = rebuilds.take(self.name, wait=False)
+            if held is None or held.demandé_le != known.demandé_le:
+                return RETRY_S
+            if (
+                passing
+                and held.phase == TAKING_OVER
+                and (users := shadow_tables.users(connection, self.name))
+            ):
+                # The table is theirs for a while, and other rebuilds go on.
+                rebuilds.change(self.name, erreur=f"waits until {self.name} is free: {'; '.join(users)}")
+                rebuilds.rest(self.name, BLOCKED_RETRY_S)
+                return BLOCKED_RETRY_S
+            rebuilds.change(self.name, erreur=f"{type(error).__name__}: {error}")
+            if self._failures > MAX_TRIES:
+                self._give_up(connection)
+        if passing:
+            return None
+        logger.error("a step of the rebuild of %s failed", self.name, exc_info=error)
         return RETRY_S
+
+    def _give_up(self, connection: Connection) -> None:
+        """Let nothing be left of the table under construction; the reason is noted already."""
+        Rebuilds(connection).fail(self.name)
+        standby_tables.discard(connection, self.name, BUILDING)
+        self._failures = 0
 
     def _adapt(self, seconds: float) -> None:
         if seconds < STEP_S / 2:
@@ -172,19 +206,25 @@ class Rebuilder:
             self._skus = max(1, self._skus // 2)
 
 
+def _rest_after(state: RebuildState, done: int) -> float:
+    """For how long nobody should do the next step, after one that has `done` so many rows or events."""
+    throttled = 0.0 if state.débit_max is None else done / state.débit_max
+    return max(throttled, BLOCKED_RETRY_S) if state.erreur and state.under_way else throttled
+
+
 def run(rebuilder: Rebuilder, on_progress: Callable[[], None]) -> None:
     """Carry on until the rebuild has ended, whoever does the steps; `on_progress` is told of each.
 
-    Raises StorageUnavailable when the database is away for long.
+    Raises what no event is to be blamed for, such as StorageUnavailable, when it lasts.
     """
     troubles = 0
     while True:
         try:
             pause = rebuilder.advance()
             troubles = 0
-        except PASSING_TROUBLE:
+        except Exception as error:
             troubles += 1
-            if troubles > MAX_TROUBLES:
+            if troubles > MAX_TROUBLES or not is_passing(error):
                 raise
             pause = RETRY_S
         on_progress()
@@ -198,47 +238,3 @@ def rebuild(database: Database, follower: ProjectionFollower) -> RebuildState:
     request(database, follower.projection)
     run(Rebuilder(database, follower), lambda: None)
     return get(database, follower.name)
-
-
-def undo(database: Database, follower: ProjectionFollower) -> None:
-    """Let the table that the last rebuild replaced serve again, as soon as it has caught up.
-
-    Raises RebuildRefused when there is none that this program can keep.
-    """
-    archive = JournalArchive()
-    while not _catch_up_previous(database, follower, archive):
-        pass
-    with database.working() as connection, connection.begin():
-        table = StandbyTable(connection, follower, PREVIOUS, archive)
-        served = table.hold_serving()
-        position = _position_of_previous(connection, follower, served)
-        table.serve(table.apply_all(position, Segments([]), until=served.position), served)
-
-
-def _catch_up_previous(database: Database, follower: ProjectionFollower, archive: JournalArchive) -> bool:
-    """Let the replaced table have the next batch of events; whether it is nearly up to date."""
-    with database.working() as connection, connection.begin():
-        checkpoints = Checkpoints(connection, projections)
-        position = _position_of_previous(connection, follower, checkpoints.look_at(follower.name))
-        table = StandbyTable(connection, follower, PREVIOUS, archive)
-        end = table.apply_batch(position, Segments([]))
-        if end is not None:
-            checkpoints.change(follower.name, position_précédente=end)
-        return table.is_nearly_up_to_date(position if end is None else end)
-
-
-def _position_of_previous(
-    connection: Connection, follower: ProjectionFollower, served: Checkpoint | None
-) -> int:
-    """Where the table that was replaced stands. Raises RebuildRefused."""
-    name = follower.name
-    if shadow_tables.exists(connection, name, BUILDING):
-        raise RebuildRefused(f"a rebuild of {name} is under way, or has failed")
-    if served is None or served.position_précédente is None:
-        raise RebuildRefused(f"{name} has not been rebuilt: there is no earlier table")
-    if served.version_précédente != follower.projection.version:
-        raise RebuildRefused(
-            f"the earlier table of {name} has version {served.version_précédente}, "
-            f"and this program keeps version {follower.projection.version}"
-        )
-    return served.position_précédente

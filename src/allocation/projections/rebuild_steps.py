@@ -20,6 +20,8 @@ from allocation.projections.standby_tables import StandbyTable
 Changes: TypeAlias = Mapping[str, Any]
 Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
 
+TAKING_OVER = "taking over"
+
 # What is taken from the write model belongs to one position of the journal: both are seen at one snapshot.
 # Who takes over must see what was committed while it waited for a lock.
 ISOLATION: Mapping[str, Isolation] = {
@@ -27,7 +29,7 @@ ISOLATION: Mapping[str, Isolation] = {
     "indexing": "READ COMMITTED",
     "catching up": "READ COMMITTED",
     "comparing": "REPEATABLE READ",
-    "taking over": "READ COMMITTED",
+    TAKING_OVER: "READ COMMITTED",
 }
 
 _NEXT_SKUS = """
@@ -101,7 +103,7 @@ class Steps:
                 "phase": "failed",
                 "erreur": f"unlike the write model: {difference}",
             }
-        return {"position": position, "phase": "taking over"}
+        return {"position": position, "phase": TAKING_OVER}
 
     def _take_over(self, state: RebuildState) -> Changes:
         segments = self._segments(state)

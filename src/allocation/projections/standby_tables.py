@@ -15,6 +15,17 @@ _LOCK_TIMEOUT = "250ms"
 SUFFIXES = {BUILDING: "building", PREVIOUS: "previous"}
 
 
+def lecteur(name: str, schema: str) -> str:
+    """What the table of a projection in this schema is called as a reader of the journal."""
+    return f"{name}.{SUFFIXES[schema]}"
+
+
+def discard(connection: Connection, name: str, schema: str) -> None:
+    """Let the table in this schema be gone, if there is one, with the events that were parked for it."""
+    shadow_tables.drop(connection, name, schema)
+    ParkedEvents(connection, lecteur(name, schema)).clear()
+
+
 class StandbyTable:
     """The table of a projection in another schema, in one transaction.
 
@@ -31,7 +42,7 @@ class StandbyTable:
         *,
         failures: int = 0,
     ) -> None:
-        self.lecteur = f"{follower.name}.{SUFFIXES[schema]}"
+        self.lecteur = lecteur(follower.name, schema)
         self._name = follower.name
         self._connection = connection
         self._follower = follower
@@ -67,7 +78,7 @@ class StandbyTable:
             position = end
         return position
 
-    def retry_parked(self, sku: str) -> Exception | None:
+    def retry_parked(self, sku: str) -> BaseException | None:
         """Apply the SKU's parked events; why they still can't be, None if they are."""
         with shadow_tables.put_first(self._connection, self._schema):
             return self._follower.retry_parked(self._connection, sku, self.lecteur)
@@ -78,7 +89,12 @@ class StandbyTable:
         return f"events of {len(skus)} SKUs are parked by {self.lecteur}" if skus else None
 
     def hold_serving(self) -> Checkpoint:
-        """The checkpoint of the table that serves, whose projector pauses until the transaction ends."""
+        """The checkpoint of the table that serves, whose projector pauses until the transaction ends.
+
+        From now on, the transaction waits a moment at most for whoever has the checkpoint or the table.
+        Raises StorageUnavailable when it is longer.
+        """
+        self._connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         checkpoint = self._checkpoints.take(self._name, wait=True)
         if checkpoint is None:
             raise LookupError(f"the projection {self._name} is not registered")
@@ -90,7 +106,6 @@ class StandbyTable:
         Raises StorageUnavailable when readers don't let it in within a moment.
         """
         self._exchange_parked()
-        self._connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         shadow_tables.replace_serving(self._connection, self._name, self._schema)
         self._checkpoints.resume(self._name)
         self._checkpoints.move(self._name, position, applied=0)
@@ -107,6 +122,6 @@ class StandbyTable:
         for giving, taking in (
             (self._name, replaced),
             (self.lecteur, self._name),
-            (replaced, f"{self._name}.{SUFFIXES[PREVIOUS]}"),
+            (replaced, lecteur(self._name, PREVIOUS)),
         ):
             ParkedEvents(self._connection, giving).hand_over(taking)

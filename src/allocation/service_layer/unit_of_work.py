@@ -9,9 +9,10 @@ from typing import Self
 import psycopg
 from sqlalchemy import Connection
 
-from allocation.adapters.database import Database, Row, write_errors_translated
+from allocation.adapters.database import Database, Row, VersionConflict, write_errors_translated
 from allocation.adapters.journal import SqlAlchemyJournal, append_statements
 from allocation.adapters.journal_rows import NO_CAUSE, Cause
+from allocation.adapters.journal_sequence import is_behind, mend_sequence
 from allocation.adapters.read_servers import ReadServers
 from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
 from allocation.domain.events import Event
@@ -136,6 +137,11 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
             # The events are somewhere before the journal's present end.
             with self.reading() as connection:
                 position = SqlAlchemyJournal(connection).last_position() if events else None
+        except psycopg.Error as error:
+            if not is_behind(error):
+                raise
+            self._mend_sequence()
+            raise VersionConflict("the journal's sequence was behind its table") from error
         else:
             self.produits = PostgreSQLRepository(self._connection)
         return position
@@ -149,6 +155,12 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
                 appended = self._connection.execute(statement, parameters, prepare=True)
             self._connection.execute("COMMIT")
         return None if appended is None else next(appended)[0]
+
+    def _mend_sequence(self) -> None:
+        """Let the journal go on behind its end: nothing of this transaction is kept, not even its locks."""
+        self._connection.rollback()
+        with self._database.working() as connection, connection.begin():
+            mend_sequence(connection)
 
     def _is_committed_nevertheless(self) -> bool:
         """Whether a commit has happened whose answer was lost together with the connection."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import repeat, takewhile
 from typing import Self
 from uuid import uuid4
@@ -13,6 +13,7 @@ from uuid import uuid4
 from allocation.adapters.database import VersionConflict
 from allocation.adapters.journal import AbstractJournal
 from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent
+from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.repository import AbstractRepository, Needs
 from allocation.domain.commands import Allouer
@@ -29,9 +30,12 @@ class FakeJournal(AbstractJournal):
         self._recorded: list[RecordedEvent[Event]] = []
 
     def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        instant = datetime.now(UTC)
+        if self._recorded:
+            instant = max(instant, self._recorded[-1].survenu_le + timedelta(microseconds=1))
         for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False):
             position = len(self._recorded) + 1
-            self._recorded.append(RecordedEvent(position, uuid4(), datetime.now(UTC), event, cause))
+            self._recorded.append(RecordedEvent(position, uuid4(), instant, event, cause))
         return len(self._recorded)
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
@@ -141,6 +145,10 @@ class FakeOriginalPositions(AbstractOriginalPositions):
             lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == réf_lot, reversed(before)
         )
         return corrected + len(list(taken_off))
+
+    def marked(self, position: int) -> ConsistencyToken:
+        found = self._store.journal.read(after=position - 1, limit=1) if position else []
+        return ConsistencyToken(position, *(mark_of(each.cause.id or each.id) for each in found))
 
     def end(self) -> int:
         return self._store.journal.last_position()

@@ -12,17 +12,17 @@ _PROGRESS = """
            round((débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le)::float8 / %(span)s))
                  ::numeric, 1)::float8 AS rate,
            CASE WHEN en_pause THEN 'paused'
-                WHEN rebuild_phase IS NOT NULL THEN 'rebuilding'
                 WHEN erreur IS NOT NULL THEN 'failing'
+                WHEN rebuild_phase IS NOT NULL THEN 'rebuilding'
                 ELSE 'following' END AS state,
            (SELECT count(DISTINCT sku) FROM parked WHERE lecteur = name) AS parked,
-           erreur
-    FROM (SELECT 'projection' AS kind, name, position, erreur, en_pause, débit, mis_à_jour_le,
-                 (SELECT phase FROM rebuilds
-                  WHERE rebuilds.name = projections.name AND phase NOT IN ('done', 'failed')) AS rebuild_phase
+           coalesce(erreur, rebuild_erreur) AS erreur
+    FROM (SELECT 'projection' AS kind, projections.name, projections.position, projections.erreur, en_pause,
+                 débit, projections.mis_à_jour_le, phase AS rebuild_phase, rebuilds.erreur AS rebuild_erreur
           FROM projections
+          LEFT JOIN rebuilds ON rebuilds.name = projections.name AND phase NOT IN ('done', 'failed')
           UNION ALL
-          SELECT 'subscription', name, position, erreur, en_pause, débit, mis_à_jour_le, NULL
+          SELECT 'subscription', name, position, erreur, en_pause, débit, mis_à_jour_le, NULL, NULL
           FROM subscriptions) AS reader
     CROSS JOIN (SELECT coalesce(max(journal.position), 0) AS newest FROM journal) AS journal_end
     LEFT JOIN LATERAL (

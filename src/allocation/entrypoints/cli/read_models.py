@@ -51,11 +51,12 @@ def rebuild(
     Interrupted, it is carried on by the worker or by the same command again.
     """
     from allocation.projections import rebuild as rebuilding
+    from allocation.projections import undo as undoing
 
     with _read_models() as (database, known):
         follower = _of_name(known, name)
         if undo:
-            rebuilding.undo(database, follower)
+            undoing.undo(database, follower)
             out.print(f"{name}: the earlier table serves again")
             return
         rebuilding.request(database, follower.projection, source=source, throttle=throttle)

@@ -1,0 +1,103 @@
+"""Going back to the table of a read model that the last rebuild replaced."""
+
+from sqlalchemy import Connection
+
+from allocation.adapters import shadow_tables
+from allocation.adapters.checkpoints import Checkpoint, Checkpoints, projections
+from allocation.adapters.database import Database, StorageUnavailable
+from allocation.adapters.journal_archive import JournalArchive
+from allocation.adapters.rebuilds import Rebuilds, Segments
+from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.projections.follower import ProjectionFollower
+from allocation.projections.rebuild import RebuildRefused
+from allocation.projections.standby_tables import StandbyTable
+
+
+def undo(database: Database, follower: ProjectionFollower) -> None:
+    """Let the table that the last rebuild replaced serve again, as soon as it has caught up.
+
+    Asked for twice at once, it happens once. Raises RebuildRefused when there is none that this program can
+    keep, or when readers of the one that serves don't let it in.
+    """
+    with database.working() as connection:
+        _position_of_previous(connection, follower)
+        wanted = shadow_tables.identity(connection, follower.name, PREVIOUS)
+    undoing = _Undoing(database, follower, wanted)
+    while not undoing.catch_up():
+        pass
+    undoing.serve()
+
+
+class _Undoing:
+    """The steps, each in a transaction that nobody else who undoes or begins a rebuild shares.
+
+    `wanted` is the table that is to serve: somebody else may have let it, or may have it dropped.
+    """
+
+    def __init__(self, database: Database, follower: ProjectionFollower, wanted: int | None) -> None:
+        self._database = database
+        self._follower = follower
+        self._wanted = wanted
+        self._archive = JournalArchive()
+
+    def catch_up(self) -> bool:
+        """Let the replaced table have the next batch of events; whether it is nearly up to date."""
+        with self._database.working() as connection, connection.begin():
+            if not self._is_due(connection):
+                return True
+            position = _position_of_previous(connection, self._follower)
+            table = self._table(connection)
+            end = table.apply_batch(position, Segments([]))
+            if end is not None:
+                Checkpoints(connection, projections).change(self._follower.name, position_précédente=end)
+            return table.is_nearly_up_to_date(position if end is None else end)
+
+    def serve(self) -> None:
+        """Let the replaced table have the rest, and serve."""
+        try:
+            with self._database.working() as connection, connection.begin():
+                if self._is_due(connection):
+                    self._serve(connection)
+        except StorageUnavailable as trouble:
+            with self._database.working() as connection:
+                users = shadow_tables.users(connection, self._follower.name)
+            if not users:
+                raise
+            raise RebuildRefused(
+                f"{self._follower.name} is not free, try again later: {'; '.join(users)}"
+            ) from trouble
+
+    def _serve(self, connection: Connection) -> None:
+        table = self._table(connection)
+        served = table.hold_serving()
+        position = _position_of_previous(connection, self._follower)
+        table.serve(table.apply_all(position, Segments([]), until=served.position), served)
+
+    def _is_due(self, connection: Connection) -> bool:
+        """Whether nobody else was faster, nor will be until the transaction ends. Raises RebuildRefused."""
+        name = self._follower.name
+        Rebuilds(connection).hold_requests(name)
+        if shadow_tables.identity(connection, name) == self._wanted:
+            return False
+        if shadow_tables.identity(connection, name, PREVIOUS) != self._wanted:
+            raise RebuildRefused(f"{name} was rebuilt meanwhile: the earlier table is gone")
+        return True
+
+    def _table(self, connection: Connection) -> StandbyTable:
+        return StandbyTable(connection, self._follower, PREVIOUS, self._archive)
+
+
+def _position_of_previous(connection: Connection, follower: ProjectionFollower) -> int:
+    """Where the table that was replaced stands. Raises RebuildRefused."""
+    name = follower.name
+    if shadow_tables.exists(connection, name, BUILDING):
+        raise RebuildRefused(f"a rebuild of {name} is under way")
+    served: Checkpoint | None = Checkpoints(connection, projections).look_at(name)
+    if served is None or served.position_précédente is None:
+        raise RebuildRefused(f"{name} has not been rebuilt: there is no earlier table")
+    if served.version_précédente != follower.projection.version:
+        raise RebuildRefused(
+            f"the earlier table of {name} has version {served.version_précédente}, "
+            f"and this program keeps version {follower.projection.version}"
+        )
+    return served.position_précédente
