@@ -21,7 +21,6 @@ from allocation.entrypoints.http_identifiers import Identifiant
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
-MAX_PREFER = 1000
 
 
 def _whole(value: Any) -> Any:
@@ -133,7 +132,6 @@ class DemandeDeLecture(BaseModel):
     )
     préférences: str = Field(
         default="",
-        max_length=MAX_PREFER,
         alias="Prefer",
         description="`wait=<seconds>`: how long to wait for it, 2 by default and 30 at most; "
         "`handling=lenient`: a stale answer rather than none",
