@@ -142,7 +142,7 @@ def test_ce_qui_ne_peut_être_enregistré_est_refusé_partout(impossible, champ,
     [
         lambda mauvaise: Allouer("c-1", "LAMPE", mauvaise),
         lambda mauvaise: CréerLot("lot-1", "LAMPE", mauvaise, date(2027, 1, 1)),
-        lambda mauvaise: ModifierQuantitéLot("lot-1", mauvaise),
+        lambda mauvaise: ModifierQuantitéLot("lot-1", mauvaise or -1),
         lambda mauvaise: LigneDeCommande("c-1", "LAMPE", mauvaise),
         lambda mauvaise: Lot("lot-1", "LAMPE", mauvaise),
     ],
@@ -152,3 +152,8 @@ def test_une_mauvaise_quantité_est_refusée(mauvaise, fabrique) -> None:  # typ
         fabrique(mauvaise)
 
     assert refus.value.champ == "quantité"
+
+
+def test_un_lot_reçu_peut_ne_plus_rien_tenir() -> None:
+    assert ModifierQuantitéLot("lot-1", 0).quantité == 0
+    assert Lot("lot-1", "LAMPE", 0, quantité_initiale=4).quantité_disponible == 0

@@ -6,7 +6,7 @@ Its identifiers are those that are meant, whatever the Unicode form and the blan
 from dataclasses import dataclass
 from datetime import date
 
-from allocation.domain.values import identifiant, vérifier_quantité
+from allocation.domain.values import QUANTITÉ_LOT_MIN, identifiant, vérifier_quantité
 
 
 class Command:
@@ -58,15 +58,16 @@ class Allouer(Command):
 
 @dataclass(frozen=True, slots=True)
 class ModifierQuantitéLot(Command):
-    """Set the units that a lot holds; lines that no longer fit are taken off and allocated elsewhere.
+    """Set the units that a lot holds, perhaps none; lines that no longer fit are allocated elsewhere.
 
-    A lot whose reference is older than the rule for identifiers is named by an `Enregistré`.
-    Raises ValeurInvalide on a malformed value.
+    A lot whose reference is older than the rule for identifiers is named by an `Enregistré`. A correction
+    that was begun goes on from the seniority `depuis_rang`. Raises ValeurInvalide on a malformed value.
     """
 
     réf: str
     quantité: int
+    depuis_rang: int | None = None
 
     def __post_init__(self) -> None:
         self._normaliser("réf")
-        vérifier_quantité("quantité", self.quantité)
+        vérifier_quantité("quantité", self.quantité, au_moins=QUANTITÉ_LOT_MIN)

@@ -6,6 +6,8 @@ import unicodedata
 from allocation.domain.errors import ValeurInvalide
 
 QUANTITÉ_MIN = 1
+# Once received, a lot may be found to hold nothing any more.
+QUANTITÉ_LOT_MIN = 0
 QUANTITÉ_MAX = 1_000_000_000
 LONGUEUR_MAX = 255
 # Three identifiers fit into one row of an index, which PostgreSQL bounds at 2,704 bytes. Only where most of
@@ -90,15 +92,15 @@ def _est_simple(texte: str) -> bool:
     )
 
 
-def vérifier_quantité(champ: str, valeur: object) -> None:
-    """Raise ValeurInvalide unless `valeur` is a whole number of units from 1 to 1,000,000,000."""
+def vérifier_quantité(champ: str, valeur: object, *, au_moins: int = QUANTITÉ_MIN) -> None:
+    """Raise ValeurInvalide unless `valeur` is a whole number of units from `au_moins` to 1,000,000,000."""
     if not isinstance(valeur, int) or isinstance(valeur, bool):
         raise ValeurInvalide(champ, "un nombre entier d'unités est attendu")
-    if not QUANTITÉ_MIN <= valeur <= QUANTITÉ_MAX:
+    if not au_moins <= valeur <= QUANTITÉ_MAX:
         raise ValeurInvalide(
             champ,
             "de {min} à {max} unités sont attendues, non {valeur}",
-            min=QUANTITÉ_MIN,
+            min=au_moins,
             max=QUANTITÉ_MAX,
             valeur=valeur,
         )

@@ -146,7 +146,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         409,
         "lot-existant",
         Words("Lot existant", "Existing lot"),
-        Words("{0}", "Another lot has this reference already: {0.réf_lot}"),
+        Words("{0}", "Another lot, of the SKU {0.sku}, has this reference already: {0.réf_lot}"),
     ),
     RebuildRefused: Problem(
         409,

@@ -15,14 +15,8 @@ from allocation.entrypoints.http_freshness import announce_freshness, freshness_
 from allocation.entrypoints.http_history import DemandeInstant, unknown_sku, wanted_instant
 from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import (
-    AllocationVue,
-    DemandeDeLecture,
-    DemandePage,
-    LotVue,
-    PageDeStock,
-    StockVue,
-)
+from allocation.entrypoints.http_schemas import DemandeDeLecture, DemandePage
+from allocation.entrypoints.http_view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
 from allocation.entrypoints.http_words import Words
 from allocation.views import history, views
 from allocation.views.freshness import Answer
