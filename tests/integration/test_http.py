@@ -104,6 +104,15 @@ class TestAllouer:
         assert (problem["quantité_demandée"], problem["quantité_disponible"]) == (101, 100)
         assert stocked.get("/allocations/c-1").status_code == 404
 
+    def test_une_rupture_répétée_répond_la_même_chose_et_n_inscrit_rien(
+        self, stocked: FlaskClient, sql: Sql
+    ) -> None:
+        first, again = (stocked.post("/allocate", json=LIGNE | {"quantité": 101}) for _ in range(2))
+
+        assert again.json == first.json
+        assert again.headers["Consistency-Token"] == first.headers["Consistency-Token"]
+        assert sql("SELECT count(*) AS events FROM journal WHERE type = 'RuptureDeStock'") == [{"events": 1}]
+
     def test_une_ligne_connue_avec_une_autre_quantité_est_refusée(self, stocked: FlaskClient) -> None:
         stocked.post("/allocate", json=LIGNE)
 
@@ -130,6 +139,27 @@ class TestLots:
 
         assert refusal(response) == (409, "lot-existant")
         assert json.loads(response.data)["réf_lot"] == "lot-1"
+        assert json.loads(response.data)["sku"] == "LAMPE"
+
+    def test_une_référence_prise_par_un_autre_sku_dit_lequel(self, stocked: FlaskClient) -> None:
+        response = stocked.post("/lots", json=LAMPE | {"sku": "TABLE"})
+
+        assert refusal(response) == (409, "lot-existant")
+        assert json.loads(response.data)["sku"] == "LAMPE"
+
+    def test_un_lot_corrigé_à_zéro_rend_toutes_ses_lignes(self, stocked: FlaskClient) -> None:
+        stocked.post("/allocate", json=LIGNE)
+
+        response = stocked.patch("/lots/lot-1", json={"quantité": 0})
+
+        assert response.status_code == 200
+        assert response.json is not None
+        assert [line["id_commande"] for line in response.json["sans_lot"]] == ["c-1"]
+        lot, stock = stocked.get("/lots/lot-1").json, stocked.get("/stock/LAMPE").json
+        assert lot is not None
+        assert stock is not None
+        assert (lot["quantité"], lot["quantité_allouée"]) == (0, 0)
+        assert (stock["en_stock"], stock["alloué"], stock["disponible"]) == (0, 0, 0)
 
     def test_un_lot_se_lit_avec_ce_qui_en_est_pris(self, client: FlaskClient) -> None:
         client.post("/lots", json={"ref": "lot-1", "sku": "LAMPE", "qty": 100, "eta": "2027-01-31"})
@@ -211,7 +241,9 @@ class TestStock:
 
 
 class TestIdentifiants:
-    @pytest.mark.parametrize("name", ["a/b", "/a", "a/", "a//b", "?", "#", "%2F", "é", "🛋", " ", "a+b", "."])
+    @pytest.mark.parametrize(
+        "name", ["a/b", "/a", "a/", "a//b", "?", "#", "%2F", "é", "🛋", "a b", "a+b", "..."]
+    )
     def test_tout_identifiant_se_lit_à_l_adresse_qui_est_rendue(self, client: FlaskClient, name: str) -> None:
         client.post("/lots", json={"réf": name, "sku": name, "quantité": 10})
 
@@ -224,8 +256,11 @@ class TestIdentifiants:
         assert client.get(f"/stock/{quote(name, safe='')}").json is not None
 
     @pytest.mark.parametrize("path", ["/allocations/%00", "/lots/%0A", "/stock/%7F", f"/stock/{'x' * 256}"])
-    def test_un_identifiant_impossible_ne_se_trouve_pas(self, client: FlaskClient, path: str) -> None:
-        assert refusal(client.get(path)) == (404, "introuvable")
+    def test_un_identifiant_impossible_est_refusé(self, client: FlaskClient, path: str) -> None:
+        response = client.get(path)
+
+        assert refusal(response) == (422, "valeur-invalide")
+        assert json.loads(response.data)["raison"]
 
 
 class TestRefus:
@@ -249,7 +284,7 @@ class TestRefus:
             {"champ": "couleur", "raison": "ce champ n'existe pas"},
         ]
 
-    @pytest.mark.parametrize("quantité", [0, -1, 1_000_000_001, 10**30, 1.5, 0.0, True, "1", None, [], {}])
+    @pytest.mark.parametrize("quantité", [-1, 1_000_000_001, 10**30, 1.5, True, "1", None, [], {}])
     @pytest.mark.parametrize(
         ("method", "path", "body"),
         [("POST", "/allocate", LIGNE), ("POST", "/lots", LAMPE), ("PATCH", "/lots/lot-1", {})],
@@ -261,6 +296,15 @@ class TestRefus:
 
         assert refusal(response) == (422, "champs-invalides")
         assert [each["champ"] for each in json.loads(response.data)["champs"]] == ["quantité"]
+
+    @pytest.mark.parametrize("quantité", [0, 0.0])
+    @pytest.mark.parametrize(("path", "body"), [("/allocate", LIGNE), ("/lots", LAMPE)])
+    def test_zéro_unité_ne_se_demande_ni_ne_se_reçoit(
+        self, stocked: FlaskClient, path: str, body: dict[str, object], quantité: float
+    ) -> None:
+        response = stocked.post(path, json=body | {"quantité": quantité})
+
+        assert refusal(response) == (422, "champs-invalides")
 
     @pytest.mark.parametrize(
         "eta", ["31/01/2027", "2027-02-30", "2027-01-31T10:00:00", 20270131, "demain", ""]
@@ -276,6 +320,46 @@ class TestRefus:
 
     def test_un_champ_donné_sous_deux_noms(self, stocked: FlaskClient) -> None:
         assert refusal(stocked.post("/allocate", json=LIGNE | {"qty": 2})) == (422, "champs-invalides")
+
+    @pytest.mark.parametrize(
+        ("body", "name"),
+        [
+            (b'{"id_commande": "c-1", "sku": "A", "sku": "LAMPE", "qty": 1}', "sku"),
+            (b'{"id_commande": "c-1", "sku": "LAMPE", "qty": 1, "qty": 1}', "qty"),
+            (b'{"id_commande": "c-1", "s\\u006bu": "A", "sku": "LAMPE", "qty": 1}', "sku"),
+        ],
+    )
+    def test_un_champ_donné_deux_fois(self, stocked: FlaskClient, body: bytes, name: str) -> None:
+        response = stocked.post("/allocate", data=body, content_type="application/json")
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert json.loads(response.data)["champs"] == [
+            {"champ": name, "raison": "ce champ est donné plusieurs fois"}
+        ]
+        assert stocked.get("/allocations/c-1").status_code == 404
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            *(("GET", path) for path in ("/stock", "/stock/LAMPE", "/lots/lot-1", "/allocations/c-1")),
+            *(("GET", path) for path in ("/stock/LAMPE/histoire", "/allocations/c-1/histoire")),
+            *(("GET", path) for path in ("/health/live", "/projections/stock_view/rebuild")),
+            *(("POST", path) for path in ("/allocate", "/lots", "/add_batch")),
+            ("PATCH", "/lots/lot-1"),
+        ],
+    )
+    def test_un_paramètre_inconnu(self, stocked: FlaskClient, method: str, path: str) -> None:
+        response = stocked.open(f"{path}?sku=LAMPE", method=method, json={} if method != "GET" else None)
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert json.loads(response.data)["champs"] == [{"champ": "sku", "raison": "ce champ n'existe pas"}]
+
+    @pytest.mark.parametrize("query", ["limit=1&limit=2", "after=A&limit=1&after=A", "limit=1&&%6Cimit=1"])
+    def test_un_paramètre_donné_deux_fois(self, stocked: FlaskClient, query: str) -> None:
+        response = stocked.get(f"/stock?{query}")
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert "plusieurs fois" in response.text
 
     @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
     def test_un_autre_type_de_contenu(self, client: FlaskClient, content_type: str) -> None:
@@ -293,13 +377,14 @@ class TestRefus:
         assert accepted.status_code == 201
         assert refusal(refused) == (413, "corps-trop-grand")
 
-    def test_une_autre_méthode_dit_lesquelles_sont_permises(self, client: FlaskClient) -> None:
-        response = client.delete("/allocate")
+    @pytest.mark.parametrize("method", ["DELETE", "GET", "BREW"])
+    def test_une_autre_méthode_dit_lesquelles_sont_permises(self, client: FlaskClient, method: str) -> None:
+        response = client.open("/allocate", method=method)
 
         assert refusal(response) == (405, "méthode-refusée")
         assert "POST" in response.headers["Allow"]
 
-    @pytest.mark.parametrize("path", ["/", "/inconnu", "/allocations/", "/stock/", "/allocate/"])
+    @pytest.mark.parametrize("path", ["/inconnu", "/allocations/", "/stock/", "/allocate/"])
     def test_une_adresse_inconnue(self, client: FlaskClient, path: str) -> None:
         assert refusal(client.get(path)) == (404, "introuvable")
 
@@ -412,6 +497,23 @@ class TestSanté:
         assert f"allocation_http_request_duration_seconds_count{{{route}}} 2.0" in text
         assert 'allocation_reader_behind{kind="projection",name="allocations_view"} 0.0' in text
         assert "allocation_database_up 1.0" in text
+
+    def test_ce_qu_un_client_invente_ne_fait_pas_grossir_les_métriques(self, client: FlaskClient) -> None:
+        for method, path in (
+            ("BREW", "/stock"),
+            ("BREW", "/inconnu"),
+            ("GET", "/inconnu"),
+            ("GET", "/metrics"),
+        ):
+            client.open(path, method=method)
+        before = client.get("/metrics").text.count("\n")
+
+        for n in range(50):
+            client.open("/stock", method=f"BREW{n}")
+            client.open(f"/inconnu/{n}", method=f"BREW{n}")
+            client.get(f"/inconnu/{n}?a={n}", headers={f"X-{n}": "1"})
+
+        assert client.get("/metrics").text.count("\n") == before
 
 
 def test_le_texte_est_en_utf_8_sans_échappement(stocked: FlaskClient) -> None:
