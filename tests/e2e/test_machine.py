@@ -10,13 +10,13 @@ import httpx
 import psutil
 import pytest
 from tests.conftest import find_free_port
-from tests.e2e.conftest import ALLOCATION, Service, running_service
+from tests.e2e.conftest import ALLOCATION, Service
 from tests.postgresql_server import kill_all
 from tests.waiting import PATIENCE_S, eventually
 
 
-def start(data_dir: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"ALLOCATION_DATA_DIR": str(data_dir), "COLUMNS": "200"}
+def start(data_dir: Path, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"ALLOCATION_DATA_DIR": str(data_dir), "COLUMNS": "200"} | variables
     command = [ALLOCATION, "serve", "--workers", "1", *arguments]
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -49,13 +49,21 @@ def test_de_deux_services_lancés_ensemble_sur_un_port_un_seul_l_a(tmp_path: Pat
     ]
 
 
-@pytest.mark.parametrize("host", ["localhost", "::1"])
-def test_il_écoute_sur_un_nom_ou_une_adresse_ipv6(host: str) -> None:
-    with running_service("--host", host, "--workers", "1") as service:
-        eventually(lambda: "is ready" in service.log.read_text())
-        announced = service.log.read_text().split("is ready: ")[1].split("/docs")[0]
+@pytest.mark.parametrize(("host", "shown"), [("localhost", "localhost"), ("::1", "[::1]")])
+def test_il_écoute_sur_un_nom_ou_une_adresse_ipv6(
+    host: str, shown: str, database_url: str, tmp_path: Path, free_port: int
+) -> None:
+    running = start(tmp_path, "--host", host, "--port", str(free_port), ALLOCATION_DATABASE_URL=database_url)
+    url = f"http://{shown}:{free_port}"
+    try:
+        eventually(lambda: _status_of(f"{url}/health/ready") == 200)
+        assert running.stdout is not None
+        assert running.stdout.readline().endswith(f"is ready: {url}/docs\n")
+    finally:
+        running.terminate()
+        running.communicate(timeout=PATIENCE_S)
 
-        assert httpx.get(f"{announced}/health/ready").status_code == 200
+    assert running.returncode == 0
 
 
 @pytest.mark.embedded
