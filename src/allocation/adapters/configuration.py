@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import platformdirs
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
@@ -34,10 +34,17 @@ def _shown_smtp_url(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
+def _upper(word: object) -> object:
+    return word.strip().upper() if isinstance(word, str) else word
+
+
 class Settings(BaseSettings):
     """Everything that can be configured; each field is the environment variable ALLOCATION_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="ALLOCATION_", env_ignore_empty=True, frozen=True)
+    # What is refused may be a URL with a password in it.
+    model_config = SettingsConfigDict(
+        env_prefix="ALLOCATION_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
 
     database_url: Annotated[str, AfterValidator(_check_database_url)] | None = Field(
         default=None, description="PostgreSQL to use; without it, an embedded one is started"
@@ -69,7 +76,7 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field(default="allocation@localhost", description="sender of these messages")
     mail_to: str = Field(default="stock@localhost", description="recipient of these messages")
-    log_level: str = Field(
+    log_level: Annotated[str, BeforeValidator(_upper)] = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )
     poll_interval: float = Field(
