@@ -24,7 +24,9 @@ class UnknownReader(LookupError):
     """No reader of the journal has this name."""
 
     def __init__(self, lecteur: str, known: Iterable[str]) -> None:
-        super().__init__(f"no reader of the journal is called {lecteur}; there are: {', '.join(sorted(known))}")
+        super().__init__(
+            f"no reader of the journal is called {lecteur}; there are: {', '.join(sorted(known))}"
+        )
         self.lecteur = lecteur
 
 

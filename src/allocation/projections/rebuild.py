@@ -53,7 +53,9 @@ def request(
         raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
     with database.working() as connection, connection.begin():
         if source == "snapshot" and not has_snapshot(connection):
-            raise RebuildRefused("there is no snapshot: it comes with an archive, and the journal is still whole")
+            raise RebuildRefused(
+                "there is no snapshot: it comes with an archive, and the journal is still whole"
+            )
         rebuilds = Rebuilds(connection)
         rebuilds.hold_requests(projection.name)
         # A step that is under way is finished first.

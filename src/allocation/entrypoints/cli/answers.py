@@ -37,11 +37,12 @@ def warn_of_unknown_variables() -> None:
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.cli.console import warn
 
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    known = [name.upper() for name in Settings.model_fields]
     for name in sorted(given):
-        if name.upper() not in known:
-            nearest = get_close_matches(name.upper(), known, n=1)
-            warn(f"{name} is no setting{f'; {nearest[0]} is one' if nearest else ''}")
+        field = name.upper().removeprefix(PREFIX)
+        if field not in known:
+            nearest = get_close_matches(field, known, n=1)
+            warn(f"{name} is no setting{f'; {PREFIX}{nearest[0]} is one' if nearest else ''}")
 
 
 def _misuses() -> tuple[type[Exception], ...]:

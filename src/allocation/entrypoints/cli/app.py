@@ -8,7 +8,8 @@ import typer
 
 from allocation import __version__
 from allocation.entrypoints.cli import imports, journal, migrate, operations, parked, read_models, service
-from allocation.entrypoints.cli.console import fail, out
+from allocation.entrypoints.cli.answers import answer, warn_of_unknown_variables
+from allocation.entrypoints.cli.console import out
 
 app = typer.Typer(
     name="allocation",
