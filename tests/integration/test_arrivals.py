@@ -12,7 +12,7 @@ from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
-from allocation.views import views
+from allocation.views import history, views
 from allocation.views.freshness import ViewLate
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
@@ -117,3 +117,17 @@ def test_le_stock_attend_la_plus_lente_des_deux_vues_qu_il_lit(database: Databas
     stock = views.stock("LAMPE", database, after=position, wait_s=0)
     assert stock is not None
     assert stock["prochaine_eta"] == TOMORROW
+
+
+def test_un_instant_passé_a_les_arrivées_qu_il_avait(bus: Bus, database: Database) -> None:
+    receive(bus, YESTERDAY, TOMORROW, NEXT_WEEK)
+    then = datetime.now(UTC)
+    bus.handle(ModifierQuantitéLot("lot-1", 0))
+    bus.handle(Allouer("c-1", "LAMPE", 10))
+    bus.handle(CréerLot("lot-4", "LAMPE", 10, LAST_WEEK))
+    assert arrivals(bus) == (NEXT_WEEK, LAST_WEEK)
+
+    past = history.stock_at("LAMPE", then, database)
+
+    assert past is not None
+    assert (past["prochaine_eta"], past["eta_dépassée"]) == (TOMORROW, YESTERDAY)
