@@ -1,10 +1,12 @@
 """The bus on a real database, and what tests need to look behind it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
+from tests.wire import Wire
 
 from allocation.adapters.database import Database
 from allocation.service_layer.bootstrap import bootstrap
@@ -18,6 +20,14 @@ Sql = Callable[..., list[dict[str, Any]]]
 def bus(database: Database) -> MessageBus[PostgreSQLUnitOfWork]:
     """A bus that brings the views up to date before it answers."""
     return bootstrap(database)
+
+
+@pytest.fixture
+def wire(database_url: str, tmp_path: Path) -> Iterator[Wire]:
+    host = Path(str(make_url(database_url).query["host"]))
+    wire = Wire(tmp_path, str(host / ".s.PGSQL.5432"))
+    yield wire
+    wire.close()
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """Group commit on the real database: a lost connection is answered truthfully, whenever it is lost."""
 
 import math
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from tests.wire import Wire
 
 from allocation.adapters.database import Database, ValueRefused
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
@@ -25,64 +22,11 @@ from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]
 
-COMMIT_DONE = b"COMMIT\x00"
-
-
-class Wire:
-    """Between the program and PostgreSQL: passes everything on, until it is told to cut."""
-
-    def __init__(self, directory: Path, server: str) -> None:
-        self.path = directory / ".s.PGSQL.5432"
-        self._server = server
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self._listener.listen()
-        self._cut = threading.Event()
-        self.cuts = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut_the_answer_to_the_next_commit(self) -> None:
-        self._cut.set()
-
-    def close(self) -> None:
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.socket(socket.AF_UNIX)
-                server.connect(self._server)
-                for source, target in ((client, server), (server, client)):
-                    threading.Thread(
-                        target=self._pass_on, args=[source, target, source is server], daemon=True
-                    ).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket, from_server: bool) -> None:  # noqa: FBT001
-        with source, target, suppress(OSError):
-            while data := source.recv(65536):
-                if from_server and COMMIT_DONE in data and self._cut.is_set():
-                    self._cut.clear()
-                    self.cuts += 1
-                    target.shutdown(socket.SHUT_RDWR)
-                    source.shutdown(socket.SHUT_RDWR)
-                    return
-                target.sendall(data)
-
-
-@pytest.fixture
-def wire(database_url: str, tmp_path: Path) -> Iterator[Wire]:
-    host = Path(str(make_url(database_url).query["host"]))
-    wire = Wire(tmp_path, str(host / ".s.PGSQL.5432"))
-    yield wire
-    wire.close()
-
 
 @pytest.fixture
 def wired(database_url: str, wire: Wire) -> Iterator[Bus]:
     """A bus whose connections go through the wire."""
-    url = make_url(database_url).update_query_dict({"host": str(wire.path.parent)})
-    with Database(url.render_as_string(hide_password=False)) as database:
+    with Database(wire.url(database_url)) as database:
         yield bootstrap(database, inline=False)
 
 

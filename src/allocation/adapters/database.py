@@ -19,6 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from allocation.adapters.bounded_connection import KEEPALIVES, BoundedConnection, bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
 from allocation.adapters.database_errors import (
     Locked,
@@ -53,10 +54,17 @@ POOL_TIMEOUT_S = 5
 OUTCOME_TIMEOUT_S = 10
 OUTCOME_POLL_S = 0.1
 
+# PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
+# longer. Background work may take long without a word.
+WRITE_LIMIT_S = 10.0
+READ_LIMIT_S = 7.0
+FOLLOW_LIMIT_S = 10.0
+BACKGROUND_LIMIT_S = 3600.0
+
 _WRITE_SETTINGS = {
     "lock_timeout": "5s",
-    "statement_timeout": "15s",
-    "idle_in_transaction_session_timeout": "30s",
+    "statement_timeout": "8s",
+    "idle_in_transaction_session_timeout": "10s",
     # One allocation reads single rows by key. On a small or never analysed table the planner would read
     # it whole, and the cost of an allocation would depend on what else is in the table.
     "enable_seqscan": "off",
@@ -90,17 +98,21 @@ class Database:
     def __init__(self, url: str, *, read_url: str | None = None, pool_size: int = 10) -> None:
         self.url = postgresql_url(url)
         self._writes = self._engine(
-            _WRITE_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_recycle=_WRITE_CONNECTION_LIFE_S
+            _WRITE_SETTINGS,
+            pool_size,
+            WRITE_LIMIT_S,
+            isolation_level="AUTOCOMMIT",
+            pool_recycle=_WRITE_CONNECTION_LIFE_S,
         )
         # Nothing to roll back, whatever happens to a reader.
         self._reads = self._engine(
-            _READ_SETTINGS, pool_size, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
+            _READ_SETTINGS, pool_size, READ_LIMIT_S, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
         )
-        lookups = self._engine(_READ_SETTINGS, pool_size, isolation_level="AUTOCOMMIT")
+        lookups = self._engine(_READ_SETTINGS, pool_size, READ_LIMIT_S, isolation_level="AUTOCOMMIT")
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
-        self._followers = self._engine({}, pool_size, connect_args=_THROUGH_POOLERS)
+        self._followers = self._engine({}, pool_size, FOLLOW_LIMIT_S, connect_args=_THROUGH_POOLERS)
         event.listen(self._followers, "begin", _do_not_wait_for_the_disk)
-        self._background = self._engine({}, pool_size, connect_args=_THROUGH_POOLERS)
+        self._background = self._engine({}, pool_size, BACKGROUND_LIMIT_S, connect_args=_THROUGH_POOLERS)
         self._replica = None if read_url is None else Database(read_url, pool_size=pool_size)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
@@ -220,6 +232,7 @@ class Database:
         self,
         settings: dict[str, str],
         pool_size: int,
+        limit_s: float,
         *,
         connect_args: Mapping[str, object] = MappingProxyType({}),
         **engine_options: Any,
@@ -230,6 +243,7 @@ class Database:
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,
                 "application_name": "allocation",
+                **KEEPALIVES,
                 **({"options": options} if options else {}),
                 **connect_args,
             },
@@ -239,6 +253,7 @@ class Database:
             **engine_options,
         )
         event.listen(engine, "handle_error", translate)
+        event.listen(engine, "do_connect", _connecting_with(bounded_by(limit_s)))
         return engine
 
 
@@ -264,6 +279,11 @@ def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
             engine.dispose()
         else:
             pooled.close()
+
+
+def _connecting_with(connection_type: type[BoundedConnection]) -> Callable[..., psycopg.Connection]:
+    """What SQLAlchemy calls to connect."""
+    return lambda _dialect, _record, args, parameters: connection_type.connect(*args, **parameters)
 
 
 def _do_not_wait_for_the_disk(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeAlias, cast
 
 import psycopg
+from psycopg.generators import execute
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 from sqlalchemy import Engine, PoolProxiedConnection
@@ -37,6 +38,9 @@ class Lookups:
             return first_row(cast(psycopg.Connection, kept.driver_connection), kept.info, query, parameter)
         except BaseException:
             if kept is not None:
+                if cast(psycopg.Connection, kept.driver_connection).closed:
+                    # The others were probably lost together with this one.
+                    self._let_go()
                 kept.invalidate()
                 kept = None
             raise
@@ -45,11 +49,18 @@ class Lookups:
 
     def close(self) -> None:
         """Close all connections that nobody uses."""
+        self._let_go()
+        self._engine.dispose()
+
+    def _let_go(self) -> None:
         for _ in range(self._places.qsize()):
-            if (kept := self._places.get()) is not None:
+            try:
+                kept = self._places.get_nowait()
+            except Empty:
+                return
+            if kept is not None:
                 kept.invalidate()
             self._places.put(None)
-        self._engine.dispose()
 
 
 def first_row(
@@ -61,17 +72,21 @@ def first_row(
     """
     name = prepared.get(query)
     if name is None:
-        name = prepared[query] = b"lookup_%d" % len(prepared)
-        _checked(connection.pgconn.prepare(name, query.encode()), ExecStatus.COMMAND_OK)
-    result = connection.pgconn.exec_prepared(name, [parameter.encode()])
-    _checked(result, ExecStatus.TUPLES_OK)
+        name = b"lookup_%d" % len(prepared)
+        connection.pgconn.send_prepare(name, query.encode())
+        _result(connection, ExecStatus.COMMAND_OK)
+        prepared[query] = name
+    connection.pgconn.send_query_prepared(name, [parameter.encode()])
+    result = _result(connection, ExecStatus.TUPLES_OK)
     return [result.get_value(0, column) for column in range(result.nfields)] if result.ntuples else []
 
 
-def _checked(result: PGresult, expected: ExecStatus) -> None:
-    """Raises the driver's error for what PostgreSQL says instead of a result of this kind."""
+def _result(connection: psycopg.Connection, expected: ExecStatus) -> PGresult:
+    """What PostgreSQL answers. Raises the driver's error for any other kind of result."""
+    results: list[PGresult] = connection.wait(execute(connection.pgconn))
+    result = results[-1]
     if result.status == expected:
-        return
+        return result
     if result.error_field(DiagnosticField.SQLSTATE) is None:
         # It is not PostgreSQL that says so: nothing came from there.
         raise psycopg.OperationalError(result.get_error_message())

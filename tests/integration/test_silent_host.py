@@ -1,0 +1,88 @@
+"""A server that says nothing any more, and closes nothing: every statement ends, and the next one goes on."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+from tests.waiting import PATIENCE_S
+from tests.wire import Wire
+
+from allocation.adapters import database as database_module
+from allocation.adapters.database import Database, StorageUnavailable
+
+LIMIT_S = 0.5
+
+
+@pytest.fixture
+def wired(database_url: str, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """A database by the wire, whose answers are not waited for as long as usual."""
+    for name in ("WRITE_LIMIT_S", "READ_LIMIT_S", "FOLLOW_LIMIT_S", "BACKGROUND_LIMIT_S"):
+        monkeypatch.setattr(database_module, name, LIMIT_S)
+    monkeypatch.setattr(database_module, "CONNECT_TIMEOUT_S", 2)
+    with Database(wire.url(database_url)) as database:
+        yield database
+
+
+def written(database: Database) -> Any:
+    with database.writing() as connection:
+        return connection.execute("SELECT 1").fetchone()
+
+
+def asked(connected: Callable[[Database], AbstractContextManager[Connection]]) -> Callable[[Database], Any]:
+    def ask(database: Database) -> Any:
+        with connected(database) as connection:
+            return connection.exec_driver_sql("SELECT 1").scalar()
+
+    return ask
+
+
+USES: dict[str, Callable[[Database], Any]] = {
+    "writing": written,
+    "reading": asked(Database.reading),
+    "following": asked(Database.following),
+    "working": asked(Database.working),
+    "fetch": lambda database: database.fetch("SELECT 1", {}),
+    "fetch_values": lambda database: database.fetch_values("SELECT $1", ""),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES.keys())
+def test_un_serveur_muet_est_abandonné_et_le_pool_renouvelé(
+    wired: Database, wire: Wire, use: Callable[[Database], Any]
+) -> None:
+    use(wired)
+    began = time.monotonic()
+
+    wire.go_silent()
+    with pytest.raises(StorageUnavailable):
+        use(wired)
+    wire.pass_on_what_is_new()
+
+    assert use(wired)
+    assert time.monotonic() - began < PATIENCE_S
+
+
+def test_qui_était_muet_ensemble_ne_se_redécouvre_pas_un_à_un(wired: Database, wire: Wire) -> None:
+    """Five connections are silent: after the first of them is given up, nobody meets the others."""
+    together = threading.Barrier(5)
+
+    def hold() -> None:
+        with wired.writing():
+            together.wait(PATIENCE_S)
+
+    threads = [threading.Thread(target=hold) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    wire.go_silent()
+    with pytest.raises(StorageUnavailable):
+        written(wired)
+    wire.pass_on_what_is_new()
+
+    assert [written(wired) for _ in range(5)] == [(1,)] * 5
