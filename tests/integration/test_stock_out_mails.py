@@ -92,12 +92,12 @@ def test_aucune_transaction_n_est_ouverte_pendant_l_envoi(
 def test_une_base_qui_coupe_ce_qui_dort_dans_une_transaction_ne_fait_pas_répéter_les_courriels(
     database: Database, courriels: OutsideFollower, poste: Poste, sql: Sql
 ) -> None:
-    sql(f"ALTER DATABASE {database.url.database} SET idle_in_transaction_session_timeout = '50ms'")
+    sql(f"ALTER DATABASE {database.url.database} SET idle_in_transaction_session_timeout = '1s'")
     database.close()
 
     def slowly(_: Notification) -> None:
         with database.reading() as connection:
-            connection.execute(text("SELECT pg_sleep(0.3)"))
+            connection.execute(text("SELECT pg_sleep(1.5)"))
 
     poste.meanwhile = slowly
     with Projector([courriels], Waker(), poll_interval=0.05):

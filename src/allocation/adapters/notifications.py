@@ -123,7 +123,7 @@ def due(database: Database, clés: Iterable[str], *, every: timedelta) -> frozen
     c = notifications.c
     clés = list(clés)
     recent = select(c.clé).where(c.clé == any_(literal(clés, ARRAY(Text))), c.envoyée_le > func.now() - every)
-    with database.working() as connection:
+    with database.following() as connection:
         return frozenset(clés) - frozenset(connection.scalars(recent))
 
 
@@ -131,5 +131,5 @@ def note_sent(database: Database, clés: Iterable[str]) -> None:
     """A message went out under each of these keys."""
     sent = insert(notifications).values(envoyée_le=func.now())
     again = sent.on_conflict_do_update(index_elements=[notifications.c.clé], set_={"envoyée_le": func.now()})
-    with database.working() as connection, connection.begin():
+    with database.following() as connection, connection.begin():
         connection.execute(again, [{"clé": clé} for clé in sorted(clés)])

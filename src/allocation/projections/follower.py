@@ -111,7 +111,7 @@ class Follower(ABC, Generic[R]):
 
     def note_failures(self, error: BaseException, failures: int) -> None:
         """Say beside the checkpoint why this reader does not go on, unless another one has it."""
-        with self._database.working() as connection, connection.begin():
+        with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if checkpoints.take(self.name, wait=False) is not None:
                 checkpoints.note_failures(self.name, f"{type(error).__name__}: {error}", failures)
