@@ -92,7 +92,8 @@ def test_aucune_transaction_n_est_ouverte_pendant_l_envoi(
 def test_une_base_qui_coupe_ce_qui_dort_dans_une_transaction_ne_fait_pas_répéter_les_courriels(
     database: Database, courriels: OutsideFollower, poste: Poste, sql: Sql
 ) -> None:
-    sql(f"ALTER DATABASE {database.url.database} SET idle_in_transaction_session_timeout = '1s'")
+    [name] = sql("SELECT current_database() AS name")
+    sql(f"ALTER DATABASE {name['name']} SET idle_in_transaction_session_timeout = '1s'")
     database.close()
 
     def slowly(_: Notification) -> None:
