@@ -63,6 +63,7 @@ def _explain(error: Exception) -> int | None:
 
     from allocation.adapters.database import StorageUnavailable, VersionConflict
     from allocation.adapters.journal_archive import ArchiveTrouble
+    from allocation.adapters.rights import RightMissing
     from allocation.adapters.schema import SchemaTrouble
     from allocation.adapters.sessions import UnsuitableServer
     from allocation.entrypoints.csv_files.errors import FileUnreadable, ImportRefused
@@ -78,6 +79,7 @@ def _explain(error: Exception) -> int | None:
             return 2
         case (
             UnsuitableServer()
+            | RightMissing()
             | StorageUnavailable()
             | VersionConflict()
             | SchemaTrouble()

@@ -65,7 +65,7 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
 
     processes.configure_logging(settings.log_level)
     with database_url(settings, connections=_connections(settings, workers)) as (storage_url, embedded):
-        with Database(storage_url) as database:
+        with Database(storage_url, schema=settings.database_schema) as database:
             prepare(database, settings)
             postgresql = f"PostgreSQL {database.server_version()}"
         # The children are configured by their environment, as they would be without this supervisor.
