@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 from allocation.adapters.metadata import metadata
+from allocation.adapters.sessions import UnsuitableServer
 
 _ROLE = "SELECT quote_ident(current_user), quote_ident(current_database()), quote_ident(current_schema())"
 _MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
@@ -22,7 +23,7 @@ _SEQUENCES = """
 """
 
 
-class RightMissing(Exception):
+class RightMissing(UnsuitableServer):
     """The role is not allowed what the program needs; the statement that helps is part of the message."""
 
 
