@@ -24,7 +24,8 @@ from allocation.domain.events import RuptureDeStock
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.views.freshness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
-from allocation.views.history import HistoireArchivée
+from allocation.views.instants import InstantFutur, JournalEnAvance
+from allocation.views.past_view import HistoireArchivée
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +87,10 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LigneModifiée: Problem(409, "ligne-modifiée", "Ligne modifiée"),
     LotExistant: Problem(409, "lot-existant", "Lot existant"),
     RebuildRefused: Problem(409, "reconstruction-impossible", "Reconstruction impossible"),
+    JournalEnAvance: Problem(409, "journal-en-avance", "Journal en avance sur l'horloge"),
     HistoireArchivée: Problem(410, "archivé", "Archivé"),
     JetonInconnu: Problem(412, "jeton-inconnu", "Jeton inconnu"),
+    InstantFutur: Problem(422, "instant-futur", "Instant à venir"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
     ValueRefused: Problem(422, "valeur-refusée", "Valeur refusée par la base de données"),

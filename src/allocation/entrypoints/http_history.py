@@ -17,10 +17,13 @@ from pydantic_core import PydanticCustomError
 
 from allocation.adapters.database import StorageUnavailable
 from allocation.adapters.journal_tokens import POSITION_MAX
+from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
+from allocation.entrypoints.http_freshness import announced, wanted_freshness
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, digits
+from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, DemandeDeLecture, digits
 from allocation.views import history
+from allocation.views.freshness import JetonInconnu
 from allocation.views.history import History
 from allocation.views.views import ReadSource
 
@@ -98,7 +101,9 @@ class HttpHistory:
                 function,
                 answers={200: PageDHistoire},
                 query=DemandeHistoire,
-                refusals=(StorageUnavailable,),
+                headers=DemandeDeLecture,
+                refusals=(StorageUnavailable, JetonInconnu),
+                answer_headers=http_freshness.ANSWER_HEADERS,
             )
             for rule, function in (
                 ("/stock/<identifier:sku>/histoire", self.of_stock),
@@ -109,7 +114,8 @@ class HttpHistory:
     def of_stock(self, sku: str) -> Response:
         """What happened to a SKU, when, and by which command."""
         demande = read_query(DemandeHistoire)
-        events = history.stock_history(sku, demande.after, demande.limit, self._source)
+        parameters = {"sku": sku, **demande.model_dump()}
+        events = announced(history.STOCK.page(parameters, self._source.reads, wanted_freshness()))
         if events is None:
             raise Introuvable(f"SKU inconnu : {sku}")
         return _page(f"/stock/{quote(sku, safe='')}/histoire", demande, events)
@@ -117,7 +123,8 @@ class HttpHistory:
     def of_order(self, id_commande: str) -> Response:
         """What happened to an order, when, and by which command."""
         demande = read_query(DemandeHistoire)
-        events = history.order_history(id_commande, demande.after, demande.limit, self._source)
+        parameters = {"id_commande": id_commande, **demande.model_dump()}
+        events = announced(history.ORDER.page(parameters, self._source.reads, wanted_freshness()))
         if events is None:
             raise Introuvable(f"Rien n'est connu de la commande {id_commande}")
         return _page(f"/allocations/{quote(id_commande, safe='')}/histoire", demande, events)

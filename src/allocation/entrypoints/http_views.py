@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from flask import Response, jsonify
@@ -11,7 +10,12 @@ from flask import Response, jsonify
 from allocation.adapters.database import StorageUnavailable
 from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
-from allocation.entrypoints.http_freshness import announce_freshness, freshness_headers, wanted_freshness
+from allocation.entrypoints.http_freshness import (
+    announce_freshness,
+    announced,
+    freshness_headers,
+    wanted_freshness,
+)
 from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
 from allocation.entrypoints.http_route import Route, read_query
 from allocation.entrypoints.http_schemas import (
@@ -23,10 +27,8 @@ from allocation.entrypoints.http_schemas import (
     StockVue,
 )
 from allocation.views import history, views
-from allocation.views.freshness import Answer
-from allocation.views.history import HistoireArchivée
-
-T = TypeVar("T")
+from allocation.views.instants import InstantFutur, JournalEnAvance
+from allocation.views.past_view import HistoireArchivée
 
 
 class HttpViews:
@@ -45,7 +47,8 @@ class HttpViews:
             refusals=refusals,
             answer_headers=http_freshness.ANSWER_HEADERS,
         )
-        reading_at = partial(reading, query=DemandeInstant, refusals=(*refusals, HistoireArchivée))
+        of_instants = (HistoireArchivée, InstantFutur, JournalEnAvance)
+        reading_at = partial(reading, query=DemandeInstant, refusals=(*refusals, *of_instants))
         return (
             reading_at(
                 "/allocations/<identifier:id_commande>", self.allocations, answers={200: list[AllocationVue]}
@@ -69,7 +72,7 @@ class HttpViews:
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
-        row = _announced(views.LOT.row({"réf": ref}, self._source.reads, wanted_freshness()))
+        row = announced(views.LOT.row({"réf": ref}, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"Lot inconnu : {ref}")
         return jsonify(row)
@@ -78,7 +81,7 @@ class HttpViews:
         """What there is of a SKU, what is coming, what is taken, what is left."""
         if (at := wanted_instant()) is not None:
             return self._stock_at(sku, at)
-        row = _announced(views.STOCK.row({"sku": sku}, self._source.reads, wanted_freshness()))
+        row = announced(views.STOCK.row({"sku": sku}, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
@@ -86,26 +89,21 @@ class HttpViews:
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
         demande = read_query(DemandePage)
-        rows = _announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
+        rows = announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
         suivant = None
         if len(rows) == demande.limit:
             suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
         return jsonify({"stock": rows, "suivant": suivant})
 
     def _allocations_at(self, id_commande: str, at: datetime) -> Response:
-        lines = history.allocations_at(id_commande, at, self._source)
+        parameters, reads = {"id_commande": id_commande}, self._source.reads
+        lines = announced(history.ALLOCATIONS_AT.rows(parameters, at, reads, wanted_freshness()))
         if not lines:
             raise Introuvable(f"Aucune ligne n'était allouée pour la commande {id_commande}")
         return jsonify(lines)
 
     def _stock_at(self, sku: str, at: datetime) -> Response:
-        row = history.stock_at(sku, at, self._source)
+        row = announced(history.STOCK_AT.row({"sku": sku}, at, self._source.reads, wanted_freshness()))
         if row is None:
             raise Introuvable(f"SKU inconnu : {sku}")
         return jsonify(row)
-
-
-def _announced(answer: Answer[T]) -> T:
-    """What the view gives; how fresh it is goes to the headers of whatever is answered."""
-    announce_freshness(answer)
-    return answer.value
