@@ -10,7 +10,13 @@ from pydantic_core import PydanticCustomError
 from allocation.adapters.journal_tokens import ConsistencyToken
 from allocation.adapters.rebuilds import DÉBIT_MAX
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
+from allocation.domain.values import (
+    CARACTÈRES_DE_CONTRÔLE,
+    LONGUEUR_MAX,
+    QUANTITÉ_LOT_MIN,
+    QUANTITÉ_MAX,
+    QUANTITÉ_MIN,
+)
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -27,6 +33,12 @@ def _whole(value: Any) -> Any:
 
 Quantité = Annotated[
     int, Field(ge=QUANTITÉ_MIN, le=QUANTITÉ_MAX, description="whole units"), BeforeValidator(_whole)
+]
+
+QuantitéDeLot = Annotated[
+    int,
+    Field(ge=QUANTITÉ_LOT_MIN, le=QUANTITÉ_MAX, description="whole units; 0: all are gone"),
+    BeforeValidator(_whole),
 ]
 
 
@@ -81,7 +93,7 @@ class DemandeCorrection(Demande):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"quantité": 90}]})
 
-    quantité: Quantité = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
+    quantité: QuantitéDeLot = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
 
     def command(self, réf: str) -> ModifierQuantitéLot:
         """The command that is asked for."""
@@ -170,43 +182,6 @@ class CorrectionDeLot(BaseModel):
     quantité: int = Field(examples=[90])
     réallouées: list[LigneAvecLot]
     sans_lot: list[LigneSansLot]
-
-
-class AllocationVue(BaseModel):
-    """An allocated line of an order."""
-
-    sku: str = Field(examples=["LAMPE-ROUGE"])
-    réf_lot: str = Field(examples=["lot-001"])
-    quantité: int = Field(examples=[10])
-    ligne: str = Field(examples=["1"])
-
-
-class LotVue(BaseModel):
-    """A lot."""
-
-    réf: str = Field(examples=["lot-001"])
-    sku: str = Field(examples=["LAMPE-ROUGE"])
-    quantité: int = Field(examples=[100])
-    quantité_allouée: int = Field(examples=[10])
-    eta: date | None = Field(examples=[None])
-
-
-class StockVue(BaseModel):
-    """The stock of a SKU, in units."""
-
-    sku: str = Field(examples=["LAMPE-ROUGE"])
-    en_stock: int = Field(examples=[100])
-    en_transit: int = Field(examples=[0])
-    alloué: int = Field(examples=[10])
-    disponible: int = Field(examples=[90])
-    prochaine_eta: date | None = Field(examples=[None])
-
-
-class PageDeStock(BaseModel):
-    """The stock of some SKUs, in the order of their code points."""
-
-    stock: list[StockVue]
-    suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])
 
 
 class AvancementVue(BaseModel):

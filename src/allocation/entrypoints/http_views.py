@@ -18,14 +18,8 @@ from allocation.entrypoints.http_freshness import (
 )
 from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import (
-    AllocationVue,
-    DemandeDeLecture,
-    DemandePage,
-    LotVue,
-    PageDeStock,
-    StockVue,
-)
+from allocation.entrypoints.http_schemas import DemandeDeLecture, DemandePage
+from allocation.entrypoints.http_view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
 from allocation.views import history, views
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée

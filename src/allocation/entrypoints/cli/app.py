@@ -45,7 +45,7 @@ def _explain(error: Exception) -> int | None:
     from allocation.adapters.database import StorageUnavailable, VersionConflict
     from allocation.adapters.journal_archive import ArchiveTrouble
     from allocation.adapters.schema import SchemaTrouble
-    from allocation.entrypoints.csv_import import ImportRefused
+    from allocation.entrypoints.csv_files.errors import FileUnreadable, ImportRefused
     from allocation.projections.rebuild import RebuildRefused
 
     match error:
@@ -56,7 +56,14 @@ def _explain(error: Exception) -> int | None:
         case ImportRefused() | RebuildRefused():
             fail(str(error))
             return 2
-        case StorageUnavailable() | VersionConflict() | SchemaTrouble() | ArchiveTrouble() | OSError():
+        case (
+            StorageUnavailable()
+            | VersionConflict()
+            | SchemaTrouble()
+            | ArchiveTrouble()
+            | FileUnreadable()
+            | OSError()
+        ):
             fail(str(error))
             return 1
         case _:
