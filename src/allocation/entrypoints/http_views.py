@@ -16,10 +16,12 @@ from allocation.entrypoints.http_freshness import (
     freshness_headers,
     wanted_freshness,
 )
-from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
+from allocation.entrypoints.http_history import DemandeInstant, unknown_sku, wanted_instant
+from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Route, read_query
 from allocation.entrypoints.http_schemas import DemandeDeLecture, DemandePage
 from allocation.entrypoints.http_view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
+from allocation.entrypoints.http_words import Words
 from allocation.views import history, views
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
@@ -56,29 +58,37 @@ class HttpViews:
         """The lots that serve an order, line by line."""
         if (at := wanted_instant()) is not None:
             return self._allocations_at(id_commande, at)
-        answer = views.ALLOCATIONS.document(id_commande, self._source.reads, wanted_freshness())
-        if answer.value is None:
+        for spelling in spellings("id_commande", id_commande):
+            answer = views.ALLOCATIONS.document(spelling, self._source.reads, wanted_freshness())
+            if answer.value is not None:
+                # What is asked for most has its headers at once.
+                lines, headers = answer.value + b"\n", freshness_headers(answer)
+                return Response(lines, mimetype="application/json", headers=headers)
             announce_freshness(answer)
-            raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
-        # What is asked for most has its headers at once.
-        lines, headers = answer.value + b"\n", freshness_headers(answer)
-        return Response(lines, mimetype="application/json", headers=headers)
+        raise Introuvable(
+            Words(
+                f"Aucune ligne n'est allouée pour la commande {id_commande}",
+                f"No line is allocated for order {id_commande}",
+            )
+        )
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
-        row = announced(views.LOT.row({"réf": ref}, self._source.reads, wanted_freshness()))
-        if row is None:
-            raise Introuvable(f"Lot inconnu : {ref}")
-        return jsonify(row)
+        for spelling in spellings("réf", ref):
+            row = announced(views.LOT.row({"réf": spelling}, self._source.reads, wanted_freshness()))
+            if row is not None:
+                return jsonify(row)
+        raise Introuvable(Words(f"Lot inconnu : {ref}", f"Unknown lot: {ref}"))
 
     def stock(self, sku: str) -> Response:
         """What there is of a SKU, what is coming, what is taken, what is left."""
         if (at := wanted_instant()) is not None:
             return self._stock_at(sku, at)
-        row = announced(views.STOCK.row({"sku": sku}, self._source.reads, wanted_freshness()))
-        if row is None:
-            raise Introuvable(f"SKU inconnu : {sku}")
-        return jsonify(row)
+        for spelling in spellings("sku", sku):
+            row = announced(views.STOCK.row({"sku": spelling}, self._source.reads, wanted_freshness()))
+            if row is not None:
+                return jsonify(row)
+        raise unknown_sku(sku)
 
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
@@ -90,14 +100,21 @@ class HttpViews:
         return jsonify({"stock": rows, "suivant": suivant})
 
     def _allocations_at(self, id_commande: str, at: datetime) -> Response:
-        parameters, reads = {"id_commande": id_commande}, self._source.reads
-        lines = announced(history.ALLOCATIONS_AT.rows(parameters, at, reads, wanted_freshness()))
-        if not lines:
-            raise Introuvable(f"Aucune ligne n'était allouée pour la commande {id_commande}")
-        return jsonify(lines)
+        for spelling in spellings("id_commande", id_commande):
+            parameters, reads = {"id_commande": spelling}, self._source.reads
+            if lines := announced(history.ALLOCATIONS_AT.rows(parameters, at, reads, wanted_freshness())):
+                return jsonify(lines)
+        raise Introuvable(
+            Words(
+                f"Aucune ligne n'était allouée pour la commande {id_commande}",
+                f"No line was allocated for order {id_commande}",
+            )
+        )
 
     def _stock_at(self, sku: str, at: datetime) -> Response:
-        row = announced(history.STOCK_AT.row({"sku": sku}, at, self._source.reads, wanted_freshness()))
-        if row is None:
-            raise Introuvable(f"SKU inconnu : {sku}")
-        return jsonify(row)
+        for spelling in spellings("sku", sku):
+            parameters, reads = {"sku": spelling}, self._source.reads
+            row = announced(history.STOCK_AT.row(parameters, at, reads, wanted_freshness()))
+            if row is not None:
+                return jsonify(row)
+        raise unknown_sku(sku)

@@ -26,6 +26,7 @@ class InstantFutur(Exception):
         super().__init__(
             f"{instant.isoformat()} est à venir : l'horloge de la base en est à {horloge.isoformat()}"
         )
+        self.instant = instant
         self.horloge = horloge
 
 
@@ -38,6 +39,7 @@ class JournalEnAvance(Exception):
             f"de {suivant.isoformat()} ou de plus tard, et jusque là ce qui fut à {instant.isoformat()} ne "
             "se dit pas ; l'état présent se lit sans instant"
         )
+        self.instant = instant
         self.horloge = horloge
         self.suivant = suivant
 
