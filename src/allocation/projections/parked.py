@@ -1,6 +1,6 @@
 """What operators do about parked events: look at them, have them tried again, or give them up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,16 @@ from allocation.projections.follower import AnyFollower, ProjectionFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable
 
 _SCHEMAS: Mapping[str, str] = {suffix: schema for schema, suffix in SUFFIXES.items()}
+
+
+class UnknownReader(LookupError):
+    """No reader of the journal has this name."""
+
+    def __init__(self, lecteur: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"no reader of the journal is called {lecteur}; there are: {', '.join(sorted(known))}"
+        )
+        self.lecteur = lecteur
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,13 @@ class ParkedReaders:
         with self._database.working() as connection:
             return [ParkedSku(*row) for row in parked_by_sku(connection)]
 
+    def check(self, lecteur: str) -> None:
+        """Raises UnknownReader unless it is the name of a reader."""
+        self._named(lecteur)
+
     def events(self, lecteur: str, sku: str) -> list[RecordedRow]:
-        """The parked events of a SKU, oldest first, as they are stored."""
+        """The parked events of a SKU, oldest first, as they are stored. Raises UnknownReader."""
+        self.check(lecteur)
         with self._database.working() as connection:
             positions = ParkedEvents(connection, lecteur).positions(sku)
             return SqlAlchemyJournal(connection).read_recorded_rows_at(positions)
@@ -78,10 +93,10 @@ class ParkedReaders:
         return discarded
 
     def _named(self, lecteur: str) -> tuple[AnyFollower, str | None]:
-        """The follower, and the schema of its table if that one does not serve. Raises LookupError."""
+        """The follower, and the schema of its table if that one does not serve. Raises UnknownReader."""
         name, _, suffix = lecteur.partition(".")
         if name not in self._followers or (suffix and suffix not in _SCHEMAS):
-            raise LookupError(f"no reader of the journal is called {lecteur}")
+            raise UnknownReader(lecteur, self._followers)
         return self._followers[name], _SCHEMAS.get(suffix)
 
     @staticmethod

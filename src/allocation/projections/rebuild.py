@@ -14,7 +14,7 @@ from allocation.adapters import shadow_tables
 from allocation.adapters.checkpoints import Checkpoints, projections
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_archive import JournalArchive
+from allocation.adapters.journal_archive import JournalArchive, has_snapshot
 from allocation.adapters.rebuilds import Rebuilds, RebuildState, Source
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections import standby_tables
@@ -47,11 +47,15 @@ def request(
     """Begin a rebuild, or let the one under way go on; its state.
 
     From the write model, unless the projection has no `truth`; at most `throttle` rows or events a second.
-    Raises RebuildRefused when it should be filled with a truth that it does not have.
+    Raises RebuildRefused when it should be filled with what there is not.
     """
     if source == "model" and projection.truth is None:
         raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
     with database.working() as connection, connection.begin():
+        if source == "snapshot" and not has_snapshot(connection):
+            raise RebuildRefused(
+                "there is no snapshot: it comes with an archive, and the journal is still whole"
+            )
         rebuilds = Rebuilds(connection)
         rebuilds.hold_requests(projection.name)
         # A step that is under way is finished first.
