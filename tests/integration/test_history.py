@@ -220,7 +220,8 @@ def test_au_hasard_chaque_état_est_celui_qui_fut_même_si_une_vue_est_en_retard
 ) -> None:
     """After each command, the present is noted; in the end, every instant gives what was noted then.
 
-    A view that stays behind says nothing of what it has not reached.
+    A view that stays behind says nothing of what it has not reached. Its arrivals come from another view than
+    its sums; where these are apart, they are told of different instants.
     """
     seed = random.randrange(2**32)
     chance = random.Random(seed)
@@ -232,11 +233,13 @@ def test_au_hasard_chaque_état_est_celui_qui_fut_même_si_une_vue_est_en_retard
         position = bus.handle(_some_command(chance, n, skus, orders, lots)).position
         late = lagging is not None and n >= 40
         catch_up([each for each in followers if not (late and each.name == lagging)], position or 0)
+        apart = late and lagging in {"stock_view", "lots_view"}
         behind = {row["name"] for row in sql(BEHIND)}
-        noted.append((datetime.now(UTC), _present(database, skus, orders, behind)))
+        noted.append((datetime.now(UTC), apart, _present(database, skus, orders, behind)))
 
-    for at, present in noted:
-        assert _past(database, skus, orders, at) == present, seed
+    for at, apart, present in noted:
+        past, told = _past(database, skus, orders, at), _without_arrivals if apart else list
+        assert told(past) == told(present), seed
 
 
 def test_un_événement_mis_de_côté_n_est_pas_défait(bus: Bus, database: Database, sql: Sql) -> None:
@@ -285,7 +288,7 @@ def test_une_histoire_se_lit_par_son_index(
         " FROM generate_series(1, 20000) AS n"
     )
     sql("ANALYZE journal")
-    named = {"sku": "S1", "id_commande": "x-1", "after": 0, "limit": 10, "target": 1}
+    named = {"sku": "S1", "id_commande": "x-1", "after": 0, "limit": 10, "at": datetime.now(UTC), "target": 1}
 
     with database.reading() as connection:
         plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {query}", named).scalars())
@@ -335,3 +338,13 @@ def _unless_late(ask: Callable[[], object]) -> object:
         return ask()
     except ViewLate:
         return "en retard"
+
+
+def _without_arrivals(state: list[object]) -> list[object]:
+    arrivals = {"prochaine_eta", "eta_dépassée"}
+    return [
+        {name: value for name, value in each.items() if name not in arrivals}
+        if isinstance(each, dict)
+        else each
+        for each in state
+    ]

@@ -22,7 +22,7 @@ class HistoireArchivée(Exception):
 
 
 class PastView:
-    """One SELECT that leads the table of one projection back to the position `target` of the journal.
+    """One SELECT that leads the table of one projection back to the position `target`, where `at` leads to.
 
     Each of its rows begins with `horizon`, the last instant that is archived, `reached`, where the projection
     is, and `pause`, why it rests there if it does. They are null in the columns behind where nothing was.
@@ -44,7 +44,7 @@ class PastView:
         wanted = replace(wanted, wait_s=max(0.0, deadline - time.monotonic()))
 
         def ask(server: ReadServer) -> Answer[list[Row]]:
-            return _answer(server.fetch(self._select, {**parameters, "target": target}), at)
+            return _answer(server.fetch(self._select, {**parameters, "at": at, "target": target}), at)
 
         return fresh_on_primary(reads, self._projection, ask, wanted, reaching=target)
 
