@@ -15,6 +15,7 @@ from allocation.adapters.journal_rows import RecordedRow
 from allocation.adapters.rebuilds import Rebuilds
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import AnyFollower, ProjectionFollower
+from allocation.projections.outside import OutsideFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable
 
 _SCHEMAS: Mapping[str, str] = {suffix: schema for schema, suffix in SUFFIXES.items()}
@@ -72,6 +73,11 @@ class ParkedReaders:
         is no such reader.
         """
         follower, schema = self._named(lecteur)
+        if isinstance(follower, OutsideFollower):
+            error = follower.retry(sku)
+            with self._database.working() as connection, connection.begin():
+                self._resume_if_possible(connection, follower)
+            return error
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
             if schema is not None and not shadow_tables.exists(connection, follower.name, schema):

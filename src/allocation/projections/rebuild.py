@@ -68,7 +68,7 @@ def request(
 
 def find(database: Database, name: str) -> RebuildState | None:
     """The last rebuild of this projection, if there was one."""
-    with database.working() as connection:
+    with database.following() as connection:
         return Rebuilds(connection).look_at(name)
 
 
@@ -114,7 +114,7 @@ class Rebuilder:
     def begin_if_changed(self) -> None:
         """Ask for a rebuild if this program's version of the projection is newer than what serves."""
         projection = self._follower.projection
-        with self._database.working() as connection:
+        with self._database.following() as connection:
             served = Checkpoints(connection, projections).look_at(self.name)
             known = Rebuilds(connection).look_at(self.name)
         if served is None or served.version >= projection.version:
@@ -151,7 +151,7 @@ class Rebuilder:
 
     def _step(self, known: RebuildState) -> RebuildState | None:
         """The state after the next step; None if somebody else does it."""
-        with self._database.following() as connection:
+        with self._database.working() as connection:
             connection.execution_options(isolation_level=ISOLATION[known.phase])
             with connection.begin():
                 rebuilds = Rebuilds(connection)
