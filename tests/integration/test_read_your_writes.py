@@ -2,12 +2,13 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from tests.histories import forked
 from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
@@ -21,7 +22,7 @@ from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
-from allocation.views.freshness import ProjectionPaused, ViewLate
+from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
 
 Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]
@@ -67,6 +68,13 @@ def token(response: TestResponse) -> str:
     return response.headers["Consistency-Token"]
 
 
+def position(response: TestResponse) -> int:
+    """The part of the token before its mark."""
+    number, _, mark = token(response).partition("-")
+    assert len(mark) == 8
+    return int(number)
+
+
 def read(client: FlaskClient, path: str, token: object, prefer: str = "wait=0") -> TestResponse:
     return client.get(path, headers={"Consistency-Token": str(token), "Prefer": prefer})
 
@@ -76,7 +84,7 @@ def refusal(response: TestResponse) -> tuple[int, str, int, int]:
     assert response.mimetype == "application/problem+json"
     assert int(response.headers["Retry-After"]) >= 1
     assert response.headers["Projection-Position"] == str(problem["position"])
-    assert token(response) == str(problem["position_attendue"])
+    assert position(response) == problem["position_attendue"]
     slug = problem["type"].removeprefix("urn:allocation:")
     return response.status_code, slug, problem["position"], problem["position_attendue"]
 
@@ -92,7 +100,8 @@ class TestÉcrire:
         ]
 
         assert [answer.status_code for answer in answers] == [201, 201, 201, 409, 200]
-        assert [token(answer) for answer in answers] == ["1", "2", "3", "4", "7"]
+        assert [position(answer) for answer in answers] == [1, 2, 3, 4, 7]
+        assert len({token(answer).partition("-")[2] for answer in answers}) == 5
 
     def test_répétée_elle_dit_sa_première_position(self, client: FlaskClient) -> None:
         def write() -> list[TestResponse]:
@@ -105,7 +114,8 @@ class TestÉcrire:
         first, again = write(), write()
 
         assert [answer.status_code for answer in again] == [200, 200, 200]
-        assert [token(answer) for answer in again] == [token(answer) for answer in first] == ["1", "2", "3"]
+        assert [token(answer) for answer in again] == [token(answer) for answer in first]
+        assert [position(answer) for answer in again] == [1, 2, 3]
 
     def test_un_refus_qui_n_écrit_rien_n_en_a_pas(self, client: FlaskClient) -> None:
         assert "Consistency-Token" not in client.post("/allocate", json=LIGNE).headers
@@ -116,7 +126,7 @@ class TestÉcrire:
         client.post("/allocate", json=LIGNE | {"id_commande": "c-2"})
         sql("DELETE FROM journal WHERE position <= 2")
 
-        assert token(client.post("/allocate", json=LIGNE)) == "3"
+        assert position(client.post("/allocate", json=LIGNE)) == 3
 
 
 class TestLire:
@@ -149,7 +159,7 @@ class TestLire:
             worked()
 
             assert response.result().status_code == 200
-        assert response.result().headers["Projection-Position"] == wanted
+        assert response.result().headers["Projection-Position"] == wanted.partition("-")[0]
         assert client.get(path).data == response.result().data
 
     @pytest.mark.parametrize("path", READS)
@@ -192,7 +202,9 @@ class TestLire:
         assert response.status_code == 200
         assert not {"Projection-Stale", "Preference-Applied"} & {name for name, _ in response.headers}
 
-    @pytest.mark.parametrize("bad", ["", "x", "-1", "1.0", "1, 2", "٣", str(2**63), "9" * 5000])
+    @pytest.mark.parametrize(
+        "bad", ["", "x", "-1", "1.0", "1, 2", "٣", str(2**63), "9" * 5000, "4-", "4-0f3c", "4-0F3C9A1B"]
+    )
     def test_un_jeton_malformé_est_refusé_par_son_nom(self, client: FlaskClient, bad: str) -> None:
         response = read(client, "/lots/lot-1", bad)
 
@@ -239,8 +251,9 @@ class TestLire:
         self, client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(database.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
+        wanted = token(client.post("/lots", json=LAMPE))
 
-        response = read(client, "/stock", 1, "wait=30")
+        response = read(client, "/stock", wanted, "wait=30")
 
         assert response.status_code == 503
         assert json.loads(response.data)["type"] == "urn:allocation:trop-de-lectures-en-attente"
@@ -265,6 +278,89 @@ class TestLire:
             assert client.get("/lots/lot-1").status_code == 404
             worked()
             assert {each.result().status_code for each in waiting} == {200}
+
+
+class TestJetonInconnu:
+    """Of another history of the database, or of none: nobody waits for what will not come."""
+
+    @pytest.fixture
+    def no_waiting(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever would wait is refused, with another refusal."""
+        monkeypatch.setattr(database.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
+
+    @pytest.fixture
+    def other_history(self, database_url: str, client: FlaskClient) -> Iterator[FlaskClient]:
+        """A copy of the database as it is after one write, which goes on by itself."""
+        client.post("/lots", json=LAMPE)
+        with forked(database_url) as url, Database(url) as other:
+            yield create_app(bootstrap(other), other).test_client()
+
+    @pytest.mark.usefixtures("no_waiting")
+    @pytest.mark.parametrize("path", READS)
+    @pytest.mark.parametrize("unknown", ["2", "2-0f3c9a1b", str(2**63 - 1)])
+    def test_au_delà_du_journal_il_est_refusé_sur_le_champ(
+        self, client: FlaskClient, path: str, unknown: str
+    ) -> None:
+        client.post("/lots", json=LAMPE)
+
+        response = read(client, path, unknown, "wait=30")
+
+        assert response.status_code == 412
+        problem = json.loads(response.data)
+        assert (problem["type"], problem["jeton"]) == ("urn:allocation:jeton-inconnu", unknown)
+
+    @pytest.mark.parametrize("path", READS)
+    def test_celui_d_une_autre_histoire_n_est_jamais_atteint(
+        self, client: FlaskClient, other_history: FlaskClient, worked: Callable[[], None], path: str
+    ) -> None:
+        """After a restore to a point in time, the journal has another event at the same position."""
+        shared = token(client.post("/lots", json=LAMPE))
+        lost = token(client.post("/allocate", json=LIGNE))
+        kept = token(other_history.post("/allocate", json=LIGNE | {"id_commande": "c-2"}))
+        worked()
+
+        assert lost.partition("-")[0] == kept.partition("-")[0]
+        assert read(other_history, path, lost, "wait=30").status_code == 412
+        assert read(client, path, kept, "wait=30").status_code == 412
+        assert read(other_history, path, shared).status_code != 412
+        assert read(other_history, path, kept).status_code != 412
+        assert read(client, path, lost).status_code == 200
+
+    def test_où_le_journal_n_a_plus_d_événement_il_n_y_a_que_l_archive_qui_le_croie(
+        self, client: FlaskClient, sql: Sql, worked: Callable[[], None]
+    ) -> None:
+        wanted = token(client.post("/lots", json=LAMPE))
+        client.post("/allocate", json=LIGNE)
+        worked()
+        sql("DELETE FROM journal WHERE position = 1")
+        never_there = read(client, "/stock", wanted)
+        sql(
+            "INSERT INTO journal_archives (première_position, dernière_position, dernier_survenu_le,"
+            " événements, chemin, sha256) VALUES (1, 1, now(), 1, '', '')"
+        )
+
+        assert never_there.status_code == 412
+        assert read(client, "/stock", wanted).status_code == 200
+
+    @pytest.mark.usefixtures("no_waiting")
+    def test_l_indulgent_reçoit_ce_qui_est_là(self, client: FlaskClient) -> None:
+        response = read(client, "/stock", "57", "handling=lenient, wait=30")
+
+        assert (response.status_code, response.headers["Projection-Stale"]) == (200, "true")
+
+    def test_une_position_sans_marque_reste_un_jeton(
+        self, client: FlaskClient, worked: Callable[[], None]
+    ) -> None:
+        number = position(client.post("/lots", json=LAMPE))
+        worked()
+
+        assert read(client, "/lots/lot-1", number).status_code == 200
+
+    def test_en_python_c_est_une_erreur_qui_le_porte(self, bus: Bus) -> None:
+        with pytest.raises(JetonInconnu) as refus:
+            views.lot("lot-1", bus.uow, after=57, wait_s=30)
+
+        assert refus.value.jeton == "57"
 
 
 class TestPython:

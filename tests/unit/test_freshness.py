@@ -18,6 +18,7 @@ from allocation.views.freshness import (
     ANY,
     Answer,
     Freshness,
+    JetonInconnu,
     ProjectionPaused,
     ViewLate,
     fresh,
@@ -34,14 +35,17 @@ class FakeServer:
         self.position = position
         self.pause: str | None = None
         self.away = False
+        self.end = 100
         self.asked = 0
         self.looks = 0
         self.checkpoints = CheckpointWatch(self.fetch)
 
     def fetch(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
-        """What the watch looks at."""
-        self.looks += 1
+        """What the watch looks at and, where a token is asked about, the journal."""
         self._answer_or_fail()
+        if "position" in parameters:
+            return [{"end": self.end, "mark": "0f3c9a1b", "horizon": 3}]
+        self.looks += 1
         return [{"name": "vue", "position": self.position, "en_pause": self.pause is not None}]
 
     def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
@@ -248,8 +252,45 @@ class TestSeul:
 
         assert primary.asked == 2
 
+    @pytest.mark.parametrize("token", [(101, None), (9, "ffffffff"), (7, "ffffffff")])
+    def test_un_jeton_inconnu_est_refusé_sans_attendre(
+        self, alone: ReadServers, primary: FakeServer, token: tuple[int, str | None]
+    ) -> None:
+        after, mark = token
+        with pytest.raises(JetonInconnu) as refus:
+            read(alone, Freshness(after=after, mark=mark, wait_s=LONG))
+
+        assert refus.value.jeton == (str(after) if mark is None else f"{after}-{mark}")
+        assert primary.looks == 0
+        lenient = read(alone, Freshness(after=after, mark=mark, wait_s=LONG, lenient=True))
+        assert (lenient.position, lenient.stale, primary.looks) == (7, True, 0)
+
+    def test_ce_qui_est_archivé_passe_pour_connu(self, alone: ReadServers) -> None:
+        assert read(alone, Freshness(after=3, mark="ffffffff")).position == 7
+
 
 class TestAvecRéplique:
+    def test_la_base_juge_de_ce_que_la_réplique_n_a_pas_encore(
+        self, both: ReadServers, primary: FakeServer, replica: FakeServer
+    ) -> None:
+        mover = while_waiting(replica, lambda: setattr(replica, "position", 9))
+        assert read(both, Freshness(after=9, mark="0f3c9a1b", wait_s=LONG)).served_by == "replica"
+        mover.join()
+
+        primary.end, looks = 9, replica.looks
+        with pytest.raises(JetonInconnu):
+            read(both, Freshness(after=10, wait_s=LONG))
+        assert (primary.looks, replica.looks) == (0, looks)
+
+    def test_sans_base_qui_en_juge_la_réplique_s_attend(
+        self, both: ReadServers, primary: FakeServer, replica: FakeServer
+    ) -> None:
+        primary.away = True
+        mover = while_waiting(replica, lambda: setattr(replica, "position", 9))
+
+        assert read(both, Freshness(after=9, mark="0f3c9a1b", wait_s=LONG)).served_by == "replica"
+        mover.join()
+
     def test_la_réplique_répond_et_le_dit(self, both: ReadServers, primary: FakeServer) -> None:
         assert read(both, ANY).served_by == "replica"
         assert read(both, Freshness(after=7)).served_by == "replica"

@@ -99,7 +99,7 @@ class HttpCommands:
     def _handle(self, command: Command) -> Results:
         """The results of the command; whatever is answered says from which position on it can be read."""
         results = self._bus.handle(command)
-        announce_token(results.position)
+        announce_token(results.token)
         return results
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException
@@ -23,7 +23,7 @@ from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, Sk
 from allocation.domain.events import RuptureDeStock
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
-from allocation.views.freshness import NotFresh, ProjectionPaused, ViewLate
+from allocation.views.freshness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
 from allocation.views.history import HistoireArchivée
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
     LotExistant: Problem(409, "lot-existant", "Lot existant"),
     RebuildRefused: Problem(409, "reconstruction-impossible", "Reconstruction impossible"),
     HistoireArchivée: Problem(410, "archivé", "Archivé"),
+    JetonInconnu: Problem(412, "jeton-inconnu", "Jeton inconnu"),
     ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
     ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
     ValueRefused: Problem(422, "valeur-refusée", "Valeur refusée par la base de données"),
@@ -150,7 +151,9 @@ def _answer(error: Exception) -> Response:
     if isinstance(error, NotFresh):
         response = _response(problem, str(error), vars(error))
         response.headers["Projection-Position"] = str(error.position)
-        response.headers["Consistency-Token"] = str(error.position_attendue)
+        response.headers["Consistency-Token"] = request.headers.get(
+            "Consistency-Token", str(error.position_attendue)
+        )
     else:
         response = _response(problem, "Rien n'a été confirmé ; la même requête peut être répétée.")
     response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -6,11 +6,20 @@ from typing import Any
 from flask import Response, after_this_request, request
 from pydantic import ValidationError
 
+from allocation.adapters.journal_tokens import ConsistencyToken
 from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.entrypoints.http_errors import ChampsInvalides
 from allocation.entrypoints.http_route import Header
-from allocation.entrypoints.http_schemas import DemandeDeLecture
-from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness, ProjectionPaused, ViewLate
+from allocation.entrypoints.http_schemas import TOKEN_SCHEMA, DemandeDeLecture
+from allocation.views.freshness import (
+    ANY,
+    DEFAULT_WAIT_S,
+    Answer,
+    Freshness,
+    JetonInconnu,
+    ProjectionPaused,
+    ViewLate,
+)
 
 MAX_WAIT_S = 30
 
@@ -25,7 +34,7 @@ POSITION, STALE, APPLIED, SERVED_BY = (
 # The token among the variables of WSGI, where it is found faster than among the headers made of them.
 _TOKEN_VARIABLE = f"HTTP_{TOKEN.upper().replace('-', '_')}"
 
-REFUSALS = (ViewLate, ProjectionPaused, TooManyWaiting, TooManyFallBacks)
+REFUSALS = (ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks)
 
 _NUMBER = {"type": "integer", "minimum": 0}
 ANSWER_HEADERS = (
@@ -38,12 +47,12 @@ ANSWER_HEADERS = (
 
 def token_header(*statuses: int) -> Header:
     """The header with which a write says what its reads may send back."""
-    return Header(TOKEN, "to be sent with reads that must reflect this write", _NUMBER, statuses)
+    return Header(TOKEN, "to be sent with reads that must reflect this write", TOKEN_SCHEMA, statuses)
 
 
-def announce_token(position: int | None) -> None:
-    """Let the answer, or refusal, of this request carry the position of what was written."""
-    _announce({TOKEN: str(position)})
+def announce_token(token: ConsistencyToken) -> None:
+    """Let the answer, or refusal, of this request carry the token of what was written."""
+    _announce({TOKEN: str(token)})
 
 
 def announce_freshness(answer: Answer[Any]) -> None:
@@ -72,7 +81,8 @@ def wanted_freshness() -> Freshness:
     preferences = preferences_in(demande.préférences)
     wait = preferences.get("wait", "")
     return Freshness(
-        after=demande.jeton,
+        after=demande.jeton.position,
+        mark=demande.jeton.mark,
         wait_s=min(float(wait), MAX_WAIT_S) if _SECONDS.fullmatch(wait) else DEFAULT_WAIT_S,
         lenient=preferences.get("handling", "").lower() == "lenient",
     )

@@ -16,14 +16,13 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from allocation.adapters.database import StorageUnavailable
+from allocation.adapters.journal_tokens import POSITION_MAX
 from allocation.entrypoints.http_errors import Introuvable
 from allocation.entrypoints.http_route import Route, read_query
 from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, digits
 from allocation.views import history
 from allocation.views.history import History
 from allocation.views.views import ReadSource
-
-POSITION_MAX = 2**63 - 1
 
 # In a query, a plus sign that is not percent-encoded stands for a space.
 _LOST_PLUS = re.compile(r" (\d{2}:\d{2})$")

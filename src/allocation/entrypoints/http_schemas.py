@@ -4,16 +4,16 @@ import unicodedata
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
+from allocation.adapters.journal_tokens import ConsistencyToken
 from allocation.adapters.rebuilds import DÉBIT_MAX
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
-# What PostgreSQL's bigint holds.
-POSITION_MAX = 2**63 - 1
 
 Identifiant = Annotated[
     str, Field(min_length=1, max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")
@@ -95,6 +95,18 @@ def digits(value: Any) -> Any:
     return value
 
 
+def _token(text: str) -> ConsistencyToken:
+    try:
+        return ConsistencyToken.parse(text)
+    except ValueError as error:
+        raise PydanticCustomError(
+            "jeton", "un jeton qu'une écriture a donné est attendu, comme 42-0f3c9a1b"
+        ) from error
+
+
+TOKEN_SCHEMA = {"type": "string", "pattern": "^[0-9]+(-[0-9a-f]{8})?$"}
+
+
 class DemandePage(BaseModel):
     """Which part of a list."""
 
@@ -109,11 +121,11 @@ class DemandePage(BaseModel):
 class DemandeDeLecture(BaseModel):
     """How fresh an answer must be, as the request's headers say it."""
 
-    jeton: Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX), BeforeValidator(digits)] = Field(
-        default=0,
+    jeton: Annotated[ConsistencyToken, BeforeValidator(_token), WithJsonSchema(TOKEN_SCHEMA)] = Field(
+        default_factory=lambda: ConsistencyToken(0),
         alias="Consistency-Token",
         description="what a write has answered: the answer reflects it, or is 503",
-        examples=[0],
+        examples=["0"],
     )
     préférences: str = Field(
         default="",

@@ -30,7 +30,8 @@ Ties every order line to one batch of stock (*lot*), never more than the batch h
 The fields are French, as the domain is; `orderid`, `qty`, `quantite` and `ref` are accepted in requests too.
 A repeated request changes nothing and gets the first answer with status 200. What was written is seen by
 `GET` a moment later: reads come from views that follow the journal of events, and `Projection-Position` says
-how far they are. A read that sends back the `Consistency-Token` of a write reflects that write.
+how far they are. A read that sends back the `Consistency-Token` of a write reflects that write. A token of an
+event that this journal does not have, as after a restore to an earlier point in time, is refused.
 """
 
 

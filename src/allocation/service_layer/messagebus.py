@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
 from allocation.adapters.journal_rows import Cause
+from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
 from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
@@ -33,14 +34,20 @@ Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 class Results(list[Any]):
     """What the command's handler returned, with the committed events and the position of the last of them.
 
-    A view that has come to `position` reflects the command. A repeated one has no events, and `handle` gives
-    it the position of its first answer.
+    A view that has come to `position` reflects the command; `token` says it of this history of the database
+    alone. A repeated one has no events, and `handle` gives it the position and the mark of its first answer.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.events: tuple[Event, ...] = ()
         self.position: int | None = None
+        self.mark: str | None = None
+
+    @property
+    def token(self) -> ConsistencyToken:
+        """What a read sends back to see the command's effect."""
+        return ConsistencyToken(self.position or 0, self.mark)
 
 
 class _Renounced(Exception):
@@ -88,7 +95,7 @@ class MessageBus(Generic[U]):
         """
         results: Results = self._group_commit.answer(message)
         if results.position is None:
-            results.position = self._original_positions.position_of(message)
+            results.position, results.mark = self._original_positions.token_of(message)
         self._after_commit(results.position)
         return results
 
@@ -131,7 +138,9 @@ class MessageBus(Generic[U]):
     def _carry_out(self, message: Message, uow: U, results: Results) -> bool:
         """Let the handlers run, and fill in `results`; whether all of them agreed."""
         agreed = True
-        uow.cause = Cause(type(message).__name__ if isinstance(message, Command) else None, uuid4())
+        cause = uuid4()
+        uow.cause = Cause(type(message).__name__ if isinstance(message, Command) else None, cause)
+        results.mark = mark_of(cause)
         queue = deque([message])
         while queue:
             current = queue.popleft()

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 from allocation.adapters.database import Database, Row
 from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_tokens import ConsistencyToken, marked
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Event
 
@@ -49,7 +50,11 @@ _CORRECTED = """
 
 
 class AbstractOriginalPositions(ABC):
-    """Port: finds the position that the first answer to a command had."""
+    """Port: finds the position that the first answer to a command had, and the token."""
+
+    def token_of(self, message: Command | Event) -> ConsistencyToken:
+        """The token of the first answer, as `position_of`."""
+        return self.marked(self.position_of(message))
 
     def position_of(self, message: Command | Event) -> int:
         """The position of the last event of the command when it was carried out.
@@ -80,6 +85,10 @@ class AbstractOriginalPositions(ABC):
         """Where the last line of the lot's last correction was dealt with; its receipt if there was none."""
 
     @abstractmethod
+    def marked(self, position: int) -> ConsistencyToken:
+        """The token of the event at this position."""
+
+    @abstractmethod
     def end(self) -> int:
         """The journal's last position."""
 
@@ -99,6 +108,9 @@ class PostgreSQLOriginalPositions(AbstractOriginalPositions):
 
     def of_correction(self, réf_lot: str) -> int | None:
         return _position_in(self._database.fetch(_CORRECTED, {"réf": réf_lot}))
+
+    def marked(self, position: int) -> ConsistencyToken:
+        return marked(self._database.fetch, position)
 
     def end(self) -> int:
         with self._database.reading() as connection:

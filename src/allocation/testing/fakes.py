@@ -13,6 +13,7 @@ from uuid import uuid4
 from allocation.adapters.database import VersionConflict
 from allocation.adapters.journal import AbstractJournal
 from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent
+from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.repository import AbstractRepository, Needs
 from allocation.domain.commands import Allouer
@@ -144,6 +145,10 @@ class FakeOriginalPositions(AbstractOriginalPositions):
             lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == réf_lot, reversed(before)
         )
         return corrected + len(list(taken_off))
+
+    def marked(self, position: int) -> ConsistencyToken:
+        found = self._store.journal.read(after=position - 1, limit=1) if position else []
+        return ConsistencyToken(position, *(mark_of(each.cause.id or each.id) for each in found))
 
     def end(self) -> int:
         return self._store.journal.last_position()

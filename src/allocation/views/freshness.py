@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import psycopg
 
 from allocation.adapters.database import StorageUnavailable
+from allocation.adapters.journal_tokens import ConsistencyToken, is_known
 from allocation.adapters.read_servers import ReadServer, ReadServers, TooManyWaiting
 
 T = TypeVar("T")
@@ -23,6 +24,17 @@ _RETRY_S = 0.01
 
 # A standby may be at a point before the migration that this program needs.
 _REPLICA_TROUBLE = (StorageUnavailable, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
+
+
+class JetonInconnu(Exception):
+    """The journal has no event of this token, and waiting would not bring it. → 412"""
+
+    def __init__(self, jeton: ConsistencyToken) -> None:
+        super().__init__(
+            f"Le jeton {jeton} ne désigne aucun événement de ce journal : il vient d'une autre histoire "
+            "de la base, ou n'a jamais été donné"
+        )
+        self.jeton = str(jeton)
 
 
 class NotFresh(Exception):
@@ -63,12 +75,19 @@ class ProjectionPaused(NotFresh):
 class Freshness:
     """The view must have reached position `after`, for which `wait_s` seconds are waited at most.
 
-    With `lenient`, what is there after that is welcome, too.
+    If there is a `mark`, the event at that position must have it. With `lenient`, what is there after that is
+    welcome, too.
     """
 
     after: int = 0
     wait_s: float = DEFAULT_WAIT_S
     lenient: bool = False
+    mark: str | None = None
+
+    @property
+    def token(self) -> ConsistencyToken:
+        """The event that must be reflected."""
+        return ConsistencyToken(self.after, self.mark)
 
 
 ANY = Freshness()
@@ -95,7 +114,7 @@ Ask = Callable[[ReadServer], Answer[T]]
 def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -> Answer[T]:
     """The answer to `ask`, as fresh as `wanted`.
 
-    Raises ViewLate, ProjectionPaused, TooManyWaiting, TooManyFallBacks or StorageUnavailable.
+    Raises ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks or StorageUnavailable.
     """
     if reads.replica is None and not wanted.after:
         # Most reads are like this: they should pay for nothing else.
@@ -109,12 +128,18 @@ def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -
             return reading.answered_by_replica(replica)
         except _REPLICA_TROUBLE:
             reads.replica_failed()
-        except ViewLate:
+        except (ViewLate, JetonInconnu):
             reason = "late"
         except ProjectionPaused:
             reason = "paused"
     reads.fell_back(reason)
     return reading.answered_by_fall_back()
+
+
+def have_known(server: ReadServer, wanted: Freshness) -> None:
+    """Raises JetonInconnu unless the journal has the event that is asked for; StorageUnavailable."""
+    if not is_known(server.fetch, wanted.token):
+        raise JetonInconnu(wanted.token)
 
 
 class _Reading(Generic[T]):
@@ -149,17 +174,31 @@ class _Reading(Generic[T]):
     def answered_by(self, server: ReadServer, ask: Ask[T]) -> Answer[T]:
         """The answer of one server, once it is fresh enough, or the wait is over and it may be stale."""
         answer = ask(server)
-        if answer.position >= self._wanted.after:
+        if self._is_reached_by(answer) and self._wanted.mark is None:
             return answer
         try:
-            answer = self._waited_for(server, ask, answer)
-        except TooManyWaiting:
+            if not self._is_reached_by(answer):
+                self._have_chance(server)
+                answer = self._waited_for(server, ask, answer)
+            if not self._is_reached_by(answer):
+                raise self._refusal(answer)
+            have_known(server, self._wanted)
+        except (JetonInconnu, NotFresh, TooManyWaiting):
             if not self._wanted.lenient:
                 raise
-        answer.stale = answer.position < self._wanted.after
-        if answer.stale and not self._wanted.lenient:
-            raise self._refusal(answer)
+            answer.stale = True
         return answer
+
+    def _have_chance(self, server: ReadServer) -> None:
+        """Raises JetonInconnu where waiting is in vain: of what a replica lacks, the primary knows."""
+        try:
+            have_known(self._reads.primary, self._wanted)
+        except StorageUnavailable:
+            if server is self._reads.primary:
+                raise
+
+    def _is_reached_by(self, answer: Answer[T]) -> bool:
+        return answer.position >= self._wanted.after
 
     def _waited_for(self, server: ReadServer, ask: Ask[T], answer: Answer[T]) -> Answer[T]:
         if not self._may_become_fresh(answer):
@@ -173,11 +212,7 @@ class _Reading(Generic[T]):
                 time.sleep(_RETRY_S)
 
     def _may_become_fresh(self, answer: Answer[T]) -> bool:
-        return (
-            answer.position < self._wanted.after
-            and answer.pause is None
-            and time.monotonic() < self._deadline
-        )
+        return not self._is_reached_by(answer) and answer.pause is None and time.monotonic() < self._deadline
 
     def _refusal(self, answer: Answer[T]) -> NotFresh:
         if answer.pause is None:

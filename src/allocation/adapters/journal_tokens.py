@@ -1,0 +1,66 @@
+"""Tokens: what a write answers, and a read sends back to see it. Each names an event, not only its place.
+
+After a restore to a point in time, or a failover that lost transactions, the journal goes on from an earlier
+position: other events get the places of those that are lost. The mark tells them apart.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+from uuid import UUID
+
+# What PostgreSQL's bigint holds.
+POSITION_MAX = 2**63 - 1
+
+_FORM = re.compile("([0-9]{1,19})(?:-([0-9a-f]{8}))?")
+_MARK = "left(coalesce(cause, id)::text, 8)"
+_LOOK = f"""
+    SELECT coalesce((SELECT max(position) FROM journal), 0) AS end,
+           (SELECT {_MARK} FROM journal WHERE position = %(position)s) AS mark,
+           coalesce((SELECT max(dernière_position) FROM journal_archives), 0) AS horizon
+"""  # noqa: S608 - our own text
+
+Fetch = Callable[[str, Mapping[str, object]], Sequence[Mapping[str, Any]]]
+
+
+class ConsistencyToken(NamedTuple):
+    """An event of the journal: its position and, unless somebody only counts, its mark."""
+
+    position: int
+    mark: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The token that was written so. Raises ValueError."""
+        match = _FORM.fullmatch(text)
+        if match is None or int(match[1]) > POSITION_MAX:
+            raise ValueError(f"no token: {text:.40}")
+        return cls(int(match[1]), match[2])
+
+    def __str__(self) -> str:
+        return str(self.position) if self.mark is None else f"{self.position}-{self.mark}"
+
+
+def mark_of(cause: UUID) -> str:
+    """What marks the events that follow from this cause."""
+    return cause.hex[:8]
+
+
+def marked(fetch: Fetch, position: int) -> ConsistencyToken:
+    """The token of the event at this position; without a mark, if it has left the journal."""
+    [look] = fetch(_LOOK, {"position": position})
+    return ConsistencyToken(position, look["mark"])
+
+
+def is_known(fetch: Fetch, token: ConsistencyToken) -> bool:
+    """Whether the journal has the event of this token.
+
+    What is archived is taken for known: every reader has passed it. So is any position that is only counted,
+    up to the journal's end.
+    """
+    [look] = fetch(_LOOK, {"position": token.position})
+    if token.position > look["end"]:
+        return False
+    if token.mark is None or token.position <= look["horizon"]:
+        return True
+    return bool(look["mark"] == token.mark)
