@@ -96,3 +96,10 @@ def test_un_événement_sans_suite_a_la_fin_du_journal_pour_position(bus: Bus) -
     results = bus.handle(Désalloué("c-1", "LAMPE", 1, "lot-1"))
 
     assert (results.events, results.position) == ((), 3)
+
+
+def test_un_refus_répété_a_la_position_du_premier(bus: Bus) -> None:
+    refused = Allouer("c-1", "LAMPE", 101)
+    [_, first, _] = positions(bus, [LOT, refused, Allouer("c-2", "LAMPE", 1)])
+
+    assert repeated(bus, refused) == first == 2

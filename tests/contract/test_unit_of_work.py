@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from allocation.adapters.database import Database, VersionConflict
-from allocation.domain.events import Alloué, LotCréé
+from allocation.domain.events import Alloué, LotCréé, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Produit
 from allocation.service_layer.unit_of_work import JournalledUnitOfWork, PostgreSQLUnitOfWork
 from allocation.testing import FakeStore, FakeUnitOfWork
@@ -162,9 +162,10 @@ def test_les_lignes_les_plus_récentes_sont_là_pour_qui_réduit_un_lot(new_uow:
     allouer(new_uow, *(ligne(f"c-{n}") for n in range(1, 8)))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1", 5)
+        produit = uow.produits.get_par_réf_lot("lot-1")
         assert produit is not None
-        retirées = produit.modifier_quantité_lot("lot-1", 5)
+        rang = uow.produits.load_surplus("lot-1", 5, limit=10)
+        retirées = produit.modifier_quantité_lot("lot-1", 5, depuis_rang=rang)
         uow.commit()
 
     assert [ligne.id_commande for ligne in retirées] == ["c-3", "c-4", "c-5"]
@@ -187,8 +188,9 @@ def test_une_ligne_peut_changer_de_lot(new_uow: NewUow) -> None:
     allouer(new_uow, ligne("c-1", 10))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1", 9)
+        produit = uow.produits.get_par_réf_lot("lot-1")
         assert produit is not None
+        assert uow.produits.load_surplus("lot-1", 9, limit=10) == 1
         produit.modifier_quantité_lot("lot-1", 9)
         assert produit.allouer(ligne("c-1", 10)) == "lot-2"
         uow.commit()
@@ -213,3 +215,61 @@ def test_un_produit_n_est_créé_qu_une_fois(new_uow: NewUow) -> None:
 
     with pytest.raises(VersionConflict):
         recevoir(new_uow, Lot("lot-2", "LAMPE", 10))
+
+
+def test_un_lot_qui_ne_tient_plus_rien_se_garde_et_se_relit(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+
+    with new_uow() as uow:
+        lu(uow).modifier_quantité_lot("lot-1", 0)
+        uow.commit()
+
+    with new_uow() as uow:
+        produit = uow.produits.get_par_réf_lot("lot-1")
+    assert produit is not None
+    [lot] = produit.lots
+    assert (lot.quantité, lot.quantité_initiale) == (0, 10)
+
+
+def test_un_refus_se_relit_avec_la_ligne_qu_il_concerne(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 1))
+    assert allouer(new_uow, ligne("c-1", 2), ligne("c-2", 3)) == [None, None]
+
+    with new_uow() as uow:
+        produit = lu(uow, ligne("c-2", 3))
+        assert produit.allouer(ligne("c-2", 3)) is None
+        assert produit.rappels == [RuptureDeStock("c-2", "LAMPE", 3, quantité_disponible=1)]
+        assert produit.events == []
+
+
+def test_un_refus_est_oublié_quand_le_stock_a_grandi(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 1))
+    allouer(new_uow, ligne("c-1", 4))
+    with new_uow() as uow:
+        lu(uow).modifier_quantité_lot("lot-1", 3)
+        uow.commit()
+
+    for événements in (1, 0):
+        with new_uow() as uow:
+            assert lu(uow, ligne("c-1", 4)).allouer(ligne("c-1", 4)) is None
+            assert len(uow.collect_new_events()) == événements
+            uow.commit()
+
+
+def test_les_lignes_de_trop_viennent_par_les_plus_anciennes(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+    allouer(new_uow, *(ligne(f"c-{n}") for n in range(1, 6)))
+
+    with new_uow() as uow:
+        produit = uow.produits.get_par_réf_lot("lot-1")
+        assert produit is not None
+        assert uow.produits.load_surplus("lot-1", 10, limit=2) is None
+        rang = uow.produits.load_surplus("lot-1", 3, limit=2)
+        retirées = produit.modifier_quantité_lot("lot-1", 3, depuis_rang=rang, au_plus=1)
+        uow.commit()
+
+    assert rang == 2
+    assert retirées == [ligne("c-2")]
+    with new_uow() as uow:
+        assert uow.produits.get_par_réf_lot("lot-1") is not None
+        assert uow.produits.load_surplus("lot-1", 3, depuis_rang=rang, limit=9) == rang

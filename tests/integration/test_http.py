@@ -104,6 +104,15 @@ class TestAllouer:
         assert (problem["quantité_demandée"], problem["quantité_disponible"]) == (101, 100)
         assert stocked.get("/allocations/c-1").status_code == 404
 
+    def test_une_rupture_répétée_répond_la_même_chose_et_n_inscrit_rien(
+        self, stocked: FlaskClient, sql: Sql
+    ) -> None:
+        first, again = (stocked.post("/allocate", json=LIGNE | {"quantité": 101}) for _ in range(2))
+
+        assert again.json == first.json
+        assert again.headers["Consistency-Token"] == first.headers["Consistency-Token"]
+        assert sql("SELECT count(*) AS events FROM journal WHERE type = 'RuptureDeStock'") == [{"events": 1}]
+
     def test_une_ligne_connue_avec_une_autre_quantité_est_refusée(self, stocked: FlaskClient) -> None:
         stocked.post("/allocate", json=LIGNE)
 
@@ -130,6 +139,27 @@ class TestLots:
 
         assert refusal(response) == (409, "lot-existant")
         assert json.loads(response.data)["réf_lot"] == "lot-1"
+        assert json.loads(response.data)["sku"] == "LAMPE"
+
+    def test_une_référence_prise_par_un_autre_sku_dit_lequel(self, stocked: FlaskClient) -> None:
+        response = stocked.post("/lots", json=LAMPE | {"sku": "TABLE"})
+
+        assert refusal(response) == (409, "lot-existant")
+        assert json.loads(response.data)["sku"] == "LAMPE"
+
+    def test_un_lot_corrigé_à_zéro_rend_toutes_ses_lignes(self, stocked: FlaskClient) -> None:
+        stocked.post("/allocate", json=LIGNE)
+
+        response = stocked.patch("/lots/lot-1", json={"quantité": 0})
+
+        assert response.status_code == 200
+        assert response.json is not None
+        assert [line["id_commande"] for line in response.json["sans_lot"]] == ["c-1"]
+        lot, stock = stocked.get("/lots/lot-1").json, stocked.get("/stock/LAMPE").json
+        assert lot is not None
+        assert stock is not None
+        assert (lot["quantité"], lot["quantité_allouée"]) == (0, 0)
+        assert (stock["en_stock"], stock["alloué"], stock["disponible"]) == (0, 0, 0)
 
     def test_un_lot_se_lit_avec_ce_qui_en_est_pris(self, client: FlaskClient) -> None:
         client.post("/lots", json={"ref": "lot-1", "sku": "LAMPE", "qty": 100, "eta": "2027-01-31"})
@@ -249,7 +279,7 @@ class TestRefus:
             {"champ": "couleur", "raison": "ce champ n'existe pas"},
         ]
 
-    @pytest.mark.parametrize("quantité", [0, -1, 1_000_000_001, 10**30, 1.5, 0.0, True, "1", None, [], {}])
+    @pytest.mark.parametrize("quantité", [-1, 1_000_000_001, 10**30, 1.5, True, "1", None, [], {}])
     @pytest.mark.parametrize(
         ("method", "path", "body"),
         [("POST", "/allocate", LIGNE), ("POST", "/lots", LAMPE), ("PATCH", "/lots/lot-1", {})],
@@ -261,6 +291,15 @@ class TestRefus:
 
         assert refusal(response) == (422, "champs-invalides")
         assert [each["champ"] for each in json.loads(response.data)["champs"]] == ["quantité"]
+
+    @pytest.mark.parametrize("quantité", [0, 0.0])
+    @pytest.mark.parametrize(("path", "body"), [("/allocate", LIGNE), ("/lots", LAMPE)])
+    def test_zéro_unité_ne_se_demande_ni_ne_se_reçoit(
+        self, stocked: FlaskClient, path: str, body: dict[str, object], quantité: float
+    ) -> None:
+        response = stocked.post(path, json=body | {"quantité": quantité})
+
+        assert refusal(response) == (422, "champs-invalides")
 
     @pytest.mark.parametrize(
         "eta", ["31/01/2027", "2027-02-30", "2027-01-31T10:00:00", 20270131, "demain", ""]

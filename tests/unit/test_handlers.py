@@ -1,5 +1,6 @@
 """The use cases through the bus, on the fakes: what a command gives, and what follows from it."""
 
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -13,6 +14,7 @@ from allocation.domain.events import (
     QuantitéLotModifiée,
     RuptureDeStock,
 )
+from allocation.service_layer import handlers
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, EVENT_HANDLERS
 from allocation.service_layer.group_commit import MAX_ATTEMPTS
 from allocation.service_layer.handlers import réallouer
@@ -157,6 +159,109 @@ def test_une_ligne_restée_sans_lot_est_allouée_quand_le_stock_revient(
     with pytest.raises(LigneModifiée):
         bus.handle(Allouer("c-1", "LAMPE", 9))
     assert bus.handle(Allouer("c-1", "LAMPE", 10)) == ["lot-2"]
+
+
+def test_un_lot_à_zéro_rend_toutes_ses_lignes(bus: MessageBus[FakeUnitOfWork], store: FakeStore) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(Allouer("c-1", "LAMPE", 4))
+    bus.handle(Allouer("c-2", "LAMPE", 6))
+    bus.handle(CréerLot("lot-2", "LAMPE", 5, DEMAIN))
+
+    results = bus.handle(ModifierQuantitéLot("lot-1", 0))
+
+    assert [type(event) for event in results.events] == [
+        Désalloué,
+        Désalloué,
+        QuantitéLotModifiée,
+        Alloué,
+        RuptureDeStock,
+    ]
+    [lot, _] = store.produits["LAMPE"].lots
+    assert (lot.quantité, lot.quantité_allouée) == (0, 0)
+
+
+@pytest.mark.parametrize("envoyer", [lambda bus, c: bus.handle(c), lambda bus, c: bus.submit(c).result()])
+def test_une_grande_correction_se_fait_par_étapes_et_répond_une_fois(
+    bus: MessageBus[FakeUnitOfWork],
+    store: FakeStore,
+    monkeypatch: pytest.MonkeyPatch,
+    envoyer: Callable[[MessageBus[FakeUnitOfWork], ModifierQuantitéLot], Results],
+) -> None:
+    monkeypatch.setattr(handlers, "LIGNES_PAR_ÉTAPE", 2)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    for n in range(1, 6):
+        bus.handle(Allouer(f"c-{n}", "LAMPE", 1))
+    bus.handle(CréerLot("lot-2", "LAMPE", 3, DEMAIN))
+    before = store.journal.last_position()
+
+    results = envoyer(bus, ModifierQuantitéLot("lot-1", 0))
+
+    recorded = store.journal.read(after=before, limit=100)
+    assert [ligne.id_commande for ligne in results[0]] == ["c-1", "c-2", "c-3", "c-4", "c-5"]
+    assert results.events == tuple(each.event for each in recorded)
+    assert results.position == recorded[-1].position
+    assert [each.event.quantité for each in recorded if isinstance(each.event, QuantitéLotModifiée)] == [
+        3,
+        1,
+        0,
+    ]
+    assert len({each.cause.id for each in recorded}) == 3
+    assert {each.cause.commande for each in recorded} == {"ModifierQuantitéLot"}
+    # The oldest customers are the first to get what there is elsewhere.
+    assert [e.id_commande for e in results.events if isinstance(e, Alloué)] == ["c-1", "c-2", "c-3"]
+
+
+def test_une_correction_interrompue_laisse_un_lot_sain_et_répétée_se_termine(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "LIGNES_PAR_ÉTAPE", 2)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    for n in range(1, 6):
+        bus.handle(Allouer(f"c-{n}", "LAMPE", 1))
+    bus.submit(ModifierQuantitéLot("lot-1", 1))  # its caller dies before it asks for the rest
+    assert bus.handle(Allouer("c-9", "LAMPE", 1)) == [None]
+
+    [lot] = store.produits["LAMPE"].lots
+    assert (lot.quantité, lot.quantité_allouée) == (3, 3)
+
+    [retirées] = bus.handle(ModifierQuantitéLot("lot-1", 1))
+
+    assert [ligne.id_commande for ligne in retirées] == ["c-4", "c-5"]
+    [lot] = store.produits["LAMPE"].lots
+    assert (lot.quantité, lot.quantité_allouée) == (1, 1)
+
+
+def test_qui_change_le_lot_entre_deux_étapes_n_empêche_pas_la_fin(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "LIGNES_PAR_ÉTAPE", 2)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(CréerLot("lot-2", "LAMPE", 10, DEMAIN))
+    for n in range(1, 6):
+        bus.handle(Allouer(f"c-{n}", "LAMPE", 2))
+    first = bus.submit(ModifierQuantitéLot("lot-1", 1))
+    bus.handle(ModifierQuantitéLot("lot-1", 20))
+    bus.handle(ModifierQuantitéLot("lot-2", 1))
+
+    first.result()
+
+    [lot] = [lot for lot in store.produits["LAMPE"].lots if lot.référence == "lot-1"]
+    assert (lot.quantité, lot.quantité_allouée) == (1, 0)
+
+
+def test_une_demande_refusée_et_répétée_n_inscrit_rien_de_plus(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 2))
+    first = bus.handle(Allouer("c-1", "LAMPE", 3))
+    bus.handle(Allouer("c-2", "LAMPE", 1))
+
+    again = bus.handle(Allouer("c-1", "LAMPE", 3))
+
+    assert (again, again.events) == ([None], ())
+    assert again.recalled == first.events
+    assert again.position == first.position
+    assert store.journal.last_position() == 3
 
 
 def test_un_lot_inconnu_ne_peut_pas_être_corrigé(bus: MessageBus[FakeUnitOfWork]) -> None:

@@ -1,5 +1,6 @@
 """The rules of the aggregate, on plain objects."""
 
+from collections.abc import Callable
 from datetime import date
 
 import pytest
@@ -148,9 +149,10 @@ def test_le_même_lot_encore_ne_change_rien_même_après_une_correction() -> Non
 def test_un_autre_lot_sous_la_même_référence_est_refusé(autre: Lot) -> None:
     produit = produit_avec(Lot("lot-1", "LAMPE", 20))
 
-    with pytest.raises(LotExistant):
+    with pytest.raises(LotExistant) as refus:
         produit.ajouter_lot(autre)
 
+    assert (refus.value.réf_lot, refus.value.sku) == ("lot-1", "LAMPE")
     assert len(produit.lots) == 1
 
 
@@ -243,3 +245,147 @@ def test_chaque_changement_change_la_version() -> None:
     versions.append(produit.version)
 
     assert versions == [0, 1, 2, 3]
+
+
+def test_un_lot_dont_tout_est_parti_rend_toutes_ses_lignes() -> None:
+    produit = produit_avec(Lot("lot-1", "LAMPE", 10))
+    produit.allouer(ligne("c-1", 4))
+    produit.allouer(ligne("c-2", 6))
+
+    assert produit.modifier_quantité_lot("lot-1", 0) == [ligne("c-1", 4), ligne("c-2", 6)]
+
+    assert (lot_de(produit, "lot-1").quantité, lot_de(produit, "lot-1").quantité_allouée) == (0, 0)
+    assert produit.allouer(ligne("c-1", 4)) is None
+
+
+def test_un_lot_dont_tout_est_parti_peut_être_recompté() -> None:
+    produit = produit_avec(Lot("lot-1", "LAMPE", 10))
+    produit.modifier_quantité_lot("lot-1", 0)
+    produit.ajouter_lot(Lot("lot-1", "LAMPE", 10))
+
+    produit.modifier_quantité_lot("lot-1", 3)
+
+    assert produit.allouer(ligne("c-1", 3)) == "lot-1"
+
+
+def test_par_étapes_les_plus_anciennes_des_lignes_de_trop_partent_les_premières() -> None:
+    produit = produit_avec(Lot("lot-1", "LAMPE", 12))
+    for numéro in range(1, 6):
+        produit.allouer(ligne(f"c-{numéro}", 2))
+    lot = lot_de(produit, "lot-1")
+    rang = produit.rang_limite(lot, 4)
+    étapes = []
+
+    while lot.quantité != 4:
+        produit.events.clear()
+        étapes.append(produit.modifier_quantité_lot("lot-1", 4, depuis_rang=rang, au_plus=2))
+
+    assert étapes == [[ligne("c-3", 2), ligne("c-4", 2)], [ligne("c-5", 2)]]
+    assert produit.events == [
+        Désalloué("c-5", "LAMPE", 2, "lot-1", "1"),
+        QuantitéLotModifiée("lot-1", "LAMPE", 4, quantité_précédente=6),
+    ]
+
+
+def test_entre_deux_étapes_le_lot_n_a_rien_à_donner_et_n_est_pas_à_sa_quantité() -> None:
+    produit = produit_avec(Lot("lot-1", "LAMPE", 20))
+    for numéro in range(1, 6):
+        produit.allouer(ligne(f"c-{numéro}", 2))
+
+    produit.modifier_quantité_lot("lot-1", 0, depuis_rang=1, au_plus=2)
+
+    lot = lot_de(produit, "lot-1")
+    assert (lot.quantité, lot.quantité_allouée) == (6, 6)
+
+
+def test_en_une_ou_plusieurs_étapes_les_mêmes_lignes_partent() -> None:
+    """The oldest line alone would make room enough; the newer ones go all the same."""
+    produit = produit_avec(Lot("lot-1", "LAMPE", 12))
+    for id_commande, quantité in (("ancienne", 10), ("c-1", 1), ("c-2", 1)):
+        produit.allouer(ligne(id_commande, quantité))
+    rang = produit.rang_limite(lot_de(produit, "lot-1"), 9)
+
+    parties = [produit.modifier_quantité_lot("lot-1", 9, depuis_rang=rang, au_plus=1) for _ in range(3)]
+
+    assert parties == [[ligne("ancienne", 10)], [ligne("c-1", 1)], [ligne("c-2", 1)]]
+    assert lot_de(produit, "lot-1").quantité == 9
+
+
+class TestRuptureRépétée:
+    """A refusal is told once, until something may have changed it."""
+
+    @staticmethod
+    def refusé() -> Produit:
+        produit = produit_avec(Lot("lot-1", "LAMPE", 5))
+        assert produit.allouer(ligne("c-1", 7)) is None
+        produit.events.clear()
+        return produit
+
+    def test_la_même_demande_ne_l_inscrit_qu_une_fois_et_la_rappelle(self) -> None:
+        produit = self.refusé()
+
+        assert produit.allouer(ligne("c-1", 7)) is None
+
+        assert produit.events == []
+        assert produit.rappels == [RuptureDeStock("c-1", "LAMPE", 7, quantité_disponible=5)]
+
+    def test_une_autre_allocation_n_y_change_rien(self) -> None:
+        produit = self.refusé()
+        produit.allouer(ligne("c-2", 3))
+        produit.events.clear()
+
+        assert produit.allouer(ligne("c-1", 7)) is None
+
+        assert produit.events == []
+
+    def test_une_autre_quantité_est_une_autre_demande(self) -> None:
+        produit = self.refusé()
+
+        produit.allouer(ligne("c-1", 6))
+
+        assert produit.events == [RuptureDeStock("c-1", "LAMPE", 6, quantité_disponible=5)]
+
+    def test_chaque_ligne_a_la_sienne(self) -> None:
+        produit = self.refusé()
+
+        produit.allouer(ligne("c-1", 7, "2"))
+
+        assert len(produit.events) == 1
+
+    @pytest.mark.parametrize(
+        "apport",
+        [
+            lambda produit: produit.ajouter_lot(Lot("lot-2", "LAMPE", 1)),
+            lambda produit: produit.modifier_quantité_lot("lot-1", 6),
+        ],
+    )
+    def test_du_stock_qui_ne_suffit_toujours_pas_la_fait_inscrire_de_nouveau(
+        self, apport: Callable[[Produit], object]
+    ) -> None:
+        produit = self.refusé()
+        apport(produit)
+        produit.events.clear()
+
+        assert [produit.allouer(ligne("c-1", 7)) for _ in range(2)] == [None, None]
+
+        assert [type(event) for event in produit.events] == [RuptureDeStock]
+
+    def test_un_lot_réduit_ne_la_fait_pas_inscrire_de_nouveau(self) -> None:
+        produit = self.refusé()
+        produit.modifier_quantité_lot("lot-1", 4)
+        produit.events.clear()
+
+        produit.allouer(ligne("c-1", 7))
+
+        assert produit.events == []
+
+    def test_une_ligne_qui_perd_son_lot_est_une_autre_cause(self) -> None:
+        produit = self.refusé()
+        produit.modifier_quantité_lot("lot-1", 7)
+        assert produit.allouer(ligne("c-1", 7)) == "lot-1"
+        produit.modifier_quantité_lot("lot-1", 0)
+        produit.events.clear()
+
+        assert produit.allouer(ligne("c-1", 7)) is None
+
+        assert produit.events == [RuptureDeStock("c-1", "LAMPE", 7, quantité_disponible=0)]

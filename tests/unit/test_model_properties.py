@@ -1,6 +1,7 @@
 """What holds after any sequence of calls, found by trying very many."""
 
 from collections import Counter
+from copy import deepcopy
 from datetime import date
 
 from hypothesis import settings
@@ -13,6 +14,7 @@ from allocation.domain.model import LigneDeCommande, Lot, Produit
 
 références = st.sampled_from(["lot-1", "lot-2", "lot-3"])
 petites = st.integers(1, 12)
+comptées = st.integers(0, 12)
 arrivées = st.sampled_from([None, date(2027, 1, 1), date(2027, 2, 1)])
 
 
@@ -25,6 +27,9 @@ class VieDUnProduit(RuleBasedStateMachine):
         self.lots: dict[str, int] = {}
         self.places: dict[tuple[str, str], tuple[str, int]] = {}
         self.replis = 0
+        # What each line was last refused, as long as no lot has had more to give since.
+        self.refusées: dict[tuple[str, str], int] = {}
+        self.libres: dict[str, int] = {}
 
     @rule(référence=références, quantité=petites, eta=arrivées)
     def recevoir(self, référence: str, quantité: int, eta: date | None) -> None:
@@ -39,6 +44,8 @@ class VieDUnProduit(RuleBasedStateMachine):
         connue = self.places.get(ligne.clé)
         ancienne = self.produit.placements.get(ligne.clé)
         plus_grand = max((lot.quantité_disponible for lot in self.produit.lots), default=0)
+        déjà_dite = self.refusées.get(ligne.clé) == quantité
+        événements = len(self.produit.events)
         try:
             réf_lot = self.produit.allouer(ligne)
         except LigneModifiée:
@@ -49,12 +56,30 @@ class VieDUnProduit(RuleBasedStateMachine):
             assert réf_lot == connue[0]
         else:
             assert (réf_lot is not None) == (quantité <= plus_grand)
+        if réf_lot is None:
+            assert (len(self.produit.events) == événements) == déjà_dite
+            self.refusées[ligne.clé] = quantité
 
-    @rule(référence=références, quantité=petites)
+    @rule(référence=références, quantité=comptées)
     def corriger(self, référence: str, quantité: int) -> None:
         if référence in self.lots:
             for ligne in self.produit.modifier_quantité_lot(référence, quantité):
                 assert self.produit.placements[ligne.clé].réf_lot is None
+
+    @rule(référence=références, quantité=comptées, au_plus=st.integers(1, 3))
+    def corriger_par_étapes(self, référence: str, quantité: int, au_plus: int) -> None:
+        if référence not in self.lots:
+            return
+        [lot] = [lot for lot in self.produit.lots if lot.référence == référence]
+        d_un_coup = deepcopy(self.produit).modifier_quantité_lot(référence, quantité)
+        rang = self.produit.rang_limite(lot, quantité)
+        retirées = []
+        while lot.quantité != quantité:
+            retirées += self.produit.modifier_quantité_lot(
+                référence, quantité, depuis_rang=rang, au_plus=au_plus
+            )
+            self.un_apport_fait_oublier_les_refus()
+        assert retirées == d_un_coup
 
     @invariant()
     def le_journal_raconte_tout(self) -> None:
@@ -68,6 +93,13 @@ class VieDUnProduit(RuleBasedStateMachine):
             for clé, placement in self.produit.placements.items()
             if placement.réf_lot is not None
         }
+
+    @invariant()
+    def un_apport_fait_oublier_les_refus(self) -> None:
+        libres = {lot.référence: lot.quantité_disponible for lot in self.produit.lots}
+        if any(unités > self.libres.get(référence, 0) for référence, unités in libres.items()):
+            self.refusées.clear()
+        self.libres = libres
 
     @invariant()
     def les_compteurs_disent_vrai(self) -> None:

@@ -55,7 +55,7 @@ def test_un_mauvais_identifiant_est_refusé_par_son_nom(mauvais, champ, fabrique
     [
         lambda mauvaise: Allouer("c-1", "LAMPE", mauvaise),
         lambda mauvaise: CréerLot("lot-1", "LAMPE", mauvaise, date(2027, 1, 1)),
-        lambda mauvaise: ModifierQuantitéLot("lot-1", mauvaise),
+        lambda mauvaise: ModifierQuantitéLot("lot-1", mauvaise or -1),
         lambda mauvaise: LigneDeCommande("c-1", "LAMPE", mauvaise),
         lambda mauvaise: Lot("lot-1", "LAMPE", mauvaise),
     ],
@@ -65,3 +65,8 @@ def test_une_mauvaise_quantité_est_refusée(mauvaise, fabrique) -> None:  # typ
         fabrique(mauvaise)
 
     assert refus.value.champ == "quantité"
+
+
+def test_un_lot_reçu_peut_ne_plus_rien_tenir() -> None:
+    assert ModifierQuantitéLot("lot-1", 0).quantité == 0
+    assert Lot("lot-1", "LAMPE", 0, quantité_initiale=4).quantité_disponible == 0

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from psycopg import Connection
 
 from allocation.adapters.serialization import as_json
-from allocation.domain.model import CléLigne, Lot, Placement, Produit
+from allocation.domain.model import CléLigne, Lot, Placement, Produit, Rupture
 
 _Rows: TypeAlias = list[dict[str, Any]]
 
@@ -22,8 +22,10 @@ _Rows: TypeAlias = list[dict[str, Any]]
 _UPDATE_PRODUITS = """
     UPDATE produits
     SET version = CASE WHEN produits.version = row.loaded_version THEN row.version END,
-        dernier_rang = row.dernier_rang
-    FROM json_to_recordset(%s) AS row (sku text, loaded_version bigint, version bigint, dernier_rang bigint)
+        dernier_rang = row.dernier_rang, dernier_apport = row.dernier_apport
+    FROM json_to_recordset(%s) AS row (
+        sku text, loaded_version bigint, version bigint, dernier_rang bigint, dernier_apport bigint
+    )
     WHERE produits.sku = row.sku AND produits.sku = ANY(%s)
 """
 _INSERT_PRODUITS = (
@@ -42,6 +44,12 @@ _DELETE_ALLOCATIONS = """
       AND allocations.sku = ANY(%s) AND allocations.rang = ANY(%s)
 """
 _INSERT_ALLOCATIONS = "INSERT INTO allocations SELECT * FROM json_populate_recordset(NULL::allocations, %s)"
+_UPSERT_RUPTURES = """
+    INSERT INTO ruptures SELECT * FROM json_populate_recordset(NULL::ruptures, %s)
+    ON CONFLICT (id_commande, sku, ligne) DO UPDATE
+    SET quantité = excluded.quantité, quantité_disponible = excluded.quantité_disponible,
+        version = excluded.version
+"""
 
 
 @dataclass
@@ -51,6 +59,7 @@ class Snapshot:
     version: int | None
     lots: dict[str, tuple[int, int]] = field(default_factory=dict)
     placements: dict[CléLigne, str | None] = field(default_factory=dict)
+    ruptures: dict[CléLigne, Rupture] = field(default_factory=dict)
 
     def remember_lot(self, lot: Lot) -> None:
         """Note the lot as the tables have it."""
@@ -67,6 +76,7 @@ class Snapshot:
             self.remember_lot(lot)
         for placement in produit.placements.values():
             self.remember_placement(placement)
+        self.ruptures |= produit.ruptures
 
 
 @dataclass
@@ -80,6 +90,7 @@ class ChangeSet:
     new_lines: _Rows = field(default_factory=list)
     removed_allocations: _Rows = field(default_factory=list)
     new_allocations: _Rows = field(default_factory=list)
+    new_ruptures: _Rows = field(default_factory=list)
 
     def collect(self, produit: Produit, loaded: Snapshot) -> None:
         """Add what differs between the product and what was loaded of it."""
@@ -88,6 +99,9 @@ class ChangeSet:
             self._collect_lot(lot, loaded)
         for placement in produit.placements.values():
             self._collect_placement(placement, loaded)
+        for clé, rupture in produit.ruptures.items():
+            if loaded.ruptures.get(clé) != rupture:
+                self.new_ruptures.append({**vars(rupture.event), "version": rupture.version})
 
     def send(self, connection: Connection) -> None:
         """Execute the changes; in a pipeline, its end raises what they raise."""
@@ -103,12 +117,18 @@ class ChangeSet:
             (_INSERT_LINES, self.new_lines, ()),
             (_DELETE_ALLOCATIONS, self.removed_allocations, ("sku", "rang")),
             (_INSERT_ALLOCATIONS, self.new_allocations, ()),
+            (_UPSERT_RUPTURES, self.new_ruptures, ()),
         ):
             if rows:
                 yield statement, [as_json(rows), *([row[key] for row in rows] for key in keys)]
 
     def _collect_produit(self, produit: Produit, loaded: Snapshot) -> None:
-        row = {"sku": produit.sku, "version": produit.version, "dernier_rang": produit.dernier_rang}
+        row = {
+            "sku": produit.sku,
+            "version": produit.version,
+            "dernier_rang": produit.dernier_rang,
+            "dernier_apport": produit.dernier_apport,
+        }
         if loaded.version is None:
             self.new_produits.append(row)
         elif produit.version != loaded.version:

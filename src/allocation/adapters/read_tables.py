@@ -3,7 +3,7 @@
 They have no constraints of the domain: what is written here has already happened.
 """
 
-from sqlalchemy import BigInteger, Column, Date, Identity, Integer, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Date, Identity, Index, Integer, Table, UniqueConstraint, text
 
 from allocation.adapters.metadata import identifier, metadata
 
@@ -27,6 +27,14 @@ lots_view = Table(
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
     Column("eta", Date),
+)
+
+# Arrivals that have something left, by their day.
+Index(
+    "lots_view_arrivées_idx",
+    lots_view.c.sku,
+    lots_view.c.eta,
+    postgresql_where=text("eta IS NOT NULL AND quantité_allouée < quantité"),
 )
 
 stock_view = Table(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from allocation.domain.values import vérifier_identifiant, vérifier_quantité
+from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_identifiant, vérifier_quantité
 
 
 class Command:
@@ -49,14 +49,16 @@ class Allouer(Command):
 
 @dataclass(frozen=True, slots=True)
 class ModifierQuantitéLot(Command):
-    """Set the units that a lot holds; lines that no longer fit are taken off and allocated elsewhere.
+    """Set the units that a lot holds, perhaps none; lines that no longer fit are allocated elsewhere.
 
-    Raises ValeurInvalide on a malformed value.
+    A correction that was begun goes on from the seniority `depuis_rang`. Raises ValeurInvalide on a malformed
+    value.
     """
 
     réf: str
     quantité: int
+    depuis_rang: int | None = None
 
     def __post_init__(self) -> None:
         vérifier_identifiant("réf", self.réf)
-        vérifier_quantité("quantité", self.quantité)
+        vérifier_quantité("quantité", self.quantité, au_moins=QUANTITÉ_LOT_MIN)

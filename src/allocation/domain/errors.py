@@ -31,11 +31,12 @@ class LotInconnu(ErreurAllocation):
 
 
 class LotExistant(ErreurAllocation):
-    """Another lot already has this reference. → 409"""
+    """Another lot, of the SKU `sku`, already has this reference. → 409"""
 
-    def __init__(self, réf_lot: str) -> None:
-        super().__init__(f"Un autre lot porte déjà cette référence : {réf_lot}")
+    def __init__(self, réf_lot: str, sku: str) -> None:
+        super().__init__(f"Un autre lot, du SKU {sku}, porte déjà cette référence : {réf_lot}")
         self.réf_lot = réf_lot
+        self.sku = sku
 
 
 class LigneModifiée(ErreurAllocation):

@@ -6,10 +6,8 @@ Its methods check first and change last: after a refusal (an exception), nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import TypeAlias
 
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, ValeurInvalide
 from allocation.domain.events import (
@@ -20,122 +18,79 @@ from allocation.domain.events import (
     QuantitéLotModifiée,
     RuptureDeStock,
 )
-from allocation.domain.values import vérifier_identifiant, vérifier_quantité
+from allocation.domain.lignes import CléLigne, LigneDeCommande, Placement, Rupture
+from allocation.domain.lots import Lot, Politique, entrepôt_d_abord
+from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_quantité
 
-CléLigne: TypeAlias = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class LigneDeCommande:
-    """A line of an order: `quantité` units of `sku`. `(id_commande, sku, ligne)` identifies it.
-
-    Raises ValeurInvalide on a malformed value.
-    """
-
-    id_commande: str
-    sku: str
-    quantité: int
-    ligne: str = "1"
-
-    def __post_init__(self) -> None:
-        vérifier_identifiant("id_commande", self.id_commande)
-        vérifier_identifiant("sku", self.sku)
-        vérifier_quantité("quantité", self.quantité)
-        vérifier_identifiant("ligne", self.ligne)
-
-    @property
-    def clé(self) -> CléLigne:
-        """What identifies the line within its product."""
-        return self.id_commande, self.ligne
-
-
-@dataclass(eq=False, slots=True)
-class Lot:
-    """A batch of stock: `quantité` units, of which `quantité_allouée` are tied to order lines."""
-
-    référence: str
-    sku: str
-    quantité: int
-    eta: date | None = None
-    quantité_allouée: int = 0
-    quantité_initiale: int = 0
-
-    def __post_init__(self) -> None:
-        vérifier_identifiant("réf", self.référence)
-        vérifier_identifiant("sku", self.sku)
-        vérifier_quantité("quantité", self.quantité)
-        self.quantité_initiale = self.quantité_initiale or self.quantité
-
-    @property
-    def quantité_disponible(self) -> int:
-        """Units that are not tied to any line."""
-        return self.quantité - self.quantité_allouée
-
-    def peut_allouer(self, ligne: LigneDeCommande) -> bool:
-        """Whether the whole line fits into what is left."""
-        return self.sku == ligne.sku and self.quantité_disponible >= ligne.quantité
-
-    def créé_comme(self, autre: Lot) -> bool:
-        """Whether both were created by the same command, whatever became of their quantities since."""
-        return (self.référence, self.sku, self.quantité_initiale, self.eta) == (
-            autre.référence,
-            autre.sku,
-            autre.quantité_initiale,
-            autre.eta,
-        )
-
-
-Politique: TypeAlias = Callable[[Iterable[Lot]], Iterable[Lot]]
-
-
-def entrepôt_d_abord(lots: Iterable[Lot]) -> list[Lot]:
-    """The lots in the order to try: warehouse stock, then the earliest arrival, then the reference."""
-    return sorted(lots, key=lambda lot: (lot.eta is not None, lot.eta or date.min, lot.référence))
-
-
-@dataclass(slots=True)
-class Placement:
-    """A line that the product knows: its seniority (`rang`), and its lot, or None when it has none."""
-
-    ligne: LigneDeCommande
-    rang: int
-    réf_lot: str | None = None
+__all__ = [
+    "CléLigne",
+    "LigneDeCommande",
+    "Lot",
+    "Placement",
+    "Politique",
+    "Produit",
+    "Rupture",
+    "entrepôt_d_abord",
+]
 
 
 @dataclass(eq=False)
 class Produit:
     """Everything that one SKU's allocations depend on.
 
-    A repository may load it in part: `lots` must then hold every lot with units left, and `placements`
-    every line that the next call is about. `dernier_rang` is the seniority of the newest line.
+    A repository may load it in part: `lots` must then hold the one that the next line gets or, when none can
+    take it, the roomiest; `placements` and `ruptures` what is known of each line that the next call is about.
+
+    `dernier_rang` is the seniority of the newest line, `dernier_apport` the version with which a lot last had
+    more units to give than before. `rappels` are events of former calls that answer the present one, too.
     """
 
     sku: str
     lots: list[Lot] = field(default_factory=list)
     version: int = 0
     dernier_rang: int = 0
+    dernier_apport: int = 0
     placements: dict[CléLigne, Placement] = field(default_factory=dict)
+    ruptures: dict[CléLigne, Rupture] = field(default_factory=dict)
     politique: Politique = entrepôt_d_abord
     events: list[Event] = field(default_factory=list)
+    rappels: list[Event] = field(default_factory=list)
+    _dans_l_ordre: list[Lot] = field(default_factory=list, init=False, repr=False)
+    _ordonnés_par: Politique | None = field(default=None, init=False, repr=False)
+
+    @property
+    def quantité_disponible(self) -> int:
+        """Units that the roomiest lot has left."""
+        return max((lot.quantité_disponible for lot in self.lots), default=0)
+
+    def lot(self, réf_lot: str) -> Lot | None:
+        """The lot of this reference, if it is one of the product's."""
+        return next((lot for lot in self.lots if lot.référence == réf_lot), None)
+
+    def lot_pour(self, ligne: LigneDeCommande) -> Lot | None:
+        """The lot that a line without one would get: by the policy, the first that can take it whole."""
+        return next((lot for lot in self._lots_dans_l_ordre() if lot.peut_allouer(ligne)), None)
 
     def ajouter_lot(self, lot: Lot) -> None:
         """Take in a lot; the same lot again changes nothing. Raises LotExistant; emits LotCréé."""
-        connu = self._chercher_lot(lot.référence)
+        connu = self.lot(lot.référence)
         if connu is not None:
             if not connu.créé_comme(lot):
-                raise LotExistant(lot.référence)
+                raise LotExistant(lot.référence, connu.sku)
             return
         if lot.sku != self.sku:
             raise ValeurInvalide("sku", f"{self.sku} est attendu, non {lot.sku}")
         self.lots.append(lot)
         self.version += 1
+        self.dernier_apport = self.version
         self.events.append(LotCréé(lot.référence, lot.sku, lot.quantité, lot.eta))
 
     def allouer(self, ligne: LigneDeCommande) -> str | None:
         """The reference of the lot that the line is tied to, or None when no lot can take it whole.
 
         The same line again changes nothing and gives the same lot. Raises LigneModifiée when it is known
-        with another quantity. Emits Alloué, or RuptureDeStock.
+        with another quantity. Emits Alloué, or RuptureDeStock: this once only, until a lot has more to give
+        or another quantity is asked for; meanwhile it is recalled (`rappels`).
         """
         placement = self.placements.get(ligne.clé)
         if placement is not None and placement.ligne != ligne:
@@ -148,42 +103,77 @@ class Produit:
             )
         if placement is not None and placement.réf_lot is not None:
             return placement.réf_lot
-        lot = next((lot for lot in self.politique(self.lots) if lot.peut_allouer(ligne)), None)
+        lot = self.lot_pour(ligne)
         if lot is None:
             self._constater_rupture(ligne)
             return None
         self._placer(ligne, lot)
         return lot.référence
 
-    def modifier_quantité_lot(self, réf_lot: str, quantité: int) -> list[LigneDeCommande]:
+    def modifier_quantité_lot(
+        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, au_plus: int | None = None
+    ) -> list[LigneDeCommande]:
         """The lines taken off the lot so that the rest fits into `quantité` units, oldest first.
 
-        The newest lines go first, by the order in which the product first knew them. Raises LotInconnu.
-        Emits Désalloué for each line, then QuantitéLotModifiée: at no point of the journal does a lot
-        hold more than its quantity.
+        The newest lines go first, by the order in which the product first knew them: those from `rang_limite`
+        on, which is `depuis_rang` where it is known already. With `au_plus`, only the oldest of them go, so
+        many at most, and the lot comes to its quantity when the last ones go: until then it holds what is
+        allocated of it, and nothing is left to give.
+
+        Raises LotInconnu. Emits Désalloué for each line, then QuantitéLotModifiée: at no point of the journal
+        does a lot hold more than its quantity.
         """
-        vérifier_quantité("quantité", quantité)
-        lot = self._chercher_lot(réf_lot)
+        vérifier_quantité("quantité", quantité, au_moins=QUANTITÉ_LOT_MIN)
+        lot = self.lot(réf_lot)
         if lot is None:
             raise LotInconnu(réf_lot)
         if quantité == lot.quantité:
             return []
-        retirés = self._plus_récents(lot, excédent=lot.quantité_allouée - quantité)
+        partants = self._partants(lot, quantité, depuis_rang)
+        retirés = partants[:au_plus]
+        disponible = lot.quantité_disponible
         for placement in retirés:
             self._retirer(placement, lot)
-        self.events.append(QuantitéLotModifiée(réf_lot, self.sku, quantité, lot.quantité, lot.eta))
-        lot.quantité = quantité
-        self.version += 1
+        if len(partants) > len(retirés) or lot.quantité_allouée > quantité:
+            quantité = max(quantité + 1, lot.quantité_allouée)
+        self._fixer_quantité(lot, quantité)
+        if lot.quantité_disponible > disponible:
+            self.dernier_apport = self.version
         return [placement.ligne for placement in retirés]
 
-    def _chercher_lot(self, réf_lot: str) -> Lot | None:
-        return next((lot for lot in self.lots if lot.référence == réf_lot), None)
+    def rang_limite(self, lot: Lot, quantité: int) -> int | None:
+        """The seniority from which on the lot's lines must go for the rest to fit; None when all fit.
+
+        They are the fewest newest ones. Raises LookupError when they are not all loaded.
+        """
+        excédent, rang = lot.quantité_allouée - quantité, None
+        for placement in reversed(self._depuis(lot, 0)):
+            if excédent <= 0:
+                break
+            excédent, rang = excédent - placement.ligne.quantité, placement.rang
+        if excédent > 0:
+            raise LookupError(f"the newest lines of lot {lot.référence} were not loaded")
+        return rang
+
+    def _lots_dans_l_ordre(self) -> Sequence[Lot]:
+        if len(self._dans_l_ordre) != len(self.lots) or self._ordonnés_par is not self.politique:
+            self._dans_l_ordre, self._ordonnés_par = list(self.politique(self.lots)), self.politique
+        return self._dans_l_ordre
 
     def _constater_rupture(self, ligne: LigneDeCommande) -> None:
-        disponible = max((lot.quantité_disponible for lot in self.lots), default=0)
-        self.events.append(
-            RuptureDeStock(ligne.id_commande, ligne.sku, ligne.quantité, disponible, ligne.ligne)
+        connue = self.ruptures.get(ligne.clé)
+        if (
+            connue is not None
+            and connue.event.quantité == ligne.quantité
+            and connue.version >= self.dernier_apport
+        ):
+            self.rappels.append(connue.event)
+            return
+        event = RuptureDeStock(
+            ligne.id_commande, ligne.sku, ligne.quantité, self.quantité_disponible, ligne.ligne
         )
+        self.ruptures[ligne.clé] = Rupture(event, self.version)
+        self.events.append(event)
 
     def _placer(self, ligne: LigneDeCommande, lot: Lot) -> None:
         placement = self.placements.get(ligne.clé)
@@ -195,18 +185,18 @@ class Produit:
         self.version += 1
         self.events.append(Alloué(ligne.id_commande, ligne.sku, ligne.quantité, lot.référence, ligne.ligne))
 
-    def _plus_récents(self, lot: Lot, excédent: int) -> list[Placement]:
-        """The fewest newest placements on the lot that together free `excédent` units, oldest first."""
-        choisis: list[Placement] = []
-        du_lot = (p for p in self.placements.values() if p.réf_lot == lot.référence)
-        for placement in sorted(du_lot, key=lambda p: p.rang, reverse=True):
-            if excédent <= 0:
-                break
-            choisis.append(placement)
-            excédent -= placement.ligne.quantité
-        if excédent > 0:
-            raise LookupError(f"the newest lines of lot {lot.référence} were not loaded")
-        return choisis[::-1]
+    def _depuis(self, lot: Lot, rang: int) -> list[Placement]:
+        """The lines on the lot from this seniority on, oldest first."""
+        du_lot = (p for p in self.placements.values() if p.réf_lot == lot.référence and p.rang >= rang)
+        return sorted(du_lot, key=lambda placement: placement.rang)
+
+    def _partants(self, lot: Lot, quantité: int, depuis_rang: int | None) -> list[Placement]:
+        """The lines that must leave the lot, oldest first."""
+        if depuis_rang is None:
+            depuis_rang = self.rang_limite(lot, quantité)
+        if depuis_rang is None or quantité > lot.quantité:
+            return []
+        return self._depuis(lot, depuis_rang)
 
     def _retirer(self, placement: Placement, lot: Lot) -> None:
         ligne = placement.ligne
@@ -215,3 +205,9 @@ class Produit:
         self.events.append(
             Désalloué(ligne.id_commande, ligne.sku, ligne.quantité, lot.référence, ligne.ligne)
         )
+
+    def _fixer_quantité(self, lot: Lot, quantité: int) -> None:
+        if quantité != lot.quantité:
+            self.events.append(QuantitéLotModifiée(lot.référence, self.sku, quantité, lot.quantité, lot.eta))
+        lot.quantité = quantité
+        self.version += 1

@@ -5,6 +5,8 @@ import re
 from allocation.domain.errors import ValeurInvalide
 
 QUANTITÉ_MIN = 1
+# Once received, a lot may be found to hold nothing any more.
+QUANTITÉ_LOT_MIN = 0
 QUANTITÉ_MAX = 1_000_000_000
 LONGUEUR_MAX = 255
 
@@ -25,9 +27,9 @@ def vérifier_identifiant(champ: str, valeur: object) -> None:
         raise ValeurInvalide(champ, "les caractères de contrôle sont refusés")
 
 
-def vérifier_quantité(champ: str, valeur: object) -> None:
-    """Raise ValeurInvalide unless `valeur` is a whole number of units from 1 to 1,000,000,000."""
+def vérifier_quantité(champ: str, valeur: object, *, au_moins: int = QUANTITÉ_MIN) -> None:
+    """Raise ValeurInvalide unless `valeur` is a whole number of units from `au_moins` to 1,000,000,000."""
     if not isinstance(valeur, int) or isinstance(valeur, bool):
         raise ValeurInvalide(champ, "un nombre entier d'unités est attendu")
-    if not QUANTITÉ_MIN <= valeur <= QUANTITÉ_MAX:
-        raise ValeurInvalide(champ, f"de {QUANTITÉ_MIN} à {QUANTITÉ_MAX} unités sont attendues, non {valeur}")
+    if not au_moins <= valeur <= QUANTITÉ_MAX:
+        raise ValeurInvalide(champ, f"de {au_moins} à {QUANTITÉ_MAX} unités sont attendues, non {valeur}")

@@ -10,7 +10,13 @@ from pydantic_core import PydanticCustomError
 from allocation.adapters.journal_tokens import ConsistencyToken
 from allocation.adapters.rebuilds import DÉBIT_MAX
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.domain.values import CARACTÈRES_DE_CONTRÔLE, LONGUEUR_MAX, QUANTITÉ_MAX, QUANTITÉ_MIN
+from allocation.domain.values import (
+    CARACTÈRES_DE_CONTRÔLE,
+    LONGUEUR_MAX,
+    QUANTITÉ_LOT_MIN,
+    QUANTITÉ_MAX,
+    QUANTITÉ_MIN,
+)
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
@@ -27,6 +33,12 @@ def _whole(value: Any) -> Any:
 
 Quantité = Annotated[
     int, Field(ge=QUANTITÉ_MIN, le=QUANTITÉ_MAX, description="whole units"), BeforeValidator(_whole)
+]
+
+QuantitéDeLot = Annotated[
+    int,
+    Field(ge=QUANTITÉ_LOT_MIN, le=QUANTITÉ_MAX, description="whole units; 0: all are gone"),
+    BeforeValidator(_whole),
 ]
 
 
@@ -81,7 +93,7 @@ class DemandeCorrection(Demande):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"quantité": 90}]})
 
-    quantité: Quantité = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
+    quantité: QuantitéDeLot = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
 
     def command(self, réf: str) -> ModifierQuantitéLot:
         """The command that is asked for."""

@@ -18,6 +18,7 @@ from allocation.domain.events import Alloué, Désalloué, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Produit
 from allocation.projections.allocations_view import ajouter_allocation_vue, supprimer_allocation_vue
 from allocation.projections.delivery import REACTION, Subscription, delivered
+from allocation.service_layer.results import Unfinished
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 ALLOCATIONS_CHANNEL = "allocation_alloué"
+# What a transaction takes that takes so many lines off a lot is what others wait longer.
+LIGNES_PAR_ÉTAPE = 500
 NOTIFICATION_INTERVAL = timedelta(hours=1)
 
 ALLOCATIONS_PUBLICATION = Subscription("publication_allocations", batch=1000)
@@ -65,18 +68,33 @@ def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
     return réf_lot
 
 
-def modifier_quantité_lot(command: ModifierQuantitéLot, uow: AbstractUnitOfWork) -> list[LigneDeCommande]:
+def modifier_quantité_lot(
+    command: ModifierQuantitéLot, uow: AbstractUnitOfWork
+) -> list[LigneDeCommande] | Unfinished:
     """Correct what a lot holds; the lines that it had to give up, oldest first.
 
-    Raises LotInconnu; emits Désalloué for each of these lines, and QuantitéLotModifiée.
+    At most LIGNES_PAR_ÉTAPE of them at once: the rest follows in other transactions, so that nobody who
+    waits for another product waits for long. Raises LotInconnu; emits Désalloué for each of these lines, and
+    QuantitéLotModifiée.
     """
+    réf, quantité = command.réf, command.quantité
     with uow:
-        produit = uow.produits.get_par_réf_lot(command.réf, command.quantité)
+        produit = uow.produits.get_par_réf_lot(réf)
         if produit is None:
-            raise LotInconnu(command.réf)
-        retirées = produit.modifier_quantité_lot(command.réf, command.quantité)
+            raise LotInconnu(réf)
+        depuis_rang = uow.produits.load_surplus(
+            réf, quantité, depuis_rang=command.depuis_rang, limit=LIGNES_PAR_ÉTAPE + 1
+        )
+        retirées = produit.modifier_quantité_lot(
+            réf, quantité, depuis_rang=depuis_rang, au_plus=LIGNES_PAR_ÉTAPE
+        )
         uow.commit()
-    return retirées
+    lot = produit.lot(réf)
+    if lot is None or lot.quantité == quantité:
+        return retirées
+    # Others may have come to the lot meanwhile: then it is found out anew which lines must go.
+    encore = depuis_rang if len(retirées) == LIGNES_PAR_ÉTAPE else None
+    return Unfinished(retirées, ModifierQuantitéLot(réf, quantité, encore))
 
 
 @delivered(by=REACTION)

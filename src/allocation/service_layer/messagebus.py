@@ -14,14 +14,17 @@ from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
 from allocation.adapters.journal_rows import Cause
-from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
+from allocation.adapters.journal_tokens import mark_of
 from allocation.adapters.repository import Needs
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, Answer, GroupCommit, Limits, Observer
 from allocation.service_layer.original_positions import AbstractOriginalPositions
+from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
+
+__all__ = ["CommandHandlers", "CommandNeeds", "Message", "MessageBus", "Reactions", "Results"]
 
 U = TypeVar("U", bound=JournalledUnitOfWork)
 
@@ -31,31 +34,24 @@ CommandNeeds: TypeAlias = Mapping[type[Command], Callable[..., Needs]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
 
-class Results(list[Any]):
-    """What the command's handler returned, with the committed events and the position of the last of them.
-
-    A view that has come to `position` reflects the command; `token` says it of this history of the database
-    alone. A repeated one has no events, and `handle` gives it the position and the mark of its first answer.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: tuple[Event, ...] = ()
-        self.position: int | None = None
-        self.mark: str | None = None
-
-    @property
-    def token(self) -> ConsistencyToken:
-        """What a read sends back to see the command's effect."""
-        return ConsistencyToken(self.position or 0, self.mark)
-
-
 class _Renounced(Exception):
     """A handler has changed something and left without agreeing to it."""
 
     def __init__(self, results: Results) -> None:
         super().__init__()
         self.results = results
+
+
+class _ToBeFinished(Answer):
+    """An answer to the first part of a command, which is finished when it is asked for."""
+
+    def __init__(self, first: Answer, finish: Callable[[Results], Results]) -> None:
+        super().__init__()
+        self._first = first
+        self._finish = finish
+
+    def result(self, timeout_s: float = -1) -> Results:
+        return self._finish(self._first.result(timeout_s))
 
 
 class MessageBus(Generic[U]):
@@ -89,11 +85,14 @@ class MessageBus(Generic[U]):
     def handle(self, message: Message) -> Results:
         """Carry the message out in one transaction, which it may share; the results of the command's handler.
 
+        A command that is too large for one goes on in others, each in its turn with what else waits.
+
         Conflicts with other writers and passing outages are tried again, a bounded number of times. Raises
         what the handler raises, QueueFull, GaveUp, VersionConflict or StorageUnavailable; nothing has changed
-        then, save that after StorageUnavailable the outcome may be unknown: the same command again tells.
+        then, save that after StorageUnavailable the outcome may be unknown, and that a large command may have
+        done some of its parts: the same command again tells, and goes on.
         """
-        results: Results = self._group_commit.answer(message)
+        results = self._finished(self._group_commit.answer(message))
         if results.position is None:
             results.position, results.mark = self._original_positions.token_of(message)
         self._after_commit(results.position)
@@ -101,7 +100,13 @@ class MessageBus(Generic[U]):
 
     def submit(self, message: Message) -> Answer:
         """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
-        return self._group_commit.submit(message)
+        return _ToBeFinished(self._group_commit.submit(message), self._finished)
+
+    def _finished(self, results: Results) -> Results:
+        """The results, after all that was left to do."""
+        while results.then is not None:
+            results.go_on(self._group_commit.answer(results.then))
+        return results
 
     def _transact(self, messages: Sequence[Message], deadline: float) -> Sequence[Results | ErreurAllocation]:
         """Carry the messages out in one transaction, or as many as there is time for; the outcome of each."""
@@ -137,22 +142,25 @@ class MessageBus(Generic[U]):
 
     def _carry_out(self, message: Message, uow: U, results: Results) -> bool:
         """Let the handlers run, and fill in `results`; whether all of them agreed."""
-        agreed = True
-        cause = uuid4()
+        agreed, events, cause = True, list[Event](), uuid4()
         uow.cause = Cause(type(message).__name__ if isinstance(message, Command) else None, cause)
         results.mark = mark_of(cause)
         queue = deque([message])
-        while queue:
-            current = queue.popleft()
-            for handler in self._handlers(current):
-                joined = JoinedUnitOfWork(uow)
-                returned = handler(current, joined)
-                agreed = agreed and joined.agreed
-                if isinstance(current, Command):
-                    results.append(returned)
-            emitted = uow.collect_new_events()
-            results.events += tuple(emitted)
-            queue.extend(emitted)
+        try:
+            while queue:
+                current = queue.popleft()
+                for handler in self._handlers(current):
+                    joined = JoinedUnitOfWork(uow)
+                    returned = handler(current, joined)
+                    agreed = agreed and joined.agreed
+                    if isinstance(current, Command):
+                        results.add(returned)
+                results.recalled += uow.collect_recalled_events()
+                emitted = uow.collect_new_events()
+                events += emitted
+                queue.extend(emitted)
+        finally:
+            results.events = tuple(events)
         return agreed
 
     def _handlers(self, message: Message) -> Sequence[Callable[..., Any]]:

@@ -13,11 +13,11 @@ from allocation.domain.events import Event
 
 # `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
 # journal's end, which the planner would take for shorter.
-_ALLOCATED = """
+_ANSWERED = """
     SELECT max(position) AS position FROM (
         SELECT position FROM journal
         WHERE data ? 'id_commande' AND data ->> 'id_commande' = %(id_commande)s
-          AND type = 'Alloué' AND sku = %(sku)s AND data ->> 'ligne' = %(ligne)s
+          AND type IN ('Alloué', 'RuptureDeStock') AND sku = %(sku)s AND data ->> 'ligne' = %(ligne)s
         OFFSET 0
     ) AS of_line
 """
@@ -74,7 +74,7 @@ class AbstractOriginalPositions(ABC):
 
     @abstractmethod
     def of_allocation(self, command: Allouer) -> int | None:
-        """Where the line got its lot, the last time that it got one."""
+        """Where the line got its lot or was refused, whichever was last."""
 
     @abstractmethod
     def of_receipt(self, réf_lot: str) -> int | None:
@@ -101,7 +101,7 @@ class PostgreSQLOriginalPositions(AbstractOriginalPositions):
 
     def of_allocation(self, command: Allouer) -> int | None:
         line = {"id_commande": command.id_commande, "sku": command.sku, "ligne": command.ligne}
-        return _position_in(self._database.fetch(_ALLOCATED, line))
+        return _position_in(self._database.fetch(_ANSWERED, line))
 
     def of_receipt(self, réf_lot: str) -> int | None:
         return _position_in(self._database.fetch(_RECEIVED, {"réf": réf_lot}))

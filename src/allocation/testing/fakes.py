@@ -17,7 +17,7 @@ from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.repository import AbstractRepository, Needs
 from allocation.domain.commands import Allouer
-from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée
+from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Produit
 from allocation.service_layer.original_positions import AbstractOriginalPositions
 from allocation.service_layer.unit_of_work import JournalledUnitOfWork
@@ -77,11 +77,18 @@ class FakeRepository(AbstractRepository):
             self.seen[sku] = self.known[sku]
         return self.seen.get(sku)
 
-    def get_par_réf_lot(self, réf_lot: str, quantité: int | None = None) -> Produit | None:
+    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
         for sku, produit in self._store.produits.items():
-            if any(lot.référence == réf_lot for lot in produit.lots):
+            if produit.lot(réf_lot) is not None:
                 return self.get(sku)
         return None
+
+    def load_surplus(
+        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+    ) -> int | None:
+        """Everything is at hand already."""
+        [(produit, lot)] = [(each, lot) for each in self.seen.values() if (lot := each.lot(réf_lot))]
+        return depuis_rang or produit.rang_limite(lot, quantité)
 
     def flush(self) -> None:
         """Commit the products. Raises VersionConflict as a database would refuse them."""
@@ -128,7 +135,10 @@ class FakeOriginalPositions(AbstractOriginalPositions):
     def of_allocation(self, command: Allouer) -> int | None:
         line = (command.id_commande, command.sku, command.ligne)
         return self._last(
-            lambda event: isinstance(event, Alloué) and (event.id_commande, event.sku, event.ligne) == line
+            lambda event: (
+                isinstance(event, Alloué | RuptureDeStock)
+                and (event.id_commande, event.sku, event.ligne) == line
+            )
         )
 
     def of_receipt(self, réf_lot: str) -> int | None:

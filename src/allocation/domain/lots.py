@@ -1,0 +1,67 @@
+"""Lots of stock, and the order in which they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeAlias
+
+from allocation.domain.lignes import LigneDeCommande
+from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_identifiant, vérifier_quantité
+
+Ordre: TypeAlias = tuple[bool, date, str]
+
+
+@dataclass(eq=False, slots=True)
+class Lot:
+    """A batch of stock: `quantité` units, of which `quantité_allouée` are tied to order lines.
+
+    It was received with units in it (`quantité_initiale`); a count may find that all are gone.
+    """
+
+    référence: str
+    sku: str
+    quantité: int
+    eta: date | None = None
+    quantité_allouée: int = 0
+    quantité_initiale: int = 0
+
+    def __post_init__(self) -> None:
+        vérifier_identifiant("réf", self.référence)
+        vérifier_identifiant("sku", self.sku)
+        vérifier_quantité("quantité", self.quantité, au_moins=QUANTITÉ_LOT_MIN)
+        self.quantité_initiale = self.quantité_initiale or self.quantité
+        vérifier_quantité("quantité", self.quantité_initiale)
+
+    @property
+    def quantité_disponible(self) -> int:
+        """Units that are not tied to any line."""
+        return self.quantité - self.quantité_allouée
+
+    @property
+    def ordre(self) -> Ordre:
+        """Its place among the lots: warehouse stock, then the earliest arrival, then the reference."""
+        return self.eta is not None, self.eta or date.min, self.référence
+
+    def peut_allouer(self, ligne: LigneDeCommande) -> bool:
+        """Whether the whole line fits into what is left."""
+        return self.sku == ligne.sku and self.quantité_disponible >= ligne.quantité
+
+    def créé_comme(self, autre: Lot) -> bool:
+        """Whether both were created by the same command, whatever became of their quantities since."""
+        return (self.référence, self.sku, self.quantité_initiale, self.eta) == (
+            autre.référence,
+            autre.sku,
+            autre.quantité_initiale,
+            autre.eta,
+        )
+
+
+# It orders lots by what never changes in them: a product asks it again only when it has other lots.
+Politique: TypeAlias = Callable[[Iterable[Lot]], Iterable[Lot]]
+
+
+def entrepôt_d_abord(lots: Iterable[Lot]) -> list[Lot]:
+    """The lots in the order to try: warehouse stock, then the earliest arrival, then the reference."""
+    return sorted(lots, key=lambda lot: lot.ordre)
