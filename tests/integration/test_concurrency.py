@@ -19,6 +19,7 @@ from allocation.adapters.database import (
     VersionConflict,
     write_errors_translated,
 )
+from allocation.adapters.messages import Rows, Statement
 from allocation.adapters.repository import PostgreSQLRepository
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotExistant, SkuInconnu
@@ -221,14 +222,14 @@ def between_search_and_lock(
     monkeypatch: pytest.MonkeyPatch, something: Callable[[], object]
 ) -> Iterator[None]:
     """The next time that products are to be locked, `something` happens first."""
-    begin = PostgreSQLRepository._begin
+    ask = PostgreSQLRepository._ask
     left = [something]
 
-    def after_something(self: PostgreSQLRepository) -> None:
+    def after_something(self: PostgreSQLRepository, *statements: Statement) -> list[Rows]:
         if left:
             left.pop()()
-        begin(self)
+        return ask(self, *statements)
 
-    monkeypatch.setattr(PostgreSQLRepository, "_begin", after_something)
+    monkeypatch.setattr(PostgreSQLRepository, "_ask", after_something)
     yield
     assert not left

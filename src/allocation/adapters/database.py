@@ -17,7 +17,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from allocation.adapters.bounded_connection import KEEPALIVES, BoundedConnection, bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
@@ -51,8 +50,6 @@ Row: TypeAlias = dict[str, Any]
 
 CONNECT_TIMEOUT_S = 3
 POOL_TIMEOUT_S = 5
-OUTCOME_TIMEOUT_S = 10
-OUTCOME_POLL_S = 0.1
 
 # PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
 # longer. Background work may take long without a word.
@@ -126,7 +123,7 @@ class Database:
         self.close()
 
     @contextmanager
-    def writing(self) -> Iterator[psycopg.Connection]:
+    def writing(self) -> Iterator[BoundedConnection]:
         """The driver's own connection, for one write transaction that begins with `BEGIN`.
 
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
@@ -188,27 +185,6 @@ class Database:
         """
         return self._connected(self._background)
 
-    def has_committed(self, transaction_id: str) -> bool:
-        """Whether a transaction has committed whose connection was lost; waits for its end.
-
-        Raises StorageUnavailable when that can't be found out within ten seconds.
-        """
-        patiently = Retrying(
-            retry=retry_if_exception_type(StorageUnavailable),
-            wait=wait_fixed(OUTCOME_POLL_S),
-            stop=stop_after_delay(OUTCOME_TIMEOUT_S),
-            reraise=True,
-        )
-        return patiently(self._has_committed, transaction_id)
-
-    def _has_committed(self, transaction_id: str) -> bool:
-        query = text("SELECT pg_xact_status(CAST(:transaction_id AS xid8))")
-        with self.working() as connection:
-            status = connection.scalar(query, {"transaction_id": transaction_id})
-        if status == "in progress":
-            raise StorageUnavailable("a transaction whose connection was lost has not ended yet")
-        return bool(status == "committed")
-
     def server_version(self) -> str:
         """PostgreSQL's version, as it names it itself. Raises StorageUnavailable."""
         with self.reading() as connection:
@@ -266,10 +242,10 @@ def _from_pool(connect: Callable[[], C]) -> C:
 
 
 @contextmanager
-def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
+def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
     """The driver's own connection, from the pool of the engine, and what is prepared on it."""
     pooled = _from_pool(engine.raw_connection)
-    connection = cast(psycopg.Connection, pooled.driver_connection)
+    connection = cast(BoundedConnection, pooled.driver_connection)
     try:
         yield connection, pooled.info
     finally:

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
-from psycopg import Connection
-from psycopg.pq import TransactionStatus
-
 from allocation.adapters.change_set import ChangeSet, Snapshot
+from allocation.adapters.database import Locked
+from allocation.adapters.lost_commits import Trace, leave_trace, trace_of
+from allocation.adapters.messages import Messages, Rows, Statement
 from allocation.adapters.open_lots import FIRST_LOTS, LOT, OpenLots
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import RuptureDeStock
@@ -19,6 +20,8 @@ _LOCK_PRODUITS = """
     SELECT sku, version, dernier_rang, coalesce(dernier_apport, 0) FROM produits
     WHERE sku = ANY(%s) ORDER BY sku FOR NO KEY UPDATE
 """
+_LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
+_EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
 _NAMED_LOTS = f"{LOT} WHERE référence = ANY(%s)"
 _SKUS_OF_LOTS = "SELECT référence, sku FROM lots WHERE référence = ANY(%s)"
 
@@ -65,6 +68,20 @@ _LINES_FROM = """
 """
 
 
+class Waiting(Enum):
+    """How long a transaction waits for what others have locked."""
+
+    BRIEFLY = auto()
+    """As long as another process may take for its transaction: everybody waits meanwhile."""
+    NOT_AT_ALL = auto()
+    """Products that are locked are left out; whatever else is locked is waited for briefly."""
+    PATIENTLY = auto()
+    """As long as whoever asked may be kept waiting: it holds up nobody else."""
+
+
+_LOCK_TIMEOUTS = {Waiting.BRIEFLY: "100ms", Waiting.NOT_AT_ALL: "100ms", Waiting.PATIENTLY: "3s"}
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a command will ask the repository for, as far as that can be known before it runs.
@@ -88,8 +105,11 @@ class AbstractRepository(ABC):
         self.seen: dict[str, Produit] = {}
 
     @abstractmethod
-    def prepare(self, needs: Sequence[Needs]) -> None:
-        """Load what will be asked for at once, which is cheaper, and locks the products in one order."""
+    def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
+        """Load what will be asked for at once, which is cheaper, and locks the products in one order.
+
+        Where these are not waited for, asking for one that somebody else has locked raises Locked.
+        """
 
     @abstractmethod
     def add(self, produit: Produit) -> None:
@@ -120,13 +140,16 @@ class AbstractRepository(ABC):
 class PostgreSQLRepository(AbstractRepository):
     """Products in PostgreSQL, locked from their loading to the end of the transaction.
 
-    `transaction_id` is how PostgreSQL calls the transaction, once something has been loaded in it.
+    `trace` is what the transaction can be found by, once it has begun.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    trace: Trace
+
+    def __init__(self, messages: Messages) -> None:
         super().__init__()
-        self._connection = connection
-        self.transaction_id: str | None = None
+        self._messages = messages
+        self._waiting: Waiting | None = None
+        self._locked: set[str] = set()
         self._absent: set[str] = set()
         self._snapshots: dict[str, Snapshot] = {}
         self._skus_of_lots: dict[str, str | None] = {}
@@ -135,7 +158,8 @@ class PostgreSQLRepository(AbstractRepository):
         # Of these lines nobody has looked yet whether they were refused.
         self._perhaps_refused: defaultdict[str, set[CléLigne]] = defaultdict(set)
 
-    def prepare(self, needs: Sequence[Needs]) -> None:
+    def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
+        self._waiting = waiting
         self._load(
             {sku for each in needs for sku in each.skus},
             {ligne for each in needs for ligne in each.lignes},
@@ -151,6 +175,8 @@ class PostgreSQLRepository(AbstractRepository):
         asked = {(sku, ligne.clé) for ligne in lignes} - self._asked_lines
         if asked or not (sku in self.known or sku in self._absent):
             self._load({sku}, asked, [])
+        if sku in self._locked:
+            raise Locked(f"{sku} is locked by somebody else")
         produit = self.known.get(sku)
         if produit is not None:
             self.seen[sku] = produit
@@ -171,16 +197,21 @@ class PostgreSQLRepository(AbstractRepository):
         lot = None if sku is None else self.known[sku].lot(réf_lot)
         if lot is None or (depuis_rang is None and lot.quantité_allouée <= quantité):
             return None
-        # Lines of commands before this one in the same transaction may be among them.
-        self.send_changes()
         names = {"sku": sku, "réf_lot": réf_lot, "units": lot.quantité_allouée - quantité, "limit": limit}
+        # Lines of commands before this one in the same transaction may be among them.
+        self._ask(*self.changes())
         if depuis_rang is None:
-            [(depuis_rang,)] = self._connection.execute(_RANG_LIMITE, names)
-        self._take_lines(self._connection.execute(_LINES_FROM, {**names, "rang": depuis_rang}))
+            [(depuis_rang,)] = self._messages.rows(_RANG_LIMITE, names)
+        self._take_lines(self._messages.rows(_LINES_FROM, {**names, "rang": depuis_rang}))
         return depuis_rang
 
-    def send_changes(self) -> None:
-        """Send every change to the tables; in a pipeline, its end raises what they raise.
+    def begin(self) -> None:
+        """Begin the transaction, if that was not done yet."""
+        if not self._messages.in_transaction:
+            self._ask()
+
+    def changes(self) -> Sequence[Statement]:
+        """What brings the tables up to date; from now on they are taken to be so.
 
         Raises a violation of NOT NULL where a product has another version than when it was loaded.
         """
@@ -188,49 +219,52 @@ class PostgreSQLRepository(AbstractRepository):
         for sku, snapshot in self._snapshots.items():
             changes.collect(self.known[sku], snapshot)
             snapshot.remember(self.known[sku])
-        self._begin()
-        changes.send(self._connection)
+        return tuple(changes.statements())
 
-    def _begin(self) -> None:
-        if self._connection.info.transaction_status == TransactionStatus.IDLE:
-            self._connection.execute("BEGIN")
+    def _ask(self, *statements: Statement) -> list[Rows]:
+        """The rows of each statement, in a message that begins the transaction, if need be."""
+        if self._messages.in_transaction:
+            return self._messages.send(*statements) if statements else []
+        lock, trace = leave_trace()
+        opening: list[Statement] = [("BEGIN", ()), trace]
+        if self._waiting is not None:
+            opening.insert(1, (f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUTS[self._waiting]}'", ()))
+        rows = self._messages.send(*opening, *statements)
+        self.trace = trace_of(lock, rows[len(opening) - 1])
+        return rows[len(opening) :]
 
     def _load(self, skus: Set[str], lignes: Set[tuple[str, CléLigne]], réfs_lots: Sequence[str]) -> None:
         """Lock these products, and load of them what is not there yet, in one round trip (two with lots)."""
-        connection = self._connection
         if réfs_lots:
-            found: dict[str, str] = dict(
-                connection.execute(_SKUS_OF_LOTS, [list(réfs_lots)], prepare=True).fetchall()
-            )
+            found: dict[str, str] = dict(self._messages.rows(_SKUS_OF_LOTS, (list(réfs_lots),)))
             self._skus_of_lots |= {réf: found.get(réf) for réf in réfs_lots}
             skus = skus | set(found.values())
-        new = sorted(skus - self.known.keys() - self._absent)
-        with connection.pipeline():
-            self._begin()
-            transaction = connection.execute("SELECT pg_current_xact_id()::text", prepare=True)
-            produits = connection.execute(_LOCK_PRODUITS, [new], prepare=True)
-            lots = connection.execute(FIRST_LOTS, [new], prepare=True)
-            named = connection.execute(_NAMED_LOTS, [list(réfs_lots)], prepare=True) if réfs_lots else None
-            keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
-            lines = connection.execute(_KNOWN_LINES, [as_json(keys)], prepare=True) if keys else None
-        [(self.transaction_id,)] = transaction
-        first = lots.fetchall()
+        new = sorted(skus - self.known.keys() - self._absent - self._locked)
+        keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
+        only_free = self._waiting is Waiting.NOT_AT_ALL
+        produits, first, named, lines, *existing = self._ask(
+            (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
+            (FIRST_LOTS, (new,)),
+            (_NAMED_LOTS, (list(réfs_lots),)),
+            (_KNOWN_LINES, (as_json(keys),)),
+            *([(_EXISTING, (new,))] if only_free else ()),
+        )
         for sku, version, dernier_rang, dernier_apport in produits:
             self.known[sku] = Produit(
                 sku, version=version, dernier_rang=dernier_rang, dernier_apport=dernier_apport
             )
             self._snapshots[sku] = Snapshot(version)
-        self._absent.update(sku for sku in new if sku not in self.known)
+        self._locked.update(sku for rows in existing for (sku,) in rows if sku not in self.known)
+        self._absent.update(set(new) - self.known.keys() - self._locked)
         self._take_lots(first)
         for sku in new:
             if sku in self.known:
                 self._open_lots[sku] = OpenLots.after_first(self.known[sku].lots)
-        of_named = list(named or ())
-        self._take_lots(of_named)
-        self._take_lines(lines or ())
+        self._take_lots(named)
+        self._take_lines(lines)
         self._register(lignes)
         # Lots that were not there when their SKUs were asked for, and were when these were locked.
-        if created_meanwhile := {sku for _, sku, *_ in of_named} - self.known.keys():
+        if created_meanwhile := {sku for _, sku, *_ in named} - self.known.keys() - self._locked:
             self._absent -= created_meanwhile
             self._load(created_meanwhile, set(), réfs_lots)
 
@@ -247,14 +281,14 @@ class PostgreSQLRepository(AbstractRepository):
             return
         open_lots = self._open_lots[produit.sku]
         while not open_lots.suffice(produit, ligne):
-            self._take_lots(open_lots.more(self._connection, produit, ligne.quantité))
+            self._take_lots(open_lots.more(self._messages, produit, ligne.quantité))
         if self._perhaps_refused[produit.sku] and produit.lot_pour(ligne) is None:
             self._load_ruptures(produit)
 
     def _load_ruptures(self, produit: Produit) -> None:
         keys = self._perhaps_refused.pop(produit.sku)
         asked = [{"sku": produit.sku, "id_commande": order, "ligne": line} for order, line in keys]
-        rows = self._connection.execute(_KNOWN_RUPTURES, [as_json(asked)], prepare=True)
+        rows = self._messages.rows(_KNOWN_RUPTURES, (as_json(asked),))
         for sku, id_commande, ligne, quantité, disponible, version in rows:
             event = RuptureDeStock(id_commande, sku, quantité, disponible, ligne)
             rupture = Rupture(event, version)

@@ -17,7 +17,7 @@ from allocation.domain.commands import Allouer, Command, CréerLot
 from allocation.domain.errors import ErreurAllocation, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
 from allocation.entrypoints.csv_records import CsvReader, Record, RejectedLines
-from allocation.service_layer.group_commit import Answer
+from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.messagebus import MessageBus, Results
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}")

@@ -97,7 +97,9 @@ class GroupCommit(Generic[M]):
         self._limits = limits
         self._observer = observer
         self._lock = threading.Lock()
-        self._together: Writer[M] = Writer("group-commit", self._lock, self._carry_out, limits.batch, LINGER_S)
+        self._together: Writer[M] = Writer(
+            "group-commit", self._lock, self._carry_out, limits.batch, LINGER_S
+        )
         self._apart: dict[str, Writer[M]] = {}
 
     def submit(self, message: M) -> Answer:
@@ -179,7 +181,7 @@ class GroupCommit(Generic[M]):
             return self._patiently([pending.message for pending in batch], waiting)
         except StorageUnavailable as away:
             if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
-                # One exception for each: threads that raise the same one would write over each other's traces.
+                # One for each: threads that raise the same exception would write over each other's traces.
                 return [type(away)(*away.args) for _ in batch]
             if waiting is Waiting.BRIEFLY:
                 return self._outcomes(batch, Waiting.NOT_AT_ALL)
