@@ -1,6 +1,7 @@
 """An allocation costs the same on a SKU with ten lines and with a hundred thousand."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ Sql = Callable[..., list[dict[str, Any]]]
 
 FEW, MANY = 10, 100_000
 
+_VALUE = re.compile(r"'[^']*'|\b\d+\b")
 _TOUCHED = """
     SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
                     + n_tup_ins + n_tup_upd + n_tup_del AS rows
@@ -29,7 +31,7 @@ _TOUCHED = """
 
 @dataclass
 class Cost:
-    """What commands did: the statements of each message, and the rows of each table that they read or wrote."""
+    """What commands did: the statements of each message, and the rows of each table read or written."""
 
     statements: list[list[str]] = field(default_factory=list)
     rows: Counter[str] = field(default_factory=Counter)
@@ -44,7 +46,7 @@ def cost_of(
     send = Messages.send
 
     def noted(self: Messages, *message: Statement) -> list[Rows]:
-        statements.append([statement for statement, _ in message])
+        statements.append([_VALUE.sub("?", statement) for statement, _ in message])
         return send(self, *message)
 
     def rows() -> Counter[str]:
