@@ -14,14 +14,8 @@ from allocation.entrypoints.http_errors import Introuvable
 from allocation.entrypoints.http_freshness import announce_freshness, freshness_headers, wanted_freshness
 from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import (
-    AllocationVue,
-    DemandeDeLecture,
-    DemandePage,
-    LotVue,
-    PageDeStock,
-    StockVue,
-)
+from allocation.entrypoints.http_schemas import DemandeDeLecture, DemandePage
+from allocation.entrypoints.http_view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
 from allocation.views import history, views
 from allocation.views.freshness import Answer
 from allocation.views.history import HistoireArchivée

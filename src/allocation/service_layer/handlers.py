@@ -4,6 +4,7 @@ How an event's handler is delivered stands next to it; which events it gets, in 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -94,7 +95,7 @@ def modifier_quantité_lot(
         return retirées
     # Others may have come to the lot meanwhile: then it is found out anew which lines must go.
     encore = depuis_rang if len(retirées) == LIGNES_PAR_ÉTAPE else None
-    return Unfinished(retirées, ModifierQuantitéLot(réf, quantité, encore))
+    return Unfinished(retirées, replace(command, depuis_rang=encore))
 
 
 @delivered(by=REACTION)
