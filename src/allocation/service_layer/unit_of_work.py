@@ -16,8 +16,9 @@ from allocation.adapters.journal_rows import NO_CAUSE, Cause
 from allocation.adapters.journal_sequence import is_behind, mend_sequence
 from allocation.adapters.lost_commits import position_if_committed
 from allocation.adapters.messages import Messages, Statement
+from allocation.adapters.postgresql_repository import PostgreSQLRepository
 from allocation.adapters.read_servers import ReadServers
-from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
+from allocation.adapters.repository import AbstractRepository
 from allocation.domain.events import Event
 from allocation.domain.model import Produit
 
