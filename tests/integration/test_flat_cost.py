@@ -1,7 +1,6 @@
 """An allocation costs the same on a SKU with ten lines and with a hundred thousand."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ Sql = Callable[..., list[dict[str, Any]]]
 
 FEW, MANY = 10, 100_000
 
-_VALUE = re.compile(r"'[^']*'|\b\d+\b")
 _TOUCHED = """
     SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)
                     + n_tup_ins + n_tup_upd + n_tup_del AS rows
@@ -46,7 +44,7 @@ def cost_of(
     send = Messages.send
 
     def noted(self: Messages, *message: Statement) -> list[Rows]:
-        statements.append([_VALUE.sub("?", statement) for statement, _ in message])
+        statements.append([statement for statement, _ in message])
         return send(self, *message)
 
     def rows() -> Counter[str]:
@@ -114,8 +112,11 @@ def test_le_coût_ne_dépend_pas_du_nombre_de_lignes(
 
 
 def test_réduire_un_lot_ne_lit_que_les_lignes_qu_il_faut_retirer(cost_of: Callable[..., Cost]) -> None:
+    # With its first use, a statement is planned, for which the planner reads a few rows itself.
+    cost_of(ModifierQuantitéLot("lot-PEU", FEW - 1))
+
     few = cost_of(ModifierQuantitéLot("lot-PEU", FEW - 3))
-    many = cost_of(ModifierQuantitéLot("lot-BEAUCOUP", MANY - 3))
+    many = cost_of(ModifierQuantitéLot("lot-BEAUCOUP", MANY - 2))
 
     assert few == many
 

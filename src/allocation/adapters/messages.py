@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from psycopg import ClientCursor, sql
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from allocation.adapters.bounded_connection import BoundedConnection
@@ -43,10 +43,6 @@ class Messages:
         """The rows of one statement."""
         [rows] = self.send(statement)
         return rows
-
-    def written_out(self, statement: str, parameters: Mapping[str, Any]) -> Statement:
-        """The statement with its values in it, which is planned for these, each time."""
-        return ClientCursor(self._connection).mogrify(statement, parameters), ()
 
     def _text(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any]) -> str:
         if not parameters:

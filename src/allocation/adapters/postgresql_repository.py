@@ -133,10 +133,8 @@ class PostgreSQLRepository(AbstractRepository):
         # Lines of commands before this one in the same transaction may be among them.
         self._ask(*self.changes())
         if depuis_rang is None:
-            [[(depuis_rang,)]] = self._ask(self._messages.written_out(_RANG_LIMITE, names))
-        names["rang"] = depuis_rang
-        [lines] = self._ask(self._messages.written_out(_LINES_FROM, names))
-        self._take_lines(lines)
+            [(depuis_rang,)] = self._messages.rows(_RANG_LIMITE, names)
+        self._take_lines(self._messages.rows(_LINES_FROM, {**names, "rang": depuis_rang}))
         return depuis_rang
 
     def begin(self) -> None:
