@@ -113,10 +113,11 @@ def test_le_coût_ne_dépend_pas_du_nombre_de_lignes(
 
 def test_réduire_un_lot_ne_lit_que_les_lignes_qu_il_faut_retirer(cost_of: Callable[..., Cost]) -> None:
     # With its first use, a statement is planned, for which the planner reads a few rows itself.
-    cost_of(ModifierQuantitéLot("lot-PEU", FEW - 1))
+    for lot, held in (("lot-PEU", FEW), ("lot-BEAUCOUP", MANY)):
+        cost_of(ModifierQuantitéLot(lot, held - 1))
 
-    few = cost_of(ModifierQuantitéLot("lot-PEU", FEW - 3))
-    many = cost_of(ModifierQuantitéLot("lot-BEAUCOUP", MANY - 2))
+    few = cost_of(ModifierQuantitéLot("lot-PEU", FEW - 4))
+    many = cost_of(ModifierQuantitéLot("lot-BEAUCOUP", MANY - 4))
 
     assert few == many
 

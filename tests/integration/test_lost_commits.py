@@ -91,9 +91,8 @@ def test_un_numéro_de_transaction_redonné_après_une_panne_ne_répond_pas_pour
         results = answer.result(PATIENCE_S)
 
     assert results == ["lot-1"]
-    with crashing.working() as connection:
-        orders = connection.exec_driver_sql("SELECT data ->> 'id_commande', position FROM journal OFFSET 1")
-        assert orders.all() == [("c-1", results.position)]
+    journal = "SELECT data ->> 'id_commande' AS id_commande, position FROM journal ORDER BY position OFFSET 1"
+    assert crashing.fetch(journal, {}) == [{"id_commande": "c-1", "position": results.position}]
     assert bus.handle(Allouer("c-1", "LAMPE", 4)).events == ()
 
 
