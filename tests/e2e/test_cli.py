@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import ALLOCATION, RunAllocation
-from tests.waiting import wait_until_blocked
+from tests.waiting import eventually, wait_until_blocked
 from typer.testing import CliRunner
 
 from allocation.adapters.database import Database
@@ -415,7 +415,7 @@ class TestImport:
         assert (row["en_stock"], row["en_transit"], str(row["prochaine_eta"])) == (10, 5, "2027-01-31")
 
     def test_chaque_mauvaise_ligne_est_rendue_avec_sa_raison_et_le_reste_continue(
-        self, allocation_json: AllocationJson, fichier: Callable[[str], Path], stocked: Database
+        self, allocation: RunAllocation, fichier: Callable[[str], Path], stocked: Database
     ) -> None:
         path = fichier(
             "orderid;sku;qty;remarque\n"
@@ -432,12 +432,23 @@ class TestImport:
             "c-18;LAMPE;50;rupture\n"
         )
 
-        [counts] = allocation_json("import", "commandes", str(path), "--delimiter", ";")
+        finished = allocation("import", "commandes", str(path), "--json")
 
+        counts = json.loads(finished.stdout)
         del counts["lines/s"]
-        assert counts == {"allocated": 2, "repeated": 0, "out of stock": 1, "rejected": 8}
+        assert finished.returncode == 3
+        assert counts == {
+            "allocated": 2,
+            "repeated": 0,
+            "out of stock": 1,
+            "rejected": 8,
+            "repeated by place": 0,
+            "incomplete orders": 8,
+        }
         header, *rejected = path.with_name("fichier.csv.rejected.csv").read_text("utf-8").splitlines()
-        assert header == "orderid;sku;qty;remarque;ligne_du_fichier;raison"
+        assert header == "orderid;sku;qty;remarque;ligne;ligne_du_fichier;raison"
+        assert path.with_name("fichier.csv.out-of-stock.csv").exists()
+        assert "Orders that are not complete: 8" in finished.stderr
         assert [line.split(";")[-2:] for line in rejected] == [
             ["3", "quantité : de 1 à 1000000000 unités sont attendues, non 0"],
             ["4", "quantité : un nombre entier d'unités est attendu, non « 1,5 »"],
@@ -450,13 +461,18 @@ class TestImport:
         ]
 
     def test_les_lignes_répétées_sont_numérotées_dans_l_ordre_du_fichier_même_les_refusées(
-        self, allocation_json: AllocationJson, fichier: Callable[[str], Path], stocked: Database
+        self,
+        allocation: RunAllocation,
+        allocation_json: AllocationJson,
+        fichier: Callable[[str], Path],
+        stocked: Database,
     ) -> None:
         """A file whose bad line was mended can be imported again: the other lines keep their numbers."""
         lines = ["c-10,LAMPE,1", "c-10,LAMPE,{}", "c-11,LAMPE,1", "c-10,LAMPE,2"]
         content = "\n".join(["id_commande,sku,quantité", *lines])
 
-        [first] = allocation_json("import", "commandes", str(fichier(content.format("-1"))))
+        refused = allocation("import", "commandes", str(fichier(content.format("-1"))), "--json")
+        first = json.loads(refused.stdout)
         [mended] = allocation_json("import", "commandes", str(fichier(content.format("1"))))
 
         assert (first["allocated"], first["rejected"]) == (3, 1)
@@ -471,24 +487,16 @@ class TestImport:
 
         assert (counts["allocated"], counts["repeated"]) == (2, 1)
 
-    def test_un_texte_qui_n_est_pas_de_l_utf_8_est_refusé_ligne_par_ligne(
-        self, allocation_json: AllocationJson, fichier: Callable[..., Path], stocked: Database
-    ) -> None:
-        path = fichier("id_commande,sku,qty\né-1,LAMPE,1\nc-10,LAMPE,1\n", encoding="latin-1")
-
-        [counts] = allocation_json("import", "commandes", str(path))
-
-        assert (counts["allocated"], counts["rejected"]) == (1, 1)
-
     @pytest.mark.parametrize(
         ("content", "options", "said"),
         [
-            ("order,sku,qty\n", [], "0 columns of the file are called id_commande or orderid"),
-            ("orderid,sku,qty,qty\n", [], "2 columns of the file are called"),
-            ("orderid,sku,qty\n", ["--column", "sku=Article"], "0 columns of the file are called Article"),
+            ("order,sku,qty\n", [], "0 columns are called id_commande or orderid"),
+            ("orderid,sku,qty,qty\n", [], "2 columns are called"),
+            ("orderid,sku,qty\n", ["--column", "sku=Article"], "0 columns are called Article"),
             ("orderid,sku,qty\n", ["--column", "prix=sku"], "no field is called prix"),
             ("orderid,sku,qty\n", ["--column", "sku"], "FIELD=HEADER is expected"),
-            ("", [], "0 columns of the file are called"),
+            ("", [], "the file is empty"),
+            ("orderid,sku,qty\n", ["--encoding", "klingon"], "no encoding of text is called so"),
         ],
     )
     def test_un_fichier_dont_les_colonnes_manquent_est_refusé_en_entier(
@@ -511,10 +519,71 @@ class TestImport:
 
         finished = allocation("import", "commandes", str(path))
 
-        assert finished.returncode == 0
+        assert finished.returncode == 3
         for word in ("allocated", "repeated", "out of stock", "rejected", "lines/s"):
             assert word in finished.stdout
         assert f"{path}.rejected.csv" in finished.stderr
+
+    def test_un_tuyau_se_lit_et_ce_qui_est_refusé_va_dans_le_dossier_courant(
+        self, stocked: Database, database_url: str, tmp_path: Path
+    ) -> None:
+        content = "printf 'id_commande,sku,qty\\nc-10,LAMPE,1\\nc-11,LAMPE,x\\n' | gzip"
+        first, second = (
+            subprocess.run(
+                ["bash", "-c", f"{content} | {ALLOCATION} import commandes {name} --json"],
+                cwd=tmp_path,
+                env=os.environ | {"ALLOCATION_DATABASE_URL": database_url, "COLUMNS": "200"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            for name in ("-", "/dev/stdin")
+        )
+
+        assert (first.returncode, second.returncode) == (3, 3), first.stderr + second.stderr
+        assert json.loads(second.stdout)["repeated by place"] == 1
+        assert "1 lines without a number count as repetitions" in second.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"stdin.rejected.csv", "stdin.rejected.2.csv"}
+
+    @pytest.mark.parametrize(("stop_signal", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_l_interruption_dit_ce_qui_est_fait(
+        self,
+        stocked: Database,
+        database_url: str,
+        fichier: Callable[[str], Path],
+        stop_signal: signal.Signals,
+        status: int,
+    ) -> None:
+        path = fichier("id_commande,sku,qty\n" + "".join(f"c-{n},LAMPE,1\n" for n in range(100_000)))
+        command = [ALLOCATION, "import", "commandes", str(path), "--json"]
+        environment = os.environ | {"ALLOCATION_DATABASE_URL": database_url, "COLUMNS": "200"}
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as running:
+            eventually(lambda: _count(stocked, "order_lines") > 1)
+            running.send_signal(stop_signal)
+            stdout, stderr = running.communicate()
+
+        counts = json.loads(stdout)
+        done = sum(counts[outcome] for outcome in ("allocated", "repeated", "out of stock", "rejected"))
+        assert running.returncode == status
+        assert f"Stopped after line {done + 1}: what is before is done, what follows is not." in stderr
+        assert "Traceback" not in stderr
+        assert _count(stocked, "order_lines") == counts["allocated"] + 1
+
+    def test_check_n_a_pas_besoin_d_une_base(
+        self, allocation: RunAllocation, fichier: Callable[[str], Path], free_port: int
+    ) -> None:
+        path = fichier("réf,sku,qty,eta\nlot-1,LAMPE,10,31/12/2027\nlot-2,LAMPE,10,demain\n")
+        nowhere = f"postgresql://127.0.0.1:{free_port}/absente"
+
+        finished = allocation(
+            *("import", "lots", str(path), "--check", "--date-format", "dd/mm/yyyy"),
+            ALLOCATION_DATABASE_URL=nowhere,
+        )
+
+        assert finished.returncode == 3
+        assert "line 3: eta : une date comme 31/01/2027 est attendue, non « demain »" in finished.stdout
 
     def test_la_base_qui_part_au_milieu_arrête_l_import_sans_rien_défaire(
         self, allocation: RunAllocation, fichier: Callable[[str], Path], stocked: Database
@@ -541,3 +610,8 @@ class TestImport:
         # Which lines shared the transaction that failed, and so were not done before, is a matter of timing.
         assert counts["allocated"] + counts["repeated"] == 4
         assert counts["allocated"] >= 1
+
+
+def _count(database: Database, table: str) -> int:
+    with database.reading() as connection:
+        return int(connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one())

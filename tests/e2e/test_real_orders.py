@@ -1,10 +1,12 @@
 """A real shop's order lines, imported from its CSV, against an independent calculation of who gets what."""
 
 import csv
+import json
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -97,6 +99,22 @@ def receive(allocation_json: AllocationJson, lots: list[OracleLot], folder: Path
     assert (counts["received"], counts["rejected"]) == (len(lots), 0)
 
 
+def imported(allocation: RunAllocation, orders: Path) -> dict[str, int]:
+    """The counts of an import that has something to hand back."""
+    finished = allocation("import", "commandes", str(orders), *COLUMNS, "--json")
+    assert finished.returncode == 3, finished.stderr
+    return _without_rate(json.loads(finished.stdout))
+
+
+def incomplete(
+    orders: Path, answers: Mapping[tuple[str, str, str], str | None] = MappingProxyType({})
+) -> int:
+    """How many orders have a line that is unsound, or that got no lot."""
+    without = {order for (order, _, _), réf in answers.items() if réf is None}
+    with orders.open(encoding="utf-8", newline="") as file:
+        return len(without | {row["InvoiceNo"] for row in csv.DictReader(file) if int(row["Quantity"]) < 1})
+
+
 def allocated(database: Database) -> dict[tuple[str, str, str], str]:
     """What the view says."""
     with database.reading() as connection:
@@ -114,13 +132,20 @@ def test_avec_assez_de_stock_toutes_les_lignes_saines_sont_allouées_et_une_fois
     lines = sound_lines(orders)
     receive(allocation_json, whole_stock(lines), tmp_path)
 
-    [first] = allocation_json("import", "commandes", str(orders), *COLUMNS)
+    first = imported(allocation, orders)
     rejected = (tmp_path / f"{orders.name}.rejected.csv").read_text(encoding="utf-8").splitlines()
-    [second] = allocation_json("import", "commandes", str(orders), *COLUMNS)
+    second = imported(allocation, orders)
 
-    assert _without_rate(first) == {"allocated": 9869, "repeated": 0, "out of stock": 0, "rejected": 130}
-    assert _without_rate(second) == {"allocated": 0, "repeated": 9869, "out of stock": 0, "rejected": 130}
-    assert rejected[0].endswith("ligne_du_fichier,raison")
+    assert first == {
+        "allocated": 9869,
+        "repeated": 0,
+        "out of stock": 0,
+        "rejected": 130,
+        "repeated by place": 0,
+        "incomplete orders": incomplete(orders),
+    }
+    assert second == {**first, "allocated": 0, "repeated": 9869, "repeated by place": 9869}
+    assert rejected[0].endswith("ligne,ligne_du_fichier,raison")
     assert len(rejected) == 131
     assert all("unités sont attendues" in line for line in rejected[1:])
     assert len(allocated(database)) == 9869
@@ -139,18 +164,22 @@ def test_avec_80_pour_cent_du_stock_chacun_reçoit_ce_que_l_oracle_dit(
     receive(allocation_json, lots, tmp_path)
     known = {lot.sku for lot in lots}
 
-    [counts] = allocation_json("import", "commandes", str(orders), *COLUMNS)
+    counts = imported(allocation, orders)
 
     expected = oracle(lines, lots)
     assert allocated(database) == {line: réf for line, réf in expected.items() if réf is not None}
     never_stocked = sum(1 for _, sku, _ in lines if sku not in known)
-    assert _without_rate(counts) == {
+    assert counts == {
         "allocated": sum(réf is not None for réf in expected.values()),
         "repeated": 0,
         "out of stock": sum(réf is None for réf in expected.values()) - never_stocked,
         "rejected": 130 + never_stocked,
+        "repeated by place": 0,
+        "incomplete orders": incomplete(orders, expected),
     }
     assert counts["out of stock"] > 0
+    handed_back = (tmp_path / f"{orders.name}.out-of-stock.csv").read_text(encoding="utf-8").splitlines()
+    assert len(handed_back) == counts["out of stock"] + 1
     assert allocation("verify").returncode == 0
 
 

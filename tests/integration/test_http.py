@@ -241,7 +241,9 @@ class TestStock:
 
 
 class TestIdentifiants:
-    @pytest.mark.parametrize("name", ["a/b", "/a", "a/", "a//b", "?", "#", "%2F", "é", "🛋", " ", "a+b", "."])
+    @pytest.mark.parametrize(
+        "name", ["a/b", "/a", "a/", "a//b", "?", "#", "%2F", "é", "🛋", "a b", "a+b", "..."]
+    )
     def test_tout_identifiant_se_lit_à_l_adresse_qui_est_rendue(self, client: FlaskClient, name: str) -> None:
         client.post("/lots", json={"réf": name, "sku": name, "quantité": 10})
 
@@ -254,8 +256,11 @@ class TestIdentifiants:
         assert client.get(f"/stock/{quote(name, safe='')}").json is not None
 
     @pytest.mark.parametrize("path", ["/allocations/%00", "/lots/%0A", "/stock/%7F", f"/stock/{'x' * 256}"])
-    def test_un_identifiant_impossible_ne_se_trouve_pas(self, client: FlaskClient, path: str) -> None:
-        assert refusal(client.get(path)) == (404, "introuvable")
+    def test_un_identifiant_impossible_est_refusé(self, client: FlaskClient, path: str) -> None:
+        response = client.get(path)
+
+        assert refusal(response) == (422, "valeur-invalide")
+        assert json.loads(response.data)["raison"]
 
 
 class TestRefus:
@@ -316,6 +321,46 @@ class TestRefus:
     def test_un_champ_donné_sous_deux_noms(self, stocked: FlaskClient) -> None:
         assert refusal(stocked.post("/allocate", json=LIGNE | {"qty": 2})) == (422, "champs-invalides")
 
+    @pytest.mark.parametrize(
+        ("body", "name"),
+        [
+            (b'{"id_commande": "c-1", "sku": "A", "sku": "LAMPE", "qty": 1}', "sku"),
+            (b'{"id_commande": "c-1", "sku": "LAMPE", "qty": 1, "qty": 1}', "qty"),
+            (b'{"id_commande": "c-1", "s\\u006bu": "A", "sku": "LAMPE", "qty": 1}', "sku"),
+        ],
+    )
+    def test_un_champ_donné_deux_fois(self, stocked: FlaskClient, body: bytes, name: str) -> None:
+        response = stocked.post("/allocate", data=body, content_type="application/json")
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert json.loads(response.data)["champs"] == [
+            {"champ": name, "raison": "ce champ est donné plusieurs fois"}
+        ]
+        assert stocked.get("/allocations/c-1").status_code == 404
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [
+            *(("GET", path) for path in ("/stock", "/stock/LAMPE", "/lots/lot-1", "/allocations/c-1")),
+            *(("GET", path) for path in ("/stock/LAMPE/histoire", "/allocations/c-1/histoire")),
+            *(("GET", path) for path in ("/health/live", "/projections/stock_view/rebuild")),
+            *(("POST", path) for path in ("/allocate", "/lots", "/add_batch")),
+            ("PATCH", "/lots/lot-1"),
+        ],
+    )
+    def test_un_paramètre_inconnu(self, stocked: FlaskClient, method: str, path: str) -> None:
+        response = stocked.open(f"{path}?sku=LAMPE", method=method, json={} if method != "GET" else None)
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert json.loads(response.data)["champs"] == [{"champ": "sku", "raison": "ce champ n'existe pas"}]
+
+    @pytest.mark.parametrize("query", ["limit=1&limit=2", "after=A&limit=1&after=A", "limit=1&&%6Cimit=1"])
+    def test_un_paramètre_donné_deux_fois(self, stocked: FlaskClient, query: str) -> None:
+        response = stocked.get(f"/stock?{query}")
+
+        assert refusal(response) == (422, "champs-invalides")
+        assert "plusieurs fois" in response.text
+
     @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
     def test_un_autre_type_de_contenu(self, client: FlaskClient, content_type: str) -> None:
         response = client.post("/allocate", data=b"{}", content_type=content_type)
@@ -332,13 +377,14 @@ class TestRefus:
         assert accepted.status_code == 201
         assert refusal(refused) == (413, "corps-trop-grand")
 
-    def test_une_autre_méthode_dit_lesquelles_sont_permises(self, client: FlaskClient) -> None:
-        response = client.delete("/allocate")
+    @pytest.mark.parametrize("method", ["DELETE", "GET", "BREW"])
+    def test_une_autre_méthode_dit_lesquelles_sont_permises(self, client: FlaskClient, method: str) -> None:
+        response = client.open("/allocate", method=method)
 
         assert refusal(response) == (405, "méthode-refusée")
         assert "POST" in response.headers["Allow"]
 
-    @pytest.mark.parametrize("path", ["/", "/inconnu", "/allocations/", "/stock/", "/allocate/"])
+    @pytest.mark.parametrize("path", ["/inconnu", "/allocations/", "/stock/", "/allocate/"])
     def test_une_adresse_inconnue(self, client: FlaskClient, path: str) -> None:
         assert refusal(client.get(path)) == (404, "introuvable")
 
@@ -451,6 +497,23 @@ class TestSanté:
         assert f"allocation_http_request_duration_seconds_count{{{route}}} 2.0" in text
         assert 'allocation_reader_behind{kind="projection",name="allocations_view"} 0.0' in text
         assert "allocation_database_up 1.0" in text
+
+    def test_ce_qu_un_client_invente_ne_fait_pas_grossir_les_métriques(self, client: FlaskClient) -> None:
+        for method, path in (
+            ("BREW", "/stock"),
+            ("BREW", "/inconnu"),
+            ("GET", "/inconnu"),
+            ("GET", "/metrics"),
+        ):
+            client.open(path, method=method)
+        before = client.get("/metrics").text.count("\n")
+
+        for n in range(50):
+            client.open("/stock", method=f"BREW{n}")
+            client.open(f"/inconnu/{n}", method=f"BREW{n}")
+            client.get(f"/inconnu/{n}?a={n}", headers={f"X-{n}": "1"})
+
+        assert client.get("/metrics").text.count("\n") == before
 
 
 def test_le_texte_est_en_utf_8_sans_échappement(stocked: FlaskClient) -> None:

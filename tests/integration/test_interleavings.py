@@ -159,7 +159,7 @@ def _followed_by_two(database_url: str) -> Iterator[None]:
         with ExitStack() as workers:
             for database in (one, other):
                 waker = Waker()
-                workers.enter_context(JournalListener(database.url, waker))
+                workers.enter_context(JournalListener(database.sessions, waker))
                 followers = journal_followers(database, Settings())
                 workers.enter_context(Projector(followers, waker, poll_interval=0.1))
             try:

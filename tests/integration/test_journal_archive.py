@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -118,6 +119,15 @@ def contenu(connection: Connection, followers: Sequence[ProjectionFollower]) -> 
         )
         for each in followers
     ]
+
+
+def test_les_fichiers_de_l_archive_ne_sont_lisibles_que_par_leur_propriétaire(
+    shop: Bus, archive: Archive, folder: Path
+) -> None:
+    archive()
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
 def test_rien_ne_manque_à_ce_qui_est_archivé_puis_relu(

@@ -151,7 +151,7 @@ def test_un_commit_réveille_les_lecteurs_sans_attendre_le_sondage(
     database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:
     waker = Waker()
-    with JournalListener(database.url, waker), running(followers, waker, poll_interval=LONG):
+    with JournalListener(database.sessions, waker), running(followers, waker, poll_interval=LONG):
         end = acheter(bus, 5)
         wait_until_reached(database, end)
 
@@ -171,7 +171,7 @@ def test_une_base_qui_coupe_les_connexions_ne_fait_que_retarder(
     sql: Sql,
 ) -> None:
     waker = Waker()
-    with JournalListener(database.url, waker), running(followers, waker):
+    with JournalListener(database.sessions, waker), running(followers, waker):
         acheter(bus, 5)
         sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import psycopg
 import pytest
 
 from allocation.adapters.configuration import Settings
@@ -128,9 +127,9 @@ def test_un_abonnement_nouveau_commence_maintenant(
 def test_chaque_allocation_est_publiée_à_qui_écoute(database: Database, bus: Bus) -> None:
     follower = SubscriptionFollower(ALLOCATIONS_PUBLICATION, {Alloué: publier_événement_allocation}, database)
     register([follower])
-    conninfo = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    with psycopg.connect(conninfo, autocommit=True) as listener:
+    with database.sessions.connect() as listener:
+        listener.autocommit = True
         listener.execute(f"LISTEN {ALLOCATIONS_CHANNEL}".encode())
         results = bus.handle(Allouer("c-1", "LAMPE", 1))
         assert results.position is not None

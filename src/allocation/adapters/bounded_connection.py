@@ -15,11 +15,11 @@ WAKE_INTERVAL_S = 0.1
 # For a host that is gone: unanswered probes after five silent seconds, and data that nobody acknowledges.
 # Unix sockets know nothing of it, and libpq leaves it out there.
 KEEPALIVES = {
-    "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
 }
 
 

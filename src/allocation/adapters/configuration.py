@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
-from allocation.adapters.database import postgresql_url
+from allocation.adapters.connection_info import connection_info, shown_url
 
 
 def _default_data_dir() -> Path:
@@ -20,7 +20,7 @@ def _default_data_dir() -> Path:
 
 
 def _check_database_url(url: str) -> str:
-    postgresql_url(url)
+    connection_info(url)
     return url
 
 
@@ -28,6 +28,10 @@ def _check_smtp_url(url: str) -> str:
     if not url.startswith(("smtp://", "smtps://")):
         raise ValueError("smtp://host:port or smtps://host:port is expected")
     return url
+
+
+def _shown_smtp_url(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)
 
 
 class Settings(BaseSettings):
@@ -88,7 +92,8 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str | None]:
         """The effective values as text, passwords masked."""
         values = {name: None if value is None else str(value) for name, value in self}
-        for name in ("database_url", "read_database_url", "smtp_url"):
-            if values[name] is not None:
-                values[name] = make_url(values[name] or "").render_as_string(hide_password=True)
+        shown = {"database_url": shown_url, "read_database_url": shown_url, "smtp_url": _shown_smtp_url}
+        for name, show in shown.items():
+            if (value := values[name]) is not None:
+                values[name] = show(value)
         return values

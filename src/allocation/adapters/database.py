@@ -2,24 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from types import MappingProxyType, TracebackType
+from functools import partial
+from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.rows import dict_row
-from sqlalchemy import (
-    URL,
-    Connection,
-    Engine,
-    create_engine,
-    event,
-    make_url,
-    text,
-)
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from allocation.adapters.bounded_connection import KEEPALIVES, BoundedConnection, bounded_by
+from allocation.adapters.bounded_connection import bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
+from allocation.adapters.connection_info import connection_info, of_primary
 from allocation.adapters.database_errors import (
     Locked,
     OutcomeUnknown,
@@ -32,6 +26,7 @@ from allocation.adapters.database_errors import (
 )
 from allocation.adapters.lookups import Lookups, Prepared, first_row
 from allocation.adapters.read_servers import ReadServers
+from allocation.adapters.sessions import NOTHING, Sessions, Settings
 
 __all__ = [
     "Database",
@@ -40,7 +35,6 @@ __all__ = [
     "StorageUnavailable",
     "ValueRefused",
     "VersionConflict",
-    "postgresql_url",
     "write_errors_translated",
 ]
 
@@ -48,7 +42,6 @@ C = TypeVar("C")
 
 Row: TypeAlias = dict[str, Any]
 
-CONNECT_TIMEOUT_S = 3
 POOL_TIMEOUT_S = 5
 
 # PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
@@ -71,17 +64,8 @@ _WRITE_SETTINGS = {
 _WRITE_CONNECTION_LIFE_S = 60
 # A reader's effect and its checkpoint are one commit: if a crash of the database undoes the last few, they
 # are done again. So nobody needs to wait for the disk.
-_WITHOUT_THE_DISK = "SET LOCAL synchronous_commit = off"
-# A pooler may give each transaction to another session: what belongs to a session is of no use then.
-_THROUGH_POOLERS = {"prepare_threshold": None}
+_WITHOUT_THE_DISK = {"synchronous_commit": "off"}
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
-
-
-def postgresql_url(url: str) -> URL:
-    """`url` with the driver that this program uses; raises ValueError unless it names PostgreSQL."""
-    if not url.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
-        raise ValueError("only PostgreSQL is supported: postgresql://user@host/database")
-    return make_url(url).set(drivername="postgresql+psycopg")
 
 
 class Database:
@@ -89,28 +73,25 @@ class Database:
 
     Views are asked of `reads`: of this server, or of the standby at `read_url`. Everything else here means
     this one. Every method that hands out a connection, and every use of one, raises VersionConflict or
-    StorageUnavailable where the driver would raise an error of its own for them.
+    StorageUnavailable where the driver would raise an error of its own for them; connecting also raises
+    UnsuitableServer. Of several hosts, the one that takes writes is asked, unless it is not `writable`.
     """
 
-    def __init__(self, url: str, *, read_url: str | None = None, pool_size: int = 10) -> None:
-        self.url = postgresql_url(url)
-        self._writes = self._engine(
-            _WRITE_SETTINGS,
-            pool_size,
-            WRITE_LIMIT_S,
-            isolation_level="AUTOCOMMIT",
-            pool_recycle=_WRITE_CONNECTION_LIFE_S,
+    def __init__(
+        self, url: str, *, read_url: str | None = None, pool_size: int = 10, writable: bool = True
+    ) -> None:
+        info = connection_info(url)
+        self.sessions = Sessions(of_primary(info) if writable else info)
+        self._writes = self._session_pool(
+            _WRITE_SETTINGS, pool_size, WRITE_LIMIT_S, pool_recycle=_WRITE_CONNECTION_LIFE_S
         )
         # Nothing to roll back, whatever happens to a reader.
-        self._reads = self._engine(
-            _READ_SETTINGS, pool_size, READ_LIMIT_S, isolation_level="AUTOCOMMIT", pool_reset_on_return=None
-        )
-        lookups = self._engine(_READ_SETTINGS, pool_size, READ_LIMIT_S, isolation_level="AUTOCOMMIT")
+        self._reads = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S, pool_reset_on_return=None)
+        lookups = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S)
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
-        self._followers = self._engine({}, pool_size, FOLLOW_LIMIT_S, connect_args=_THROUGH_POOLERS)
-        event.listen(self._followers, "begin", _do_not_wait_for_the_disk)
-        self._background = self._engine({}, pool_size, BACKGROUND_LIMIT_S, connect_args=_THROUGH_POOLERS)
-        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size)
+        self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size, FOLLOW_LIMIT_S)
+        self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
+        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size, writable=False)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
 
@@ -204,33 +185,30 @@ class Database:
         with _from_pool(engine.connect) as connection:
             yield connection
 
-    def _engine(
-        self,
-        settings: dict[str, str],
-        pool_size: int,
-        limit_s: float,
-        *,
-        connect_args: Mapping[str, object] = MappingProxyType({}),
-        **engine_options: Any,
-    ) -> Engine:
-        options = " ".join(f"-c {name}={value}" for name, value in settings.items())
-        engine = create_engine(
-            self.url,
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "application_name": "allocation",
-                **KEEPALIVES,
-                **({"options": options} if options else {}),
-                **connect_args,
-            },
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=POOL_TIMEOUT_S,
-            **engine_options,
-        )
-        event.listen(engine, "handle_error", translate)
-        event.listen(engine, "do_connect", _connecting_with(bounded_by(limit_s)))
+    def _session_pool(self, settings: Settings, size: int, limit_s: float, **options: Any) -> Engine:
+        """Sessions of the program's own, for single statements and transactions that are begun by hand."""
+        begin = partial(self.sessions.begin, settings, bounded_by(limit_s))
+        return _engine(begin, size, isolation_level="AUTOCOMMIT", **options)
+
+    def _transaction_pool(self, settings: Settings, size: int, limit_s: float) -> Engine:
+        """Connections for transactions, through a pooler too."""
+        connect = partial(self.sessions.connect, bounded_by(limit_s))
+        engine = _engine(connect, size, isolation_level="READ COMMITTED")
+        event.listen(engine, "begin", lambda began: self.sessions.begin_transaction(began, settings))
         return engine
+
+
+def _engine(connect: Callable[[], psycopg.Connection], size: int, **options: Any) -> Engine:
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        **options,
+    )
+    event.listen(engine, "handle_error", translate)
+    return engine
 
 
 def _from_pool(connect: Callable[[], C]) -> C:
@@ -255,12 +233,3 @@ def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
             engine.dispose()
         else:
             pooled.close()
-
-
-def _connecting_with(connection_type: type[BoundedConnection]) -> Callable[..., psycopg.Connection]:
-    """What SQLAlchemy calls to connect."""
-    return lambda _dialect, _record, args, parameters: connection_type.connect(*args, **parameters)
-
-
-def _do_not_wait_for_the_disk(connection: Connection) -> None:
-    connection.exec_driver_sql(_WITHOUT_THE_DISK)

@@ -38,7 +38,7 @@ from allocation.adapters.postmaster import (
     start_postmaster,
     stop_postmaster,
 )
-from allocation.adapters.socket_directory import SocketDirectory
+from allocation.adapters.socket_directory import PORT, SocketDirectory
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ _SETTINGS: dict[str, str | int] = {
     # The server's working directory is its data directory, which is closed to all others.
     "unix_socket_directories": ".",
     "unix_socket_permissions": "0700",
-    "port": 5432,
+    "port": PORT,
     "lc_messages": "C",
     "logging_collector": "off",
     # Neither a full /dev/shm nor who tidies it up when a user logs out is in the way.
@@ -106,6 +106,7 @@ class EmbeddedPostgreSQL:
             return
         if self._runs():
             self._pause, self._told = MIN_PAUSE_S, ""
+            self._sockets.make()
             return
         self._due_at = now + self._pause
         self._pause = min(2 * self._pause, MAX_PAUSE_S)

@@ -172,7 +172,7 @@ class JournalArchiver:
                 total = _scalar(connection, _COUNT, last) if last else 0
             if not last or not total:
                 return ArchiveReport(0, (), None, None, holder)
-            self._directory.mkdir(parents=True, exist_ok=True)
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             snapshot = self._take_snapshot(connection, last)
             files = self._move_chunks(connection, last, lambda done: progress(done, total))
             with connection.begin():
@@ -257,6 +257,8 @@ def _compress(path: Path, blocks: Iterable[bytes]) -> int:
     """Write the blocks, which are the same file each time; the number of lines, once they are on disk."""
     lines = 0
     with path.open("wb") as raw:
+        # Who bought what concerns nobody else on the machine.
+        os.fchmod(raw.fileno(), 0o600)
         with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as file:
             for block in blocks:
                 file.write(block)

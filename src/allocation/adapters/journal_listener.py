@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
-from sqlalchemy import URL
 
 from allocation.adapters.journal import CHANNEL
 from allocation.adapters.patience import Patience
+from allocation.adapters.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,8 @@ class JournalListener:
     outage), the readers' own poll takes over.
     """
 
-    def __init__(self, url: URL, waker: Waker) -> None:
-        self._conninfo = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    def __init__(self, sessions: Sessions, waker: Waker) -> None:
+        self._sessions = sessions
         self._waker = waker
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-listener", daemon=True)
@@ -72,7 +72,9 @@ class JournalListener:
                 self._stopping.wait(patience.pause_after(error, expected=isinstance(error, psycopg.Error)))
 
     def _listen(self, patience: Patience) -> None:
-        with psycopg.connect(self._conninfo, autocommit=True, connect_timeout=3) as connection:
+        with self._sessions.connect() as connection:
+            connection.autocommit = True
+            connection.execute("SET idle_session_timeout = 0")
             connection.execute(f"LISTEN {CHANNEL}")
             patience.all_is_well()
             self._waker.wake()

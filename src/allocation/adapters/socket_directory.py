@@ -10,8 +10,10 @@ import platformdirs
 
 from allocation.adapters.postgresql_programs import EmbeddedServerTrouble
 
+PORT = 5432
+
 # A socket's whole path may have 103 bytes on every system; several hosts are told apart by commas.
-_MAX_BYTES = 103 - len("/.s.PGSQL.5432")
+_MAX_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
 _PLAIN = re.compile(r"/[A-Za-z0-9 ._/+=-]*")
 
 
@@ -31,8 +33,8 @@ class SocketDirectory:
             )
 
     def url(self, user: str, database: str) -> str:
-        """The URL of a database of the server."""
-        return f"postgresql://{user}@/{database}?host={quote(str(self._place))}"
+        """The URL of a database of the server, which says all that PG* variables could."""
+        return f"postgresql://{user}@/{database}?host={quote(str(self._place))}&port={PORT}"
 
     def make(self) -> None:
         """See to it that the path leads to the data directory. Raises OSError."""

@@ -1,13 +1,25 @@
-"""What the outside world may ask for. A command is checked when it is made: one that exists is sound."""
+"""What the outside world may ask for. A command is checked when it is made: one that exists is sound.
+
+Its identifiers are those that are meant, whatever the Unicode form and the blanks around them that came in.
+"""
 
 from dataclasses import dataclass
 from datetime import date
 
-from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_identifiant, vérifier_quantité
+from allocation.domain.values import QUANTITÉ_LOT_MIN, identifiant, vérifier_quantité
 
 
 class Command:
     """An intention to change stock. Exactly one handler answers it."""
+
+    __slots__ = ()
+
+    def _normaliser(self, *champs: str) -> None:
+        """Set each of these identifiers to the one that is meant. Raises ValeurInvalide."""
+        for champ in champs:
+            donné = getattr(self, champ)
+            if (voulu := identifiant(champ, donné)) is not donné:
+                object.__setattr__(self, champ, voulu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +35,7 @@ class CréerLot(Command):
     eta: date | None = None
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("réf", self.réf)
-        vérifier_identifiant("sku", self.sku)
+        self._normaliser("réf", "sku")
         vérifier_quantité("quantité", self.quantité)
 
 
@@ -41,18 +52,16 @@ class Allouer(Command):
     ligne: str = "1"
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("id_commande", self.id_commande)
-        vérifier_identifiant("sku", self.sku)
+        self._normaliser("id_commande", "sku", "ligne")
         vérifier_quantité("quantité", self.quantité)
-        vérifier_identifiant("ligne", self.ligne)
 
 
 @dataclass(frozen=True, slots=True)
 class ModifierQuantitéLot(Command):
     """Set the units that a lot holds, perhaps none; lines that no longer fit are allocated elsewhere.
 
-    A correction that was begun goes on from the seniority `depuis_rang`. Raises ValeurInvalide on a malformed
-    value.
+    A lot whose reference is older than the rule for identifiers is named by an `Enregistré`. A correction
+    that was begun goes on from the seniority `depuis_rang`. Raises ValeurInvalide on a malformed value.
     """
 
     réf: str
@@ -60,5 +69,5 @@ class ModifierQuantitéLot(Command):
     depuis_rang: int | None = None
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("réf", self.réf)
+        self._normaliser("réf")
         vérifier_quantité("quantité", self.quantité, au_moins=QUANTITÉ_LOT_MIN)

@@ -6,12 +6,17 @@ class ErreurAllocation(Exception):
 
 
 class ValeurInvalide(ErreurAllocation):
-    """A value is outside what the business accepts. → 422"""
+    """A value is outside what the business accepts. → 422
 
-    def __init__(self, champ: str, raison: str) -> None:
-        super().__init__(f"{champ} : {raison}")
+    With `faits`, the reason is a template that they fill, so that it can be said in other words, too.
+    """
+
+    def __init__(self, champ: str, raison: str, **faits: object) -> None:
         self.champ = champ
-        self.raison = raison
+        self.raison = raison.format_map(faits) if faits else raison
+        super().__init__(f"{champ} : {self.raison}")
+        self.gabarit = raison
+        self.faits = faits
 
 
 class SkuInconnu(ErreurAllocation):

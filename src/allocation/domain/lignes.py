@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from allocation.domain.events import RuptureDeStock
-from allocation.domain.values import vérifier_identifiant, vérifier_quantité
+from allocation.domain.values import enregistrable, vérifier_quantité
 
 CléLigne: TypeAlias = tuple[str, str]
 
@@ -24,10 +24,10 @@ class LigneDeCommande:
     ligne: str = "1"
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("id_commande", self.id_commande)
-        vérifier_identifiant("sku", self.sku)
+        enregistrable("id_commande", self.id_commande)
+        enregistrable("sku", self.sku)
         vérifier_quantité("quantité", self.quantité)
-        vérifier_identifiant("ligne", self.ligne)
+        enregistrable("ligne", self.ligne)
 
     @property
     def clé(self) -> CléLigne:

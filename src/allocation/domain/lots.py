@@ -8,7 +8,7 @@ from datetime import date
 from typing import TypeAlias
 
 from allocation.domain.lignes import LigneDeCommande
-from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_identifiant, vérifier_quantité
+from allocation.domain.values import QUANTITÉ_LOT_MIN, enregistrable, vérifier_quantité
 
 Ordre: TypeAlias = tuple[bool, date, str]
 
@@ -28,8 +28,8 @@ class Lot:
     quantité_initiale: int = 0
 
     def __post_init__(self) -> None:
-        vérifier_identifiant("réf", self.référence)
-        vérifier_identifiant("sku", self.sku)
+        enregistrable("réf", self.référence)
+        enregistrable("sku", self.sku)
         vérifier_quantité("quantité", self.quantité, au_moins=QUANTITÉ_LOT_MIN)
         self.quantité_initiale = self.quantité_initiale or self.quantité
         vérifier_quantité("quantité", self.quantité_initiale)

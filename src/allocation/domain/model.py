@@ -79,7 +79,7 @@ class Produit:
                 raise LotExistant(lot.référence, connu.sku)
             return
         if lot.sku != self.sku:
-            raise ValeurInvalide("sku", f"{self.sku} est attendu, non {lot.sku}")
+            raise ValeurInvalide("sku", "{attendu} est attendu, non {reçu}", attendu=self.sku, reçu=lot.sku)
         self.lots.append(lot)
         self.version += 1
         self.dernier_apport = self.version

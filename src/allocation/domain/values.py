@@ -1,6 +1,7 @@
 """What every identifier and every quantity of the business must be."""
 
 import re
+import unicodedata
 
 from allocation.domain.errors import ValeurInvalide
 
@@ -9,22 +10,86 @@ QUANTITÉ_MIN = 1
 QUANTITÉ_LOT_MIN = 0
 QUANTITÉ_MAX = 1_000_000_000
 LONGUEUR_MAX = 255
+# Three identifiers fit into one row of an index, which PostgreSQL bounds at 2,704 bytes. Only where most of
+# an identifier lies outside of Unicode's basic plane is it reached before the longest length.
+OCTETS_MAX = 3 * LONGUEUR_MAX
 
-# Unicode's control characters (category Cc), as the inside of a character class of a regular expression.
+# The insides of character classes of regular expressions, for JSON Schema, too.
 CARACTÈRES_DE_CONTRÔLE = r"\u0000-\u001f\u007f-\u009f"
+# What nobody sees: Unicode's categories Cf, Zl and Zp, its default-ignorable code points (fillers, variation
+# selectors, tags), the blank Braille pattern, and the code points that never will be characters.
+CARACTÈRES_INVISIBLES = (
+    r"\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\ufffe\uffff"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000))
+)
+# Unicode's category Zs.
+BLANCS = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 
 # Surrogates are refused as well: no UTF-8 text can hold one.
-_INTERDIT = re.compile(rf"[{CARACTÈRES_DE_CONTRÔLE}\ud800-\udfff]")
+_JAMAIS = re.compile(rf"[{CARACTÈRES_DE_CONTRÔLE}\ud800-\udfff]")
+_INVISIBLE = re.compile(f"[{CARACTÈRES_INVISIBLES}]")
+# Where an identifier is a part of a path, these would be taken away from it.
+SEGMENTS_RELATIFS = frozenset({".", ".."})
 
 
-def vérifier_identifiant(champ: str, valeur: object) -> None:
-    """Raise ValeurInvalide unless `valeur` is a text of 1 to 255 characters without control characters."""
+class Enregistré(str):
+    """An identifier as it is stored, maybe since before the rule of `identifiant`, which lets it pass."""
+
+    __slots__ = ()
+
+
+def identifiant(champ: str, valeur: object) -> str:
+    """The identifier that is meant: in Unicode's form NFC, without the blanks around it.
+
+    Raises ValeurInvalide where it is no text, empty, longer than 255 characters or 765 bytes, `.` or `..`,
+    or has characters that nobody sees.
+    """
+    if isinstance(valeur, str) and (isinstance(valeur, Enregistré) or _est_simple(valeur)):
+        return valeur
+    # Bounded before it is normalised: that takes long for a long text of combining marks.
+    donné = enregistrable(champ, valeur)
+    if invisible := _INVISIBLE.search(donné):
+        code = f"U+{ord(invisible[0]):04X}"
+        raise ValeurInvalide(champ, "le caractère invisible {code} est refusé", code=code)
+    normal = enregistrable(champ, unicodedata.normalize("NFC", donné.strip()))
+    if len(normal.encode()) > OCTETS_MAX:
+        raise ValeurInvalide(champ, "au plus {max} octets en UTF-8 sont attendus", max=OCTETS_MAX)
+    if normal in SEGMENTS_RELATIFS:
+        raise ValeurInvalide(champ, "« . » et « .. » sont refusés")
+    return normal
+
+
+def enregistrable(champ: str, valeur: object) -> str:
+    """The value, if it may be stored: a text of 1 to 255 characters, none of them for control.
+
+    That is all that was asked of an identifier once, so what is stored keeps to it. Raises ValeurInvalide.
+    """
     if not isinstance(valeur, str):
         raise ValeurInvalide(champ, "un texte est attendu")
     if not 1 <= len(valeur) <= LONGUEUR_MAX:
-        raise ValeurInvalide(champ, f"de 1 à {LONGUEUR_MAX} caractères sont attendus, non {len(valeur)}")
-    if _INTERDIT.search(valeur):
+        raise ValeurInvalide(
+            champ,
+            "de 1 à {max} caractères sont attendus, non {longueur}",
+            max=LONGUEUR_MAX,
+            longueur=len(valeur),
+        )
+    if _JAMAIS.search(valeur):
         raise ValeurInvalide(champ, "les caractères de contrôle sont refusés")
+    return valeur
+
+
+def _est_simple(texte: str) -> bool:
+    """Whether the text is an identifier as it stands, as nearly all of them are: found out fast."""
+    return (
+        texte.isascii()
+        and texte.isprintable()
+        and 1 <= len(texte) <= LONGUEUR_MAX
+        and texte[0] != " " != texte[-1]
+        and texte not in SEGMENTS_RELATIFS
+    )
 
 
 def vérifier_quantité(champ: str, valeur: object, *, au_moins: int = QUANTITÉ_MIN) -> None:
@@ -32,4 +97,10 @@ def vérifier_quantité(champ: str, valeur: object, *, au_moins: int = QUANTITÉ
     if not isinstance(valeur, int) or isinstance(valeur, bool):
         raise ValeurInvalide(champ, "un nombre entier d'unités est attendu")
     if not au_moins <= valeur <= QUANTITÉ_MAX:
-        raise ValeurInvalide(champ, f"de {au_moins} à {QUANTITÉ_MAX} unités sont attendues, non {valeur}")
+        raise ValeurInvalide(
+            champ,
+            "de {min} à {max} unités sont attendues, non {valeur}",
+            min=au_moins,
+            max=QUANTITÉ_MAX,
+            valeur=valeur,
+        )

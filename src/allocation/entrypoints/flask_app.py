@@ -11,12 +11,13 @@ from pydantic_core import to_json
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database
 from allocation.entrypoints.http_commands import HttpCommands
-from allocation.entrypoints.http_errors import register_error_handlers
 from allocation.entrypoints.http_health import HttpHealth
 from allocation.entrypoints.http_history import HttpHistory
+from allocation.entrypoints.http_identifiers import Identifier
 from allocation.entrypoints.http_metrics import HttpMetrics
+from allocation.entrypoints.http_problems import register_error_handlers
 from allocation.entrypoints.http_rebuilds import HttpRebuilds
-from allocation.entrypoints.http_route import Identifier, Route
+from allocation.entrypoints.http_route import Route, call
 from allocation.entrypoints.http_views import HttpViews
 from allocation.entrypoints.openapi import openapi_document
 from allocation.service_layer.bootstrap import bootstrap, declared_projections
@@ -64,7 +65,7 @@ def _register(app: Flask, route: Route) -> None:
     app.add_url_rule(
         route.rule,
         endpoint=f"{route.method} {route.rule}",
-        view_func=route.function,
+        view_func=functools.partial(call, route),
         methods=[route.method],
     )
 

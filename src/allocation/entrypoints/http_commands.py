@@ -1,6 +1,7 @@
 """The write side of HTTP: a request becomes a command, its results become an answer."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,7 @@ from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, Sk
 from allocation.domain.events import Alloué, RuptureDeStock
 from allocation.entrypoints.http_errors import RuptureConstatée
 from allocation.entrypoints.http_freshness import announce_token, token_header
+from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Header, Route, read_body
 from allocation.entrypoints.http_schemas import (
     CorrectionDeLot,
@@ -94,8 +96,11 @@ class HttpCommands:
     def correct_quantity(self, ref: str) -> Response:
         """Correct what a lot holds; lines that no longer fit are allocated elsewhere."""
         demande = read_body(DemandeCorrection)
-        results = self._handle(demande.command(ref))
-        return jsonify({"réf": ref, "quantité": demande.quantité, **_reallocations(results)})
+        for réf in spellings("réf", ref):
+            with suppress(LotInconnu):
+                results = self._handle(demande.command(réf))
+                return jsonify({"réf": réf, "quantité": demande.quantité, **_reallocations(results)})
+        raise LotInconnu(ref)
 
     def _handle(self, command: Command) -> Results:
         """The results of the command; whatever is answered says from which position on it can be read."""

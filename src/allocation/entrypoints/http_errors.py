@@ -1,15 +1,11 @@
 """Where errors meet HTTP: one table from what went wrong to a status and a stable type (RFC 9457)."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
+from typing import Self, TypeAlias
 
-from flask import Flask, Response, jsonify, request
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from werkzeug.exceptions import HTTPException
 
 from allocation.adapters.database import (
     Locked,
@@ -21,23 +17,35 @@ from allocation.adapters.database import (
 from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
 from allocation.domain.events import RuptureDeStock
+from allocation.entrypoints.http_words import Language, Words, reason_in
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
-from allocation.views.freshness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
+from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
 from allocation.views.history import HistoireArchivée
 
-logger = logging.getLogger(__name__)
-
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1
+
+FieldReason: TypeAlias = tuple[str, Words]
 
 
 class JsonMalformé(Exception):
-    """The body is not JSON in UTF-8. → 400"""
+    """The body is not JSON in UTF-8. → 400
+
+    The parser says so in English, and ends with the place.
+    """
+
+    @property
+    def place(self) -> str:
+        """Where the body stops being JSON, in French."""
+        return str(self).rpartition(" at ")[2].replace("line", "ligne").replace(" column", ", colonne")
 
 
 class Introuvable(Exception):
     """Nothing is known under this name. → 404"""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(words.fr)
+        self.words = words
 
 
 class RuptureConstatée(Exception):
@@ -58,18 +66,36 @@ class RuptureConstatée(Exception):
 class ChampsInvalides(Exception):
     """Fields of the request are missing, unknown, or wrong. → 422"""
 
-    def __init__(self, error: ValidationError) -> None:
-        self.champs = [{"champ": _field(each), "raison": _reason(each)} for each in error.errors()]
-        super().__init__(" ; ".join(f"{each['champ']} : {each['raison']}" for each in self.champs))
+    def __init__(self, fields: Iterable[FieldReason]) -> None:
+        self.fields = tuple(fields)
+        super().__init__(self.said("fr"))
+
+    @classmethod
+    def found_by(cls, error: ValidationError) -> Self:
+        """The fields that Pydantic has found."""
+        return cls((_name(each), reason_in(each)) for each in error.errors())
+
+    def said(self, language: Language) -> str:
+        """All fields with their reasons, in one sentence."""
+        separator = " : " if language == "fr" else ": "
+        return " ; ".join(f"{each['champ']}{separator}{each['raison']}" for each in self.champs(language))
+
+    def champs(self, language: Language) -> Sequence[Mapping[str, str]]:
+        """The fields with their reasons."""
+        return [{"champ": field, "raison": reason.said(language)} for field, reason in self.fields]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a client can count on: the status, the last part of `type`, and the title."""
+    """What a client can count on: the status, the last part of `type`, and the title.
+
+    `{0}` in its detail is what the error says itself, `{0.attribute}` one of its facts.
+    """
 
     status: int
     slug: str
-    title: str
+    title: Words
+    detail: Words
 
     @property
     def type(self) -> str:
@@ -77,119 +103,168 @@ class Problem:
         return f"urn:allocation:{self.slug}"
 
 
+_AGAIN = Words(
+    "Rien n'a été confirmé ; la même requête peut être répétée.",
+    "Nothing was confirmed; the same request may be repeated.",
+)
+
 PROBLEMS: dict[type[Exception], Problem] = {
-    JsonMalformé: Problem(400, "json-malformé", "JSON malformé"),
-    SkuInconnu: Problem(400, "sku-inconnu", "SKU inconnu"),
-    LotInconnu: Problem(404, "lot-inconnu", "Lot inconnu"),
-    Introuvable: Problem(404, "introuvable", "Introuvable"),
-    RuptureConstatée: Problem(409, "rupture-de-stock", "Rupture de stock"),
-    LigneModifiée: Problem(409, "ligne-modifiée", "Ligne modifiée"),
-    LotExistant: Problem(409, "lot-existant", "Lot existant"),
-    RebuildRefused: Problem(409, "reconstruction-impossible", "Reconstruction impossible"),
-    HistoireArchivée: Problem(410, "archivé", "Archivé"),
-    JetonInconnu: Problem(412, "jeton-inconnu", "Jeton inconnu"),
-    ChampsInvalides: Problem(422, "champs-invalides", "Champs invalides"),
-    ValeurInvalide: Problem(422, "valeur-invalide", "Valeur invalide"),
-    ValueRefused: Problem(422, "valeur-refusée", "Valeur refusée par la base de données"),
-    QueueFull: Problem(503, "file-pleine", "File d'attente pleine"),
-    GaveUp: Problem(503, "attente-trop-longue", "Attente trop longue"),
-    VersionConflict: Problem(503, "trop-d-écrivains", "Trop d'écritures simultanées"),
-    StorageUnavailable: Problem(503, "base-indisponible", "Base de données indisponible"),
-    Locked: Problem(503, "verrou-tenu", "Verrou tenu par un autre"),
-    OutcomeUnknown: Problem(503, "issue-inconnue", "Issue inconnue"),
-    ViewLate: Problem(503, "vue-en-retard", "Vue en retard"),
-    ProjectionPaused: Problem(503, "projection-en-pause", "Projection en pause"),
-    TooManyWaiting: Problem(503, "trop-de-lectures-en-attente", "Trop de lectures en attente"),
-    TooManyFallBacks: Problem(503, "trop-de-lectures-repliées", "Trop de lectures repliées sur la base"),
+    JsonMalformé: Problem(
+        400,
+        "json-malformé",
+        Words("JSON malformé", "Malformed JSON"),
+        Words("Le corps n'est pas du JSON en UTF-8 ({0.place})", "The body is not JSON in UTF-8: {0}"),
+    ),
+    SkuInconnu: Problem(
+        400, "sku-inconnu", Words("SKU inconnu", "Unknown SKU"), Words("{0}", "Unknown SKU: {0.sku}")
+    ),
+    LotInconnu: Problem(
+        404, "lot-inconnu", Words("Lot inconnu", "Unknown lot"), Words("{0}", "Unknown lot: {0.réf_lot}")
+    ),
+    Introuvable: Problem(404, "introuvable", Words("Introuvable", "Not found"), Words("{0}", "{0.words.en}")),
+    RuptureConstatée: Problem(
+        409,
+        "rupture-de-stock",
+        Words("Rupture de stock", "Out of stock"),
+        Words(
+            "{0}",
+            "Out of stock: {0.quantité_demandée} units of {0.sku} are asked for, the roomiest lot has "
+            "{0.quantité_disponible}",
+        ),
+    ),
+    LigneModifiée: Problem(
+        409,
+        "ligne-modifiée",
+        Words("Ligne modifiée", "Changed line"),
+        Words(
+            "{0}",
+            "Line {0.ligne} of order {0.id_commande} for {0.sku} is known with quantity "
+            "{0.quantité_connue}, not {0.quantité_demandée}",
+        ),
+    ),
+    LotExistant: Problem(
+        409,
+        "lot-existant",
+        Words("Lot existant", "Existing lot"),
+        Words("{0}", "Another lot, of the SKU {0.sku}, has this reference already: {0.réf_lot}"),
+    ),
+    RebuildRefused: Problem(
+        409,
+        "reconstruction-impossible",
+        Words("Reconstruction impossible", "Impossible rebuild"),
+        Words("Cette projection ne peut pas être reconstruite depuis cette source.", "{0}"),
+    ),
+    HistoireArchivée: Problem(
+        410,
+        "archivé",
+        Words("Archivé", "Archived"),
+        Words(
+            "{0}",
+            "The journal up to {0.horizon} is archived; the state before that is no longer known",
+        ),
+    ),
+    JetonInconnu: Problem(
+        412,
+        "jeton-inconnu",
+        Words("Jeton inconnu", "Unknown token"),
+        Words(
+            "{0}",
+            "Token {0.jeton} names no event of this journal: it comes from another history of the database, "
+            "or was never given",
+        ),
+    ),
+    ChampsInvalides: Problem(
+        422,
+        "champs-invalides",
+        Words("Champs invalides", "Invalid fields"),
+        Words("{0}", "{0}"),
+    ),
+    ValeurInvalide: Problem(
+        422, "valeur-invalide", Words("Valeur invalide", "Invalid value"), Words("{0}", "{0}")
+    ),
+    ValueRefused: Problem(
+        422,
+        "valeur-refusée",
+        Words("Valeur refusée par la base de données", "Value refused by the database"),
+        Words("La base de données refuse cette valeur : {0}", "The database refuses this value: {0}"),
+    ),
+    QueueFull: Problem(503, "file-pleine", Words("File d'attente pleine", "Queue full"), _AGAIN),
+    GaveUp: Problem(503, "attente-trop-longue", Words("Attente trop longue", "Waited too long"), _AGAIN),
+    VersionConflict: Problem(
+        503, "trop-d-écrivains", Words("Trop d'écritures simultanées", "Too many writers at once"), _AGAIN
+    ),
+    StorageUnavailable: Problem(
+        503, "base-indisponible", Words("Base de données indisponible", "Database unavailable"), _AGAIN
+    ),
+    Locked: Problem(503, "verrou-tenu", Words("Verrou tenu par un autre", "Lock held by another"), _AGAIN),
+    OutcomeUnknown: Problem(503, "issue-inconnue", Words("Issue inconnue", "Outcome unknown"), _AGAIN),
+    ViewLate: Problem(
+        503,
+        "vue-en-retard",
+        Words("Vue en retard", "View behind"),
+        Words(
+            "{0}",
+            "View behind: {0.projection} is at position {0.position}, {0.position_attendue} is expected",
+        ),
+    ),
+    ProjectionPaused: Problem(
+        503,
+        "projection-en-pause",
+        Words("Projection en pause", "Projection paused"),
+        Words(
+            "{0}",
+            "Projection paused ({0.raison}): {0.projection} is at position {0.position}, "
+            "{0.position_attendue} is expected",
+        ),
+    ),
+    TooManyWaiting: Problem(
+        503,
+        "trop-de-lectures-en-attente",
+        Words("Trop de lectures en attente", "Too many reads are waiting"),
+        _AGAIN,
+    ),
+    TooManyFallBacks: Problem(
+        503,
+        "trop-de-lectures-repliées",
+        Words("Trop de lectures repliées sur la base", "Too many reads have fallen back on the primary"),
+        _AGAIN,
+    ),
 }
 
 HTTP_PROBLEMS = {
-    404: Problem(404, "introuvable", "Introuvable"),
-    405: Problem(405, "méthode-refusée", "Méthode refusée"),
-    413: Problem(413, "corps-trop-grand", "Corps trop grand"),
-    415: Problem(415, "type-de-contenu-refusé", "Type de contenu refusé"),
-}
-_HTTP_DETAILS = {
-    404: "Rien ne se trouve à cette adresse.",
-    405: "Cette adresse n'accepte pas cette méthode.",
-    413: "Le corps de la requête dépasse 64 Kio.",
-    415: "Content-Type: application/json est attendu.",
-}
-
-INTERNAL = Problem(500, "erreur-interne", "Erreur interne")
-
-# Pydantic's kinds of errors, in the words of the domain; its own words serve for any other.
-_REASONS = {
-    "missing": "le champ manque",
-    "extra_forbidden": "ce champ n'existe pas",
-    "string_type": "un texte est attendu",
-    "string_too_short": "au moins {min_length} caractère est attendu",
-    "string_too_long": "au plus {max_length} caractères sont attendus",
-    "string_pattern_mismatch": "les caractères de contrôle sont refusés",
-    "int_type": "un nombre entier est attendu",
-    "greater_than_equal": "au moins {ge} est attendu",
-    "less_than_equal": "au plus {le} est attendu",
-    "date_type": "une date est attendue, comme 2027-01-31",
-    "date_from_datetime_parsing": "une date est attendue, comme 2027-01-31",
-    "model_type": "un objet JSON est attendu",
+    404: Problem(
+        404,
+        "introuvable",
+        Words("Introuvable", "Not found"),
+        Words("Rien ne se trouve à cette adresse.", "There is nothing at this address."),
+    ),
+    405: Problem(
+        405,
+        "méthode-refusée",
+        Words("Méthode refusée", "Method not allowed"),
+        Words("Cette adresse n'accepte pas cette méthode.", "This address does not take this method."),
+    ),
+    413: Problem(
+        413,
+        "corps-trop-grand",
+        Words("Corps trop grand", "Body too large"),
+        Words("Le corps de la requête dépasse 64 Kio.", "The body of the request is larger than 64 KiB."),
+    ),
+    415: Problem(
+        415,
+        "type-de-contenu-refusé",
+        Words("Type de contenu refusé", "Content type not accepted"),
+        Words("Content-Type: application/json est attendu.", "Content-Type: application/json is expected."),
+    ),
 }
 
-
-def register_error_handlers(app: Flask) -> None:
-    """Let every error of the app leave it as a problem document, without its trace."""
-    for error_type in PROBLEMS:
-        app.register_error_handler(error_type, _answer)
-    app.register_error_handler(HTTPException, _answer_http_exception)
-    app.register_error_handler(Exception, _answer_unexpected)
-
-
-def _answer(error: Exception) -> Response:
-    problem = PROBLEMS[type(error)]
-    if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
-        return _response(problem, str(error), vars(error))
-    logger.warning("answered 503: %s", error)
-    if isinstance(error, NotFresh):
-        response = _response(problem, str(error), vars(error))
-        response.headers["Projection-Position"] = str(error.position)
-        response.headers["Consistency-Token"] = request.headers.get(
-            "Consistency-Token", str(error.position_attendue)
-        )
-    else:
-        response = _response(problem, "Rien n'a été confirmé ; la même requête peut être répétée.")
-    response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return response
+INTERNAL = Problem(
+    500,
+    "erreur-interne",
+    Words("Erreur interne", "Internal error"),
+    Words("L'erreur est inscrite au journal du serveur.", "The error is in the log of the server."),
+)
 
 
-def _answer_http_exception(error: HTTPException) -> Response:
-    code = error.code or INTERNAL.status
-    problem = HTTP_PROBLEMS.get(code, Problem(code, f"http-{code}", error.name))
-    response = _response(problem, _HTTP_DETAILS.get(code, error.description or error.name))
-    response.headers.extend((key, value) for key, value in error.get_headers() if key != "Content-Type")
-    return response
-
-
-def _answer_unexpected(error: Exception) -> Response:
-    logger.error("unexpected error", exc_info=error)
-    return _response(INTERNAL, "L'erreur est inscrite au journal du serveur.")
-
-
-def _response(problem: Problem, detail: str, facts: Mapping[str, Any] | None = None) -> Response:
-    document = {
-        "type": problem.type,
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-        **(facts or {}),
-    }
-    response = jsonify(document)
-    response.status_code = problem.status
-    response.mimetype = MEDIA_TYPE
-    return response
-
-
-def _field(error: ErrorDetails) -> str:
+def _name(error: ErrorDetails) -> str:
     return ".".join(str(part) for part in error["loc"]) or "(corps)"
-
-
-def _reason(error: ErrorDetails) -> str:
-    return _REASONS.get(error["type"], error["msg"]).format(**error.get("ctx", {}))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from allocation.adapters.journal_tokens import ConsistencyToken
 from allocation.adapters.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.entrypoints.http_errors import ChampsInvalides
+from allocation.entrypoints.http_preferences import preferences_in
 from allocation.entrypoints.http_route import Header
 from allocation.entrypoints.http_schemas import TOKEN_SCHEMA, DemandeDeLecture
 from allocation.views.freshness import (
@@ -77,7 +78,7 @@ def wanted_freshness() -> Freshness:
     try:
         demande = DemandeDeLecture.model_validate(dict(request.headers))
     except ValidationError as error:
-        raise ChampsInvalides(error) from error
+        raise ChampsInvalides.found_by(error) from error
     preferences = preferences_in(demande.préférences)
     wait = preferences.get("wait", "")
     return Freshness(
@@ -89,22 +90,6 @@ def wanted_freshness() -> Freshness:
 
 
 _SECONDS = re.compile("[0-9]+")
-_PREFERENCE = re.compile(
-    r"""[\s,]*                                  # between two of them
-        (?P<name>[^\s,;="]+)
-        (?:\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<word>[^\s,;="]*)))?
-        (?:"[^"]*"|[^,"])*                      # their parameters, of which none is known""",
-    re.VERBOSE,
-)
-
-
-def preferences_in(prefer: str) -> dict[str, str]:
-    """The preferences of a header, by their names in lower case; of those with one name, the first."""
-    found: dict[str, str] = {}
-    for each in _PREFERENCE.finditer(prefer):
-        value = each["word"] if each["quoted"] is None else re.sub(r"\\(.)", r"\1", each["quoted"])
-        found.setdefault(each["name"].lower(), value or "")
-    return found
 
 
 def _announce(headers: dict[str, str]) -> None:

@@ -18,8 +18,10 @@ from pydantic_core import PydanticCustomError
 from allocation.adapters.database import StorageUnavailable
 from allocation.adapters.journal_tokens import POSITION_MAX
 from allocation.entrypoints.http_errors import Introuvable
+from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Route, read_query
 from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, digits
+from allocation.entrypoints.http_words import Words
 from allocation.views import history
 from allocation.views.history import History
 from allocation.views.views import ReadSource
@@ -109,18 +111,30 @@ class HttpHistory:
     def of_stock(self, sku: str) -> Response:
         """What happened to a SKU, when, and by which command."""
         demande = read_query(DemandeHistoire)
-        events = history.stock_history(sku, demande.after, demande.limit, self._source)
-        if events is None:
-            raise Introuvable(f"SKU inconnu : {sku}")
-        return _page(f"/stock/{quote(sku, safe='')}/histoire", demande, events)
+        for spelling in spellings("sku", sku):
+            events = history.stock_history(spelling, demande.after, demande.limit, self._source)
+            if events is not None:
+                return _page(f"/stock/{quote(spelling, safe='')}/histoire", demande, events)
+        raise unknown_sku(sku)
 
     def of_order(self, id_commande: str) -> Response:
         """What happened to an order, when, and by which command."""
         demande = read_query(DemandeHistoire)
-        events = history.order_history(id_commande, demande.after, demande.limit, self._source)
-        if events is None:
-            raise Introuvable(f"Rien n'est connu de la commande {id_commande}")
-        return _page(f"/allocations/{quote(id_commande, safe='')}/histoire", demande, events)
+        for spelling in spellings("id_commande", id_commande):
+            events = history.order_history(spelling, demande.after, demande.limit, self._source)
+            if events is not None:
+                return _page(f"/allocations/{quote(spelling, safe='')}/histoire", demande, events)
+        raise Introuvable(
+            Words(
+                f"Rien n'est connu de la commande {id_commande}",
+                f"Nothing is known of order {id_commande}",
+            )
+        )
+
+
+def unknown_sku(sku: str) -> Introuvable:
+    """The refusal where nothing is known of a SKU."""
+    return Introuvable(Words(f"SKU inconnu : {sku}", f"Unknown SKU: {sku}"))
 
 
 def wanted_instant() -> datetime | None:

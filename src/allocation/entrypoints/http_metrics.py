@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import cache
+from http import HTTPMethod
 
 from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -15,6 +16,10 @@ from prometheus_client.registry import Collector
 from allocation.adapters.database import StorageUnavailable
 from allocation.views.progress import UNKNOWN_AMONG, progress, unknown_events
 from allocation.views.views import ReadSource
+
+# Those of HTTP. A client may send any word, and each label makes some more lines of metrics for good.
+_METHODS = frozenset(HTTPMethod)
+_OTHER_METHOD = "other"
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -57,6 +62,8 @@ class HttpMetrics:
     def _end(self, response: Response) -> Response:
         rule, method = request.url_rule, request.method
         route = rule.rule if rule else "-"
+        if method not in _METHODS:
+            method = _OTHER_METHOD
         self._requests(method, route, response.status_code).inc()
         self._durations(method, route).observe(time.perf_counter() - g.began)
         return response

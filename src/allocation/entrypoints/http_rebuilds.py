@@ -13,6 +13,7 @@ from allocation.adapters.rebuilds import RebuildState
 from allocation.entrypoints.http_errors import Introuvable
 from allocation.entrypoints.http_route import Header, Route, read_body
 from allocation.entrypoints.http_schemas import DemandeReconstruction, ReconstructionVue
+from allocation.entrypoints.http_words import Words
 from allocation.projections import rebuild as rebuilding
 from allocation.projections.delivery import Projection
 from allocation.projections.rebuild import RebuildRefused
@@ -58,12 +59,12 @@ class HttpRebuilds:
         """How far the rebuild of a read model is, or how the last one ended."""
         state = rebuilding.find(self._database, self._projection(name).name)
         if state is None:
-            raise Introuvable(f"{name} n'a pas été reconstruite")
+            raise Introuvable(Words(f"{name} n'a pas été reconstruite", f"{name} has not been rebuilt"))
         return _state(state)
 
     def _projection(self, name: str) -> Projection:
         if name not in self._projections:
-            raise Introuvable(f"Projection inconnue : {name}")
+            raise Introuvable(Words(f"Projection inconnue : {name}", f"Unknown projection: {name}"))
         return self._projections[name]
 
 

@@ -1,17 +1,18 @@
 """A route together with what is promised about it: served by the app, described in the OpenAPI document."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import NotFound, RequestEntityTooLarge, UnsupportedMediaType
-from werkzeug.routing import BaseConverter
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from allocation.domain.errors import ValeurInvalide
-from allocation.domain.values import vérifier_identifiant
 from allocation.entrypoints.http_errors import ChampsInvalides, JsonMalformé
+from allocation.entrypoints.http_words import REPEATED, UNKNOWN
 
 MAX_BODY = 64 * 1024
 
@@ -52,19 +53,11 @@ class Route:
         return (self.function.__doc__ or "").partition("\n")[0]
 
 
-class Identifier(BaseConverter):
-    """A business identifier in a path: percent-encoded, any character but control characters."""
-
-    regex = ".+"
-    part_isolating = False
-
-    def to_python(self, value: str) -> str:
-        try:
-            vérifier_identifiant("identifiant", value)
-        except ValeurInvalide as error:
-            # werkzeug's own way of refusing would go on to look for the path among other methods.
-            raise NotFound from error
-        return value
+def call(route: Route, **arguments: Any) -> Any:
+    """What the route's function answers. Raises ChampsInvalides where its query is not one of the route's."""
+    if request.query_string:
+        _check_names(request.args, route.query.model_fields if route.query else ())
+    return route.function(**arguments)
 
 
 def read_body(model: type[M]) -> M:
@@ -76,17 +69,32 @@ def read_body(model: type[M]) -> M:
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     try:
-        return model.model_validate_json(body)
+        found = model.model_validate_json(body)
     except ValidationError as error:
         [first, *_] = error.errors()
         if first["type"] == "json_invalid":
             raise JsonMalformé(first["ctx"]["error"]) from error
-        raise ChampsInvalides(error) from error
+        raise ChampsInvalides.found_by(error) from error
+    json.loads(body, object_pairs_hook=_refuse_repeated)
+    return found
 
 
 def read_query(model: type[M]) -> M:
-    """The request's query parameters; unknown ones are left alone. Raises ChampsInvalides."""
+    """The request's query parameters. Raises ChampsInvalides."""
     try:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
-        raise ChampsInvalides(error) from error
+        raise ChampsInvalides.found_by(error) from error
+
+
+def _check_names(given: MultiDict[str, str], known: Container[str]) -> None:
+    wrong = [(name, UNKNOWN) for name in given if name not in known]
+    wrong += [(name, REPEATED) for name, values in given.lists() if name in known and len(values) > 1]
+    if wrong:
+        raise ChampsInvalides(wrong)
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    repeated = [name for name, times in Counter(name for name, _ in members).items() if times > 1]
+    if repeated:
+        raise ChampsInvalides((name, REPEATED) for name in repeated)

@@ -16,14 +16,12 @@ from allocation.domain.values import (
     QUANTITÉ_LOT_MIN,
     QUANTITÉ_MAX,
     QUANTITÉ_MIN,
+    Enregistré,
 )
+from allocation.entrypoints.http_identifiers import Identifiant
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
-
-Identifiant = Annotated[
-    str, Field(min_length=1, max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")
-]
 
 
 def _whole(value: Any) -> Any:
@@ -96,8 +94,8 @@ class DemandeCorrection(Demande):
     quantité: QuantitéDeLot = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
 
     def command(self, réf: str) -> ModifierQuantitéLot:
-        """The command that is asked for."""
-        return ModifierQuantitéLot(réf, self.quantité)
+        """The command that is asked for, about the lot that is stored under this reference."""
+        return ModifierQuantitéLot(Enregistré(réf), self.quantité)
 
 
 def digits(value: Any) -> Any:

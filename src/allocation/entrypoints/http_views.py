@@ -12,10 +12,12 @@ from allocation.adapters.database import StorageUnavailable
 from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
 from allocation.entrypoints.http_freshness import announce_freshness, freshness_headers, wanted_freshness
-from allocation.entrypoints.http_history import DemandeInstant, wanted_instant
+from allocation.entrypoints.http_history import DemandeInstant, unknown_sku, wanted_instant
+from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Route, read_query
 from allocation.entrypoints.http_schemas import DemandeDeLecture, DemandePage
 from allocation.entrypoints.http_view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
+from allocation.entrypoints.http_words import Words
 from allocation.views import history, views
 from allocation.views.freshness import Answer
 from allocation.views.history import HistoireArchivée
@@ -53,29 +55,37 @@ class HttpViews:
         """The lots that serve an order, line by line."""
         if (at := wanted_instant()) is not None:
             return self._allocations_at(id_commande, at)
-        answer = views.ALLOCATIONS.document(id_commande, self._source.reads, wanted_freshness())
-        if answer.value is None:
+        for spelling in spellings("id_commande", id_commande):
+            answer = views.ALLOCATIONS.document(spelling, self._source.reads, wanted_freshness())
+            if answer.value is not None:
+                # What is asked for most has its headers at once.
+                lines, headers = answer.value + b"\n", freshness_headers(answer)
+                return Response(lines, mimetype="application/json", headers=headers)
             announce_freshness(answer)
-            raise Introuvable(f"Aucune ligne n'est allouée pour la commande {id_commande}")
-        # What is asked for most has its headers at once.
-        lines, headers = answer.value + b"\n", freshness_headers(answer)
-        return Response(lines, mimetype="application/json", headers=headers)
+        raise Introuvable(
+            Words(
+                f"Aucune ligne n'est allouée pour la commande {id_commande}",
+                f"No line is allocated for order {id_commande}",
+            )
+        )
 
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
-        row = _announced(views.LOT.row({"réf": ref}, self._source.reads, wanted_freshness()))
-        if row is None:
-            raise Introuvable(f"Lot inconnu : {ref}")
-        return jsonify(row)
+        for spelling in spellings("réf", ref):
+            row = _announced(views.LOT.row({"réf": spelling}, self._source.reads, wanted_freshness()))
+            if row is not None:
+                return jsonify(row)
+        raise Introuvable(Words(f"Lot inconnu : {ref}", f"Unknown lot: {ref}"))
 
     def stock(self, sku: str) -> Response:
         """What there is of a SKU, what is coming, what is taken, what is left."""
         if (at := wanted_instant()) is not None:
             return self._stock_at(sku, at)
-        row = _announced(views.STOCK.row({"sku": sku}, self._source.reads, wanted_freshness()))
-        if row is None:
-            raise Introuvable(f"SKU inconnu : {sku}")
-        return jsonify(row)
+        for spelling in spellings("sku", sku):
+            row = _announced(views.STOCK.row({"sku": spelling}, self._source.reads, wanted_freshness()))
+            if row is not None:
+                return jsonify(row)
+        raise unknown_sku(sku)
 
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
@@ -87,16 +97,21 @@ class HttpViews:
         return jsonify({"stock": rows, "suivant": suivant})
 
     def _allocations_at(self, id_commande: str, at: datetime) -> Response:
-        lines = history.allocations_at(id_commande, at, self._source)
-        if not lines:
-            raise Introuvable(f"Aucune ligne n'était allouée pour la commande {id_commande}")
-        return jsonify(lines)
+        for spelling in spellings("id_commande", id_commande):
+            if lines := history.allocations_at(spelling, at, self._source):
+                return jsonify(lines)
+        raise Introuvable(
+            Words(
+                f"Aucune ligne n'était allouée pour la commande {id_commande}",
+                f"No line was allocated for order {id_commande}",
+            )
+        )
 
     def _stock_at(self, sku: str, at: datetime) -> Response:
-        row = history.stock_at(sku, at, self._source)
-        if row is None:
-            raise Introuvable(f"SKU inconnu : {sku}")
-        return jsonify(row)
+        for spelling in spellings("sku", sku):
+            if (row := history.stock_at(spelling, at, self._source)) is not None:
+                return jsonify(row)
+        raise unknown_sku(sku)
 
 
 def _announced(answer: Answer[T]) -> T:

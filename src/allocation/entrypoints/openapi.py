@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, TypeAdapter
 
 from allocation import __version__
+from allocation.domain.errors import ValeurInvalide
 from allocation.entrypoints.http_errors import (
     HTTP_PROBLEMS,
     MEDIA_TYPE,
@@ -17,8 +18,9 @@ from allocation.entrypoints.http_errors import (
     JsonMalformé,
     Problem,
 )
+from allocation.entrypoints.http_identifiers import Identifiant
 from allocation.entrypoints.http_route import Route
-from allocation.entrypoints.http_schemas import Identifiant, Refus
+from allocation.entrypoints.http_schemas import Refus
 
 _Json: TypeAlias = dict[str, Any]
 
@@ -133,7 +135,7 @@ def _refusals(route: Route, schemas: _Schemas) -> _Json:
                 "content": {MEDIA_TYPE: {"schema": schemas.of(Refus), "examples": {}}},
             },
         )
-        example = {"type": problem.type, "title": problem.title, "status": problem.status, "detail": "…"}
+        example = {"type": problem.type, "title": problem.title.fr, "status": problem.status, "detail": "…"}
         refusal["content"][MEDIA_TYPE]["examples"][problem.slug] = {"value": example}
     return refusals
 
@@ -142,9 +144,9 @@ def _problems(route: Route) -> list[Problem]:
     """Everything that the route may refuse, with what follows from its having a path, a query or a body."""
     problems = [PROBLEMS[refusal] for refusal in route.refusals]
     if _PARAMETER.search(route.rule):
-        problems.append(PROBLEMS[Introuvable])
-    if any(kind is not None for kind in (route.query, route.body, route.headers)):
-        problems.append(PROBLEMS[ChampsInvalides])
+        problems += [PROBLEMS[Introuvable], PROBLEMS[ValeurInvalide]]
+    # Every route refuses query parameters that it does not know.
+    problems.append(PROBLEMS[ChampsInvalides])
     if route.body is not None:
         problems += [PROBLEMS[JsonMalformé], HTTP_PROBLEMS[413], HTTP_PROBLEMS[415]]
     return problems

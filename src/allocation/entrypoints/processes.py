@@ -95,7 +95,7 @@ def run_worker(database: Database, settings: Settings) -> None:
     followers = journal_followers(database, settings)
     rebuilders = [Rebuilder(database, each) for each in projection_followers(database, settings)]
     with (
-        JournalListener(database.url, waker),
+        JournalListener(database.sessions, waker),
         Projector(followers, waker, poll_interval=settings.poll_interval, rebuilders=rebuilders),
     ):
         signal.sigwait(_STOP_SIGNALS)

@@ -15,6 +15,7 @@ from allocation.adapters.checkpoints import Checkpoints
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_archive import JournalArchive, JournalWithArchive, load_snapshot
+from allocation.adapters.shadow_tables import put_first
 from allocation.projections.comparison import ALL_SKUS
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
 
@@ -127,10 +128,10 @@ def _of_read_model(connection: Connection, follower: ProjectionFollower) -> Iter
 
 def _folded(connection: Connection, follower: ProjectionFollower) -> str:
     """A temporary table with what the read model's handlers make of the whole journal; its name."""
-    name = f"folded_{follower.name}"
+    name = f"pg_temp.folded_{follower.name}"
     with _copy(connection, follower, filled=False):
         _follow(connection, follower, JournalWithArchive(connection, JournalArchive()), 0)
-        connection.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS TABLE {follower.name}"))
+        connection.execute(text(f"CREATE TABLE {name} ON COMMIT DROP AS TABLE pg_temp.{follower.name}"))
     return name
 
 
@@ -138,17 +139,19 @@ def _folded(connection: Connection, follower: ProjectionFollower) -> str:
 def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool) -> Iterator[None]:
     """Hide the read model behind a temporary table, for its handlers as well.
 
-    It has the name of the original, and PostgreSQL looks for temporary tables first.
+    It has the name of the original, and temporary tables are looked for first meanwhile.
     """
-    name, columns = follower.name, ", ".join(follower.projection.columns)
-    original = f'"{connection.scalar(text("SELECT current_schema()"))}".{name}'
-    connection.execute(text(f"CREATE TEMP TABLE {name} (LIKE {original} INCLUDING ALL) ON COMMIT DROP"))
+    columns = ", ".join(follower.projection.columns)
+    original = f'"{connection.scalar(text("SELECT current_schema()"))}".{follower.name}'
+    copy = f"pg_temp.{follower.name}"
+    connection.execute(text(f"CREATE TABLE {copy} (LIKE {original} INCLUDING ALL) ON COMMIT DROP"))
     if filled:
-        connection.execute(text(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM {original}"))
+        connection.execute(text(f"INSERT INTO {copy} ({columns}) SELECT {columns} FROM {original}"))
     # Statements that this connection has prepared before still mean the original.
     connection.execute(text("DISCARD PLANS"))
-    yield
-    connection.execute(text(f"DROP TABLE pg_temp.{name}"))
+    with put_first(connection, "pg_temp"):
+        yield
+    connection.execute(text(f"DROP TABLE {copy}"))
 
 
 def _follow(

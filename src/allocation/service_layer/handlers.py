@@ -59,11 +59,14 @@ def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
 
     Raises SkuInconnu or LigneModifiée; emits Alloué or RuptureDeStock.
     """
-    ligne = LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne)
+    return _allouer(LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne), uow)
+
+
+def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> str | None:
     with uow:
-        produit = uow.produits.get(command.sku, ligne)
+        produit = uow.produits.get(ligne.sku, ligne)
         if produit is None:
-            raise SkuInconnu(command.sku)
+            raise SkuInconnu(ligne.sku)
         réf_lot = produit.allouer(ligne)
         uow.commit()
     return réf_lot
@@ -101,7 +104,7 @@ def modifier_quantité_lot(
 @delivered(by=REACTION)
 def réallouer(event: Désalloué, uow: AbstractUnitOfWork) -> None:
     """Find another lot for a line that lost its own. Emits Alloué or RuptureDeStock."""
-    allouer(Allouer(event.id_commande, event.sku, event.quantité, event.ligne), uow)
+    _allouer(LigneDeCommande(event.id_commande, event.sku, event.quantité, event.ligne), uow)
 
 
 @delivered(by=ALLOCATIONS_PUBLICATION)

@@ -2,20 +2,39 @@
 
 import signal
 import sys
+from typing import Annotated
 
 import typer
 
+from allocation import __version__
 from allocation.entrypoints.cli import imports, journal, migrate, operations, parked, read_models, service
-from allocation.entrypoints.cli.console import fail
+from allocation.entrypoints.cli.console import fail, out
 
 app = typer.Typer(
     name="allocation",
-    help="Ties every order line to one batch of stock, and lets everyone read the result fast.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001 - Typer gives it so
+    if asked:
+        out.print(f"allocation {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Ties every order line to one batch of stock, and lets everyone read the result fast."""
+
+
 service.add_to(app)
 migrate.add_to(app)
 imports.add_to(app)
@@ -45,7 +64,8 @@ def _explain(error: Exception) -> int | None:
     from allocation.adapters.database import StorageUnavailable, VersionConflict
     from allocation.adapters.journal_archive import ArchiveTrouble
     from allocation.adapters.schema import SchemaTrouble
-    from allocation.entrypoints.csv_import import ImportRefused
+    from allocation.adapters.sessions import UnsuitableServer
+    from allocation.entrypoints.csv_files.errors import FileUnreadable, ImportRefused
     from allocation.projections.rebuild import RebuildRefused
 
     match error:
@@ -56,7 +76,15 @@ def _explain(error: Exception) -> int | None:
         case ImportRefused() | RebuildRefused():
             fail(str(error))
             return 2
-        case StorageUnavailable() | VersionConflict() | SchemaTrouble() | ArchiveTrouble() | OSError():
+        case (
+            UnsuitableServer()
+            | StorageUnavailable()
+            | VersionConflict()
+            | SchemaTrouble()
+            | ArchiveTrouble()
+            | FileUnreadable()
+            | OSError()
+        ):
             fail(str(error))
             return 1
         case _:

@@ -6,18 +6,27 @@ from contextlib import contextmanager
 from allocation.adapters import schema
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL, embedded_postgresql
+from allocation.adapters.embedded_postgresql import (
+    MIN_CONNECTIONS,
+    EmbeddedPostgreSQL,
+    embedded_postgresql,
+)
 from allocation.projections import projector
 from allocation.service_layer.bootstrap import journal_followers
 
 
 @contextmanager
-def database_url(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgreSQL | None]]:
-    """The URL of the configured database or else of the embedded one, which then runs, and the latter."""
+def database_url(
+    settings: Settings, *, connections: int = MIN_CONNECTIONS
+) -> Iterator[tuple[str, EmbeddedPostgreSQL | None]]:
+    """The URL of the configured database or else of the embedded one, which then runs, and the latter.
+
+    If it is started here, the embedded one takes so many connections. Raises EmbeddedServerTrouble.
+    """
     if settings.database_url is not None:
         yield settings.database_url, None
         return
-    with embedded_postgresql(settings.data_dir) as server:
+    with embedded_postgresql(settings.data_dir, connections=connections) as server:
         yield server.url, server
 
 
@@ -25,7 +34,7 @@ def database_url(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgreSQL |
 def open_database(settings: Settings) -> Iterator[Database]:
     """The database, if this program can work on its schema.
 
-    Raises SchemaTooOld, SchemaTooNew, StorageUnavailable or TimeoutError.
+    Raises SchemaTooOld, SchemaTooNew, StorageUnavailable or EmbeddedServerTrouble.
     """
     with connected(settings) as database:
         schema.check(database)
@@ -34,7 +43,10 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def prepared_database(settings: Settings) -> Iterator[Database]:
-    """The database with its schema up to date. Raises SchemaTooNew, StorageUnavailable or TimeoutError."""
+    """The database with its schema up to date.
+
+    Raises SchemaTooNew, StorageUnavailable or EmbeddedServerTrouble.
+    """
     with connected(settings) as database:
         prepare(database, settings)
         yield database
@@ -42,7 +54,7 @@ def prepared_database(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Database]:
-    """The database as it is. Raises TimeoutError when the embedded one does not start."""
+    """The database as it is. Raises EmbeddedServerTrouble when the embedded one does not start."""
     with database_url(settings) as (url, _), Database(url) as database:
         yield database
 

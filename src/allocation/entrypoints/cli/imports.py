@@ -1,35 +1,71 @@
 """`allocation import`: files of lots and of order lines."""
 
 import time
-from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from allocation.entrypoints.cli.console import err, print_json, print_table
+from allocation.entrypoints.cli.console import out, print_json
+from allocation.entrypoints.cli.exit_status import ATTENTION
+from allocation.entrypoints.cli.import_report import print_counts, print_report, progress_of, say_how_far
+from allocation.entrypoints.cli.stopping import StopRequest
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from allocation.adapters.configuration import Settings
+    from allocation.adapters.database import Database
+    from allocation.adapters.known_stock import KnownStock
+    from allocation.entrypoints.csv_files.importing import Import, Report
+    from allocation.entrypoints.csv_files.kinds import Kind
+    from allocation.entrypoints.csv_files.reading import CsvReading
+    from allocation.entrypoints.csv_files.records import Record
 
-    from allocation.entrypoints.csv_import import CsvFile, Kind
 
-File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV in UTF-8, with a header.")]
+def _existing(path: Path) -> Path:
+    """Raises BadParameter unless there is something to read."""
+    if path != Path("-") and (not path.exists() or path.is_dir()):
+        raise typer.BadParameter(f"{path} is no file")
+    return path
+
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        callback=_existing, help="CSV with a header, may be compressed (gzip); - is standard input."
+    ),
+]
 Column = Annotated[
     list[str] | None,
     typer.Option(help="Where a field is found, as FIELD=HEADER; may be repeated.", metavar="FIELD=HEADER"),
 ]
-Delimiter = Annotated[str, typer.Option(help="What separates columns.")]
+Delimiter = Annotated[
+    str | None, typer.Option(help="What separates columns, such as ; or \\t. [default: the file tells]")
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(help="Such as cp1252. [default: its first bytes tell UTF-16, otherwise UTF-8]"),
+]
+Check = Annotated[
+    bool, typer.Option("--check", help="Read everything, say what would be rejected, write nothing.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The counts as JSON.")]
+
+HELP = """Import CSV files of any size. It is safe to run again.
+
+Bad lines go to FILE.rejected.csv and lines without stock to FILE.out-of-stock.csv, with the reason: files to
+be mended, and imported as they are. What is there already is kept: FILE.rejected.2.csv. Of what comes
+through a pipe, they are called stdin.rejected.csv, in the current folder.
+
+Exit status: 0 all well; 3 some lines were rejected or out of stock; 1 could not work; 2 misused;
+130 stopped by Ctrl-C, 143 by SIGTERM, after it has said what is done.
+"""
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
-    group = typer.Typer(
-        no_args_is_help=True,
-        help="Import CSV files. Bad lines go to FILE.rejected.csv, with the reason; it is safe to run again.",
-    )
-    group.command(epilog="Example: allocation import lots lots.csv")(lots)
+    group = typer.Typer(no_args_is_help=True, help=HELP)
+    group.command(epilog="Example: allocation import lots lots.csv --update --date-format dd/mm/yyyy")(lots)
     group.command(
         epilog="Example: allocation import commandes sales.csv --column id_commande=InvoiceNo "
         "--column sku=StockCode --column quantité=Quantity"
@@ -37,74 +73,138 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="import")
 
 
-def lots(file: File, column: Column = None, delimiter: Delimiter = ",", *, as_json: AsJson = False) -> None:
-    """Receive lots: réf, sku, quantité and, for what is in transit, eta (2027-01-31)."""
-    from allocation.entrypoints.csv_import import LOTS
+def lots(  # noqa: PLR0913 - options
+    file: File,
+    column: Column = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    date_format: Annotated[
+        str | None,
+        typer.Option(help="How eta is written, such as dd/mm/yyyy or %d/%m/%Y. [default: 2027-01-31]"),
+    ] = None,
+    *,
+    update: Annotated[
+        bool, typer.Option("--update", help="Set the quantity of lots that exist; one line after the other.")
+    ] = False,
+    check: Check = False,
+    as_json: AsJson = False,
+) -> None:
+    """Receive lots: réf, sku, quantité and, for what is in transit, eta (2027-01-31).
 
-    _import(file, LOTS, column or [], delimiter, as_json=as_json)
+    A lot that exists with other values is rejected, unless --update says that its quantity is to be set.
+    """
+    from allocation.entrypoints.csv_files import kinds
+    from allocation.entrypoints.csv_files.reading import Options, reading
+    from allocation.entrypoints.csv_files.values import dates
+
+    day = dates(date_format)
+
+    def kind(known: "KnownStock | None") -> "Kind":
+        return kinds.lots(day) if known is None or not update else kinds.lots_or_updates(day, known.lot)
+
+    with reading(file, kinds.LOT_FIELDS, Options(column or (), delimiter, encoding)) as opened:
+        if check:
+            _check(opened, kind(None), as_json=as_json)
+        else:
+            _import(opened, kind, as_json=as_json)
 
 
-def commandes(
-    file: File, column: Column = None, delimiter: Delimiter = ",", *, as_json: AsJson = False
+def commandes(  # noqa: PLR0913 - options
+    file: File,
+    column: Column = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    *,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append",
+            help="Lines without a ligne are further ones of their orders: they are numbered after those "
+            "that are known. Such a file must be imported only once.",
+        ),
+    ] = False,
+    check: Check = False,
+    as_json: AsJson = False,
 ) -> None:
     """Allocate order lines: id_commande, sku, quantité and, if the file has it, ligne.
 
-    Without a ligne, lines of one SKU in one order are numbered in the order of the file.
+    Without a ligne, lines of one SKU in one order are numbered in the order of the file, from 1 on: in a file
+    that is imported again they are known already, and so are the first lines of an order that goes on in a
+    second file, unless --append says that they are further ones.
     """
-    from allocation.entrypoints.csv_import import COMMANDES
+    from allocation.entrypoints.csv_files.kinds import ORDER_LINE_FIELDS, ORDER_LINES
+    from allocation.entrypoints.csv_files.reading import Options, reading
 
-    _import(file, COMMANDES, column or [], delimiter, as_json=as_json)
+    with reading(file, ORDER_LINE_FIELDS, Options(column or (), delimiter, encoding)) as opened:
+        if check:
+            _check(opened, ORDER_LINES, as_json=as_json)
+        else:
+            _import(opened, lambda _: ORDER_LINES, append=append, as_json=as_json)
 
 
-def _import(file: Path, kind: "Kind", column: list[str], delimiter: str, *, as_json: bool) -> None:
+def _check(file: "CsvReading", kind: "Kind", *, as_json: bool) -> None:
+    from allocation.entrypoints.csv_files.importing import Import
+
+    def show(record: "Record", reason: str) -> None:
+        if as_json:
+            print_json({"ligne_du_fichier": record.number, "raison": reason})
+        else:
+            out.print(f"line {record.number}: {reason}", markup=False, soft_wrap=True)
+
+    with progress_of(file) as on_progress:
+        counts = Import(file, kind, on_progress=on_progress).check(show)
+    print_counts(file.path, counts, as_json=as_json)
+    raise typer.Exit(ATTENTION if counts["rejected"] else 0)
+
+
+def _import(
+    file: "CsvReading", kind: "Callable[[KnownStock], Kind]", *, append: bool = False, as_json: bool
+) -> None:
     from allocation.adapters.configuration import Settings
-    from allocation.adapters.journal import SqlAlchemyJournal
+    from allocation.adapters.known_stock import KnownStock
     from allocation.entrypoints.cli.database import open_database
-    from allocation.entrypoints.csv_import import IN_FLIGHT, CsvFile, import_file
+    from allocation.entrypoints.csv_files.importing import IN_FLIGHT, Import, Report
+    from allocation.entrypoints.csv_files.numbering import none_before
+
+    settings = Settings()
+    report, stop = Report(), StopRequest()
+    started = time.monotonic()
+    with open_database(settings) as database, progress_of(file) as on_progress, stop.awaited():
+        known = KnownStock(database)
+        work = Import(
+            file,
+            kind(known),
+            last_number=known.last_number if append else none_before,
+            in_flight=min(IN_FLIGHT, settings.queue_size),
+            should_stop=stop.is_made,
+            on_progress=on_progress,
+        )
+        try:
+            _carry_out(work, report, database, settings)
+        except BaseException:
+            print_report(file, report, time.monotonic() - started, as_json=as_json)
+            say_how_far(report, exactly=False)
+            raise
+    print_report(file, report, time.monotonic() - started, as_json=as_json)
+    if report.stopped:
+        say_how_far(report, exactly=True)
+        raise typer.Exit(stop.exit_status)
+    raise typer.Exit(ATTENTION if report.files else 0)
+
+
+def _carry_out(work: "Import", report: "Report", database: "Database", settings: "Settings") -> None:
+    """Import the file and, unless that was stopped, let the read models have it at once."""
+    from allocation.adapters.journal import SqlAlchemyJournal
+    from allocation.entrypoints.csv_files.importing import one_by_one
     from allocation.projections import projector
     from allocation.service_layer.bootstrap import bootstrap, projection_followers
 
-    source = CsvFile(file, dict(_mapping(each) for each in column), delimiter)
-    settings = Settings()
-    with open_database(settings) as database, _progress() as progress:
-        task = progress.add_task(file.name, total=file.stat().st_size)
-        bus = bootstrap(database, settings=settings, inline=False)
-        started = time.monotonic()
-        counts = import_file(
-            source,
-            kind,
-            bus,
-            lambda done: progress.update(task, completed=done),
-            in_flight=min(IN_FLIGHT, settings.queue_size),
-        )
-        with database.reading() as connection:
-            end = SqlAlchemyJournal(connection).last_position()
-        projector.catch_up(projection_followers(database), end)
-        seconds = time.monotonic() - started
-    _report(source, counts, seconds, as_json=as_json)
-
-
-def _mapping(text: str) -> tuple[str, str]:
-    field, separator, header = text.partition("=")
-    if not (field and separator and header):
-        from allocation.entrypoints.csv_import import ImportRefused
-
-        raise ImportRefused(f"--column {text}: FIELD=HEADER is expected, such as quantité=Quantity")
-    return field, header
-
-
-def _progress() -> "Progress":
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=err, disable=not err.is_terminal)
-
-
-def _report(file: "CsvFile", counts: Counter[str], seconds: float, *, as_json: bool) -> None:
-    summary = {**counts, "lines/s": round(counts.total() / seconds)}
-    if as_json:
-        print_json(summary)
-    else:
-        print_table(file.path.name, [summary])
-    if counts["rejected"]:
-        err.print(f"The rejected lines and why: {file.rejected_path}", soft_wrap=True, markup=False)
+    followers = projection_followers(database, settings)
+    projector.register(followers)
+    bus = bootstrap(database, settings=settings, inline=False)
+    work.run(one_by_one(bus.handle) if work.kind.one_by_one else bus.submit, report)
+    if report.stopped:
+        return
+    with database.reading() as connection:
+        end = SqlAlchemyJournal(connection).last_position()
+    projector.catch_up(followers, end)

@@ -56,7 +56,7 @@ def journal(
     archive = JournalArchive()
     with (
         open_database(settings) as database,
-        JournalListener(database.url, waker) if follow else nullcontext(),
+        JournalListener(database.sessions, waker) if follow else nullcontext(),
     ):
         while True:
             seen = waker.calls

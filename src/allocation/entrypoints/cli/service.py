@@ -3,15 +3,22 @@
 import http.client
 import os
 import platform
-import socket
 import tempfile
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
 from allocation import __version__
 from allocation.entrypoints.cli.console import fail, out
 
+if TYPE_CHECKING:
+    from allocation.adapters.configuration import Settings
+    from allocation.entrypoints.listening import Address
+
+# Of the projection worker, of other commands, and of whoever looks on with psql.
+OTHER_CONNECTIONS = 60
 TICK_S = 1.0
 READY_POLL_S = 0.05
 
@@ -23,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address, or name of one, to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
     workers: Annotated[
         int | None, typer.Option(help="API processes. [default: one for each core]", min=1, max=64)
@@ -34,38 +41,50 @@ def serve(
     Without ALLOCATION_DATABASE_URL, an embedded PostgreSQL is started; its data is under ALLOCATION_DATA_DIR.
     """
     from allocation.adapters.configuration import Settings
-    from allocation.adapters.database import Database
-    from allocation.entrypoints.cli.database import database_url, prepare
-    from allocation.entrypoints.supervisor import Child, fork_where_it_is_safe, supervise
+    from allocation.entrypoints.listening import CannotListen, held_address
+    from allocation.entrypoints.metrics_directory import metrics_directory
+    from allocation.entrypoints.supervisor import fork_where_it_is_safe
 
     settings = Settings()
-    _refuse_used_port(host, port)
-    fork_where_it_is_safe()
-    with tempfile.TemporaryDirectory(prefix="allocation-metrics-") as metrics_dir:
-        # Before the import of Prometheus' library, which looks at it once: whether there are many processes.
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
-        from allocation.entrypoints import processes
+    try:
+        with held_address(host, port) as address, metrics_directory(_metrics_place(settings)) as metrics:
+            fork_where_it_is_safe()
+            # Before Prometheus' library is imported, which looks at it once: are there many processes?
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+            _serve(settings, address, address.url(host), metrics, workers or os.cpu_count() or 1)
+    except CannotListen as error:
+        fail(str(error))
+        raise typer.Exit(1) from error
 
-        processes.configure_logging(settings.log_level)
-        with database_url(settings) as (url, embedded):
-            with Database(url) as database:
-                prepare(database, settings)
-                postgresql = f"PostgreSQL {database.server_version()}"
-            # The children are configured by their environment, as they would be without this supervisor.
-            os.environ["ALLOCATION_DATABASE_URL"] = url
-            children = [
-                Child("api", processes.run_api, host, port, workers or os.cpu_count() or 1),
-                Child("projection worker", processes.run_worker_from_environment),
-            ]
-            place = "ALLOCATION_DATABASE_URL" if embedded is None else str(settings.data_dir)
-            announcement = _Announcement(host, port, f"{postgresql} ({place})")
 
-            def each_tick() -> float:
-                if embedded is not None:
-                    embedded.keep_running()
-                return TICK_S if announcement.made() else READY_POLL_S
+def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, workers: int) -> None:
+    from allocation.adapters.database import Database
+    from allocation.entrypoints import processes
+    from allocation.entrypoints.cli.database import database_url, prepare
+    from allocation.entrypoints.supervisor import Child, supervise
 
-            supervise(children, each_tick)
+    processes.configure_logging(settings.log_level)
+    with database_url(settings, connections=_connections(settings, workers)) as (storage_url, embedded):
+        with Database(storage_url) as database:
+            prepare(database, settings)
+            postgresql = f"PostgreSQL {database.server_version()}"
+        # The children are configured by their environment, as they would be without this supervisor.
+        os.environ["ALLOCATION_DATABASE_URL"] = storage_url
+        children = [
+            Child("api", processes.run_api, address.ip, address.port, workers),
+            Child("projection worker", processes.run_worker_from_environment),
+        ]
+        place = "ALLOCATION_DATABASE_URL" if embedded is None else str(settings.data_dir)
+        announcement = _Announcement(address, url, f"{postgresql} ({place})")
+
+        def each_tick() -> float:
+            if embedded is not None:
+                embedded.keep_running()
+            # A process that starts anew could not without it.
+            metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return TICK_S if announcement.made() else READY_POLL_S
+
+        supervise(children, each_tick)
 
 
 def worker() -> None:
@@ -80,44 +99,47 @@ def worker() -> None:
         run_worker(database, settings)
 
 
-def _refuse_used_port(host: str, port: int) -> None:
-    """The API's processes share their port: they would share it with a stranger's as well."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        fail(f"cannot listen on {host}:{port}: {reason}. Another port: allocation serve --port N")
-        raise typer.Exit(1) from error
+def _connections(settings: "Settings", workers: int) -> int:
+    """How many connections the embedded PostgreSQL has to take: each API process has three pools."""
+    return workers * (3 * settings.pool_size + 2) + OTHER_CONNECTIONS
+
+
+def _metrics_place(settings: "Settings") -> Path:
+    """Where nobody tidies up: beside the data, if that is here at all."""
+    from allocation.adapters.data_directory import make_data_dir
+
+    if settings.database_url is None:
+        return make_data_dir(settings.data_dir)
+    return settings.data_dir if os.access(settings.data_dir, os.W_OK) else Path(tempfile.gettempdir())
 
 
 class _Announcement:
     """What is printed once, when the service is ready."""
 
-    def __init__(self, host: str, port: int, storage: str) -> None:
-        self._host = host
-        self._port = port
+    def __init__(self, address: "Address", url: str, storage: str) -> None:
+        self._address = address
+        self._url = url
         self._storage = storage
         self._made = False
 
     def made(self) -> bool:
         """Whether it is printed, which happens now if it can."""
-        if not self._made and _is_ready(self._host, self._port):
+        if not self._made and _is_ready(self._address):
             self._made = True
             self._print()
         return self._made
 
     def _print(self) -> None:
-        url = f"http://{f'[{self._host}]' if ':' in self._host else self._host}:{self._port}"
+        url = self._url
         out.print(f"[bold green]Allocation {__version__} is ready:[/] [link={url}/docs]{url}/docs[/link]")
         out.print(f"  health    {url}/health/ready")
-        out.print(f"  storage   {self._storage}", soft_wrap=True)
+        out.print(f"  storage   {self._storage}", soft_wrap=True, markup=False)
         out.print(f"  runs on   Python {platform.python_version()}")
         out.print("  Ctrl-C stops it.")
 
 
-def _is_ready(host: str, port: int) -> bool:
-    connection = http.client.HTTPConnection(host, port, timeout=1)
+def _is_ready(address: "Address") -> bool:
+    connection = http.client.HTTPConnection(urlsplit(address.url()).netloc, timeout=1)
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == http.HTTPStatus.OK

@@ -1,0 +1,69 @@
+"""What a user is told about an import: how far it is, how far it came, what was made of its lines."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allocation.entrypoints.cli.console import err, print_json, print_table
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from allocation.entrypoints.csv_files.importing import Report
+    from allocation.entrypoints.csv_files.reading import CsvReading
+
+
+@contextmanager
+def progress_of(file: "CsvReading") -> "Iterator[Callable[[int], None]]":
+    """Shows how much of the file has been read, as it is told, where somebody can see it."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        task = progress.add_task(file.path.name, total=file.source.size)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def print_counts(path: Path, counts: "Counter[str]", *, as_json: bool) -> None:
+    """How many lines had which outcome."""
+    if as_json:
+        print_json(counts)
+    else:
+        print_table(path.name, [counts])
+
+
+def print_report(file: "CsvReading", report: "Report", seconds: float, *, as_json: bool) -> None:
+    """What has come of the lines, and where those are that somebody should look at."""
+    summary = report.counts.copy()
+    if file.shape.numbered:
+        summary["repeated by place"] = report.repeated_by_place
+        summary["incomplete orders"] = report.incomplete_orders
+    summary["lines/s"] = round(report.counts.total() / seconds)
+    print_counts(file.path, summary, as_json=as_json)
+    for outcome, path in report.files.items():
+        _say(f"The {outcome} lines and why: {path}")
+    if report.incomplete_orders:
+        _say(f"Orders that are not complete: {report.incomplete_orders}")
+    if not report.counts.total() and not report.stopped:
+        _say("The file has a header, and no line after it.")
+    if report.repeated_by_place:
+        _say(
+            f"{report.repeated_by_place} lines without a number count as repetitions of known lines, "
+            "as when a file is imported again. If they are further lines of their orders: --append"
+        )
+
+
+def say_how_far(report: "Report", *, exactly: bool) -> None:
+    """Up to where the lines of a file that was not imported whole are done."""
+    if exactly:
+        _say(f"Stopped after line {report.last_line}: what is before is done, what follows is not.")
+    else:
+        _say(
+            f"Done up to line {report.last_line} of the file; of the lines after it, some may be done, too. "
+            "Import it again: what is known already counts as repeated."
+        )
+
+
+def _say(sentence: str) -> None:
+    err.print(sentence, soft_wrap=True, markup=False)

@@ -1,0 +1,203 @@
+"""Importing files of any size: line by line, in constant memory, and safe to run again.
+
+A line that is refused is handed back with its number and the reason, and the rest goes on.
+"""
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from allocation.domain.commands import Command
+from allocation.domain.errors import ErreurAllocation, ValeurInvalide
+from allocation.entrypoints.csv_files.kinds import OUT_OF_STOCK, REJECTED, REPEATED, Kind, Outcome
+from allocation.entrypoints.csv_files.numbering import LastNumber, LineNumbers, Orders, none_before
+from allocation.entrypoints.csv_files.outcome_files import OutcomeFile, check_place
+from allocation.entrypoints.csv_files.reading import CsvReading, Row
+from allocation.entrypoints.csv_files.records import Record
+from allocation.service_layer.commit_queue import Answer
+from allocation.service_layer.messagebus import Results
+
+# Enough for the transactions to be large; less than a queue of default size holds.
+IN_FLIGHT = 512
+
+_UNDECODED = re.compile(r"[\ud800-\udfff]")
+
+Submit: TypeAlias = Callable[[Command], Answer]
+
+
+@dataclass
+class Report:
+    """What has been done so far: lines by outcome, and up to which line of the file.
+
+    `repeated_by_place` counts repetitions whose number was given by their place: whether they are further
+    lines of their orders, only the user knows.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    repeated_by_place: int = 0
+    incomplete_orders: int = 0
+    last_line: int = 0
+    stopped: bool = False
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NumberedRow:
+    """A row with the number of its order line, where it has one; `by_place` if the file does not give it."""
+
+    record: Record
+    values: Mapping[str, str]
+    by_place: bool = False
+
+    @property
+    def ligne(self) -> str:
+        """The number, empty where there is none."""
+        return self.values.get("ligne", "")
+
+
+@dataclass(frozen=True)
+class Import:
+    """A file that is being imported, as what its lines are, and who wants to know how far it is.
+
+    `in_flight` lines are under way together, lines of one SKU in the order of the file. `should_stop` is
+    asked before each line; `last_number` says behind which number an order's lines of a SKU are numbered.
+    """
+
+    file: CsvReading
+    kind: Kind
+    last_number: LastNumber = none_before
+    in_flight: int = IN_FLIGHT
+    should_stop: Callable[[], bool] = lambda: False
+    on_progress: Callable[[int], None] = lambda _: None
+
+    def run(self, submit: Submit, report: Report) -> None:
+        """Submit what each line asks for, and note in `report` what came of it.
+
+        Raises FileUnreadable, OSError, VersionConflict or StorageUnavailable: what was done until then is
+        kept, and is in the report.
+        """
+        check_place(self.file.path)
+        report.counts.update(dict.fromkeys((*self.kind.outcomes, REJECTED), 0))
+        shape = self.file.shape
+        with (
+            OutcomeFile(self.file.path, REJECTED, shape) as rejected,
+            OutcomeFile(self.file.path, "out-of-stock", shape) as out_of_stock,
+            closing(Orders()) as incomplete,
+        ):
+            handed_back = {REJECTED: rejected, OUT_OF_STOCK: out_of_stock}
+            try:
+                for row, answer in self._answered(submit, report):
+                    outcome = self._outcome(answer)
+                    if outcome.reason is not None:
+                        handed_back[outcome.name].add(row.record, row.ligne, outcome.reason)
+                        if order := row.values.get("id_commande"):
+                            incomplete.add(order)
+                    _note(report, row, outcome)
+                    self.on_progress(self.file.bytes_read)
+            finally:
+                report.incomplete_orders = len(incomplete)
+                report.files = {name: f.path for name, f in handed_back.items() if f.path is not None}
+
+    def check(self, on_rejected: Callable[[Record, str], None]) -> Counter[str]:
+        """How many lines could be read, and how many would be rejected for what is written there.
+
+        What only the database could refuse is not known, and nothing is written anywhere.
+        """
+        counts = Counter({"readable": 0, REJECTED: 0})
+        with closing(LineNumbers()) as numbers:
+            for row in self._rows(numbers):
+                try:
+                    self._command(row)
+                except ErreurAllocation as refusal:
+                    on_rejected(row.record, str(refusal))
+                    counts[REJECTED] += 1
+                else:
+                    counts["readable"] += 1
+                self.on_progress(self.file.bytes_read)
+        return counts
+
+    def _answered(self, submit: Submit, report: Report) -> Iterator[tuple[NumberedRow, Answer]]:
+        """Each row with what holds its answer, in the order of the file, while those after it are sent."""
+        sent: deque[tuple[NumberedRow, Answer]] = deque()
+        with closing(LineNumbers(self.last_number)) as numbers:
+            for row in self._rows(numbers):
+                if report.stopped or self.should_stop():
+                    report.stopped = True
+                    break
+                if len(sent) == (1 if self.kind.one_by_one else self.in_flight):
+                    yield sent.popleft()
+                sent.append((row, self._submitted(row, submit)))
+            yield from sent
+
+    def _submitted(self, row: NumberedRow, submit: Submit) -> Answer:
+        try:
+            return submit(self._command(row))
+        except ErreurAllocation as refusal:
+            answer = Answer()
+            answer.give(refusal)
+            return answer
+
+    def _outcome(self, answer: Answer) -> Outcome:
+        try:
+            return self.kind.outcome(answer.result())
+        except ErreurAllocation as refusal:
+            return Outcome(REJECTED, str(refusal))
+
+    def _rows(self, numbers: LineNumbers) -> Iterator[NumberedRow]:
+        if "ligne" in self.file.positions:
+            _bear(self.file, numbers)
+        return (_numbered(row, numbers) for row in self.file)
+
+    def _command(self, row: NumberedRow) -> Command:
+        """What the row asks for. Raises ErreurAllocation."""
+        if row.record.problem is not None:
+            raise ValeurInvalide("ligne du fichier", row.record.problem)
+        for name, value in row.values.items():
+            if _UNDECODED.search(value):
+                encoding = self.file.source.encoding
+                raise ValeurInvalide(name, f"le texte n'est pas de l'{encoding} (voir --encoding)")
+        return self.kind.command(row.values)
+
+
+def one_by_one(handle: Callable[[Command], Results]) -> Submit:
+    """Submits by `handle`: each command is carried out whole, with whatever it takes, before it returns."""
+
+    def submit(command: Command) -> Answer:
+        answer = Answer()
+        try:
+            answer.give(handle(command))
+        except ErreurAllocation as refusal:
+            answer.give(refusal)
+        return answer
+
+    return submit
+
+
+def _bear(rows: Iterable[Row], numbers: LineNumbers) -> None:
+    """Let the numbers know those that the file gives, wherever they are in it."""
+    for row in rows:
+        if row.values.get("ligne") and (key := _order_and_sku(row)):
+            numbers.bear(*key, row.values["ligne"])
+
+
+def _numbered(row: Row, numbers: LineNumbers) -> NumberedRow:
+    """The row with a number, if it is an order's line: its own, or that of its place."""
+    key = _order_and_sku(row)
+    if key is None or row.values.get("ligne"):
+        return NumberedRow(row.record, row.values)
+    return NumberedRow(row.record, {**row.values, "ligne": numbers.next(*key)}, by_place=True)
+
+
+def _order_and_sku(row: Row) -> tuple[str, str] | None:
+    order, sku = row.values.get("id_commande"), row.values.get("sku")
+    return (order, sku) if order and sku else None
+
+
+def _note(report: Report, row: NumberedRow, outcome: Outcome) -> None:
+    report.counts[outcome.name] += 1
+    report.repeated_by_place += row.by_place and outcome.name == REPEATED
+    report.last_line = row.record.number

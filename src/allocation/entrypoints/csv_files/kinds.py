@@ -1,0 +1,97 @@
+"""What a line of a file asks for, and what can come of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from allocation.adapters.known_stock import KnownLot
+from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
+from allocation.domain.errors import ValeurInvalide
+from allocation.domain.events import QuantitéLotModifiée, RuptureDeStock
+from allocation.entrypoints.csv_files.columns import Fields
+from allocation.entrypoints.csv_files.values import DateParser, units
+from allocation.service_layer.messagebus import Results
+
+REJECTED = "rejected"
+OUT_OF_STOCK = "out of stock"
+REPEATED = "repeated"
+
+_QUANTITY_TITLES = ("quantité", "qty")
+
+LOT_FIELDS = Fields(
+    {"réf": ("réf",), "sku": ("sku",), "quantité": _QUANTITY_TITLES, "eta": ("eta",)}, frozenset({"eta"})
+)
+ORDER_LINE_FIELDS = Fields(
+    {
+        "id_commande": ("id_commande", "orderid"),
+        "sku": ("sku",),
+        "quantité": _QUANTITY_TITLES,
+        "ligne": ("ligne",),
+    },
+    frozenset({"ligne"}),
+)
+
+
+class Outcome(NamedTuple):
+    """What has come of a line: its name, and the reason if it is handed back."""
+
+    name: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the lines of a file ask for; `one_by_one` where that depends on the lines before."""
+
+    command: Callable[[Mapping[str, str]], Command]
+    outcome: Callable[[Results], Outcome]
+    outcomes: Sequence[str]
+    one_by_one: bool = False
+
+
+def lots(day: DateParser) -> Kind:
+    """Lines that receive lots."""
+
+    def command(values: Mapping[str, str]) -> Command:
+        return CréerLot(values["réf"], values["sku"], units(values["quantité"]), day(values.get("eta", "")))
+
+    return Kind(command, _lot_outcome, ("received", REPEATED))
+
+
+def lots_or_updates(day: DateParser, known_lot: Callable[[str], KnownLot | None]) -> Kind:
+    """Lines that receive lots, or set the quantity of those that `known_lot` knows."""
+
+    def command(values: Mapping[str, str]) -> Command:
+        réf, quantité = values["réf"], units(values["quantité"])
+        eta = day(values.get("eta", ""))
+        known = known_lot(réf)
+        if known is None:
+            return CréerLot(réf, values["sku"], quantité, eta)
+        if known.sku != values["sku"]:
+            raise ValeurInvalide("sku", f"le lot {réf} est de {known.sku}, et seule sa quantité peut changer")
+        if "eta" in values and known.eta != eta:
+            raise ValeurInvalide("eta", f"le lot {réf} a {known.eta}, et seule sa quantité peut changer")
+        return ModifierQuantitéLot(réf, quantité)
+
+    return Kind(command, _lot_outcome, ("received", "updated", REPEATED), one_by_one=True)
+
+
+def _order_line(values: Mapping[str, str]) -> Command:
+    return Allouer(values["id_commande"], values["sku"], units(values["quantité"]), values.get("ligne", ""))
+
+
+def _lot_outcome(results: Results) -> Outcome:
+    if any(isinstance(event, QuantitéLotModifiée) for event in results.events):
+        return Outcome("updated")
+    return Outcome("received" if results.events else REPEATED)
+
+
+def _order_line_outcome(results: Results) -> Outcome:
+    if results[0] is not None:
+        return Outcome("allocated" if results.events else REPEATED)
+    available = [str(e.quantité_disponible) for e in results.events if isinstance(e, RuptureDeStock)]
+    best = f", le mieux fourni a {available[0]} unités" if available else ""
+    return Outcome(OUT_OF_STOCK, f"rupture de stock : aucun lot ne suffit{best}")
+
+
+ORDER_LINES = Kind(_order_line, _order_line_outcome, ("allocated", REPEATED, OUT_OF_STOCK))

@@ -1,0 +1,65 @@
+"""Identifiers in requests: in bodies the one that is meant, in paths whatever is stored under that name."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from werkzeug.routing import BaseConverter
+
+from allocation.domain.errors import ValeurInvalide
+from allocation.domain.values import (
+    BLANCS,
+    CARACTÈRES_DE_CONTRÔLE,
+    CARACTÈRES_INVISIBLES,
+    LONGUEUR_MAX,
+    OCTETS_MAX,
+    SEGMENTS_RELATIFS,
+    enregistrable,
+    identifiant,
+)
+
+_REFUSED = CARACTÈRES_DE_CONTRÔLE + CARACTÈRES_INVISIBLES
+
+
+def _meant(value: str) -> str:
+    try:
+        return identifiant("", value)
+    except ValeurInvalide as refusal:
+        raise PydanticCustomError("identifiant", "{raison}", {"refusal": refusal}) from None
+
+
+Identifiant = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGUEUR_MAX),
+    AfterValidator(_meant),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LONGUEUR_MAX,
+            # Something that can be seen, and nothing that can't.
+            "pattern": f"^[^{_REFUSED}]*[^{_REFUSED}{BLANCS}][^{_REFUSED}]*$",
+            "not": {"enum": sorted(SEGMENTS_RELATIFS)},
+            "description": f"taken in Unicode's form NFC, without blanks around; at most {OCTETS_MAX} bytes",
+        }
+    ),
+]
+
+
+class Identifier(BaseConverter):
+    """A business identifier in a path: percent-encoded, any character. What names none is refused later."""
+
+    regex = r"[\s\S]+"
+    part_isolating = False
+
+
+def spellings(champ: str, given: str) -> Iterator[str]:
+    """What an identifier in a path may stand for: what it is as it is written, then what is meant by it.
+
+    So what was stored before there was a rule for identifiers stays in reach. Raises ValeurInvalide where
+    it can't be stored, or, once nothing was found under what is written, where it breaks the rule.
+    """
+    yield enregistrable(champ, given)
+    if (meant := identifiant(champ, given)) != given:
+        yield meant
