@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from allocation.adapters.bounded_connection import bounded_by
+from allocation.adapters.bounded_connection import BoundedConnection, bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
 from allocation.adapters.connection_info import connection_info, of_primary
 from allocation.adapters.database_errors import (

@@ -27,6 +27,8 @@ class Messages:
 
     def __init__(self, connection: BoundedConnection) -> None:
         self._connection = connection
+        # The driver's own prepared statements: when one rolls back, it lets go of all, and of ours with them.
+        connection.prepare_threshold = None
 
     @property
     def in_transaction(self) -> bool:
