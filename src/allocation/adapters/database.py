@@ -55,6 +55,7 @@ _WRITE_SETTINGS = {
     "lock_timeout": "5s",
     "statement_timeout": "8s",
     "idle_in_transaction_session_timeout": "10s",
+    "transaction_timeout": "30s",
     # One allocation reads single rows by key. On a small or never analysed table the planner would read
     # it whole, and the cost of an allocation would depend on what else is in the table.
     "enable_seqscan": "off",
@@ -222,7 +223,7 @@ def _from_pool(connect: Callable[[], C]) -> C:
 @contextmanager
 def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
     """The driver's own connection, from the pool of the engine, and what is prepared on it."""
-    pooled = _from_pool(engine.raw_connection)
+    pooled, pool = _from_pool(engine.raw_connection), engine.pool
     connection = cast(BoundedConnection, pooled.driver_connection)
     try:
         yield connection, pooled.info
@@ -231,5 +232,8 @@ def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
             # What the pool still holds was probably lost together with this one.
             pooled.invalidate()
             engine.dispose()
+        elif engine.pool is not pool:
+            # Nobody would close it in a pool that was given up.
+            pooled.invalidate()
         else:
             pooled.close()
