@@ -4,7 +4,6 @@ import http.client
 import os
 import platform
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -82,9 +81,8 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
         def each_tick() -> float:
             if embedded is not None:
                 embedded.keep_running()
-            # A process that starts anew could not without it. (On a full disk the next tick tries again.)
-            with suppress(OSError):
-                metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A process that starts anew could not without it.
+            metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
             return TICK_S if announcement.made() else READY_POLL_S
 
         supervise(children, each_tick)
