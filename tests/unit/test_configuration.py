@@ -76,3 +76,57 @@ def test_les_mots_de_passe_ne_se_montrent_pas(monkeypatch: pytest.MonkeyPatch) -
     assert shown["database_url"] == "postgresql://moi:***@db/shop"
     assert shown["read_database_url"] == "postgresql://moi:***@standby/shop"
     assert shown["smtp_url"] == "smtp://moi:***@mail"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://moi@db/shop?password=s3cret",
+        "postgresql://db/shop?user=moi&password=s3cret&sslpassword=s3cret",
+        "host=db dbname=shop password=s3cret",
+        "postgresql://moi:s3cret@un,deux/shop",
+        "postgresql://moi:s3%20cret@db/shop",
+    ],
+)
+def test_aucune_forme_d_adresse_ne_montre_de_secret(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", url)
+    monkeypatch.setenv("ALLOCATION_READ_DATABASE_URL", url)
+
+    settings = Settings()
+
+    shown = settings.shown()
+    assert "***" in (shown["database_url"] or "")
+    assert shown["database_url"] == shown["read_database_url"]
+    assert "cret" not in f"{shown} {settings!r} {settings}"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://moi:s3cret@mail", "smtp://moi:***@mail"),
+        ("smtps://moi:s3%40cret@mail:465/x?password=s3cret#s3cret", "smtps://moi:***@mail:465"),
+        ("smtp://:s3cret@[::1]:25", "smtp://:***@[::1]:25"),
+        ("smtp://mail", "smtp://mail"),
+    ],
+)
+def test_l_adresse_du_courrier_ne_montre_pas_de_secret(
+    monkeypatch: pytest.MonkeyPatch, url: str, expected: str
+) -> None:
+    monkeypatch.setenv("ALLOCATION_SMTP_URL", url)
+
+    assert Settings().shown()["smtp_url"] == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SMTP_URL", "smtp://moi:s3cret@mail:port"), ("DATABASE_URL", "mysql://moi:s3cret@db/shop")],
+)
+def test_un_refus_ne_montre_pas_ce_qu_il_refuse(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"ALLOCATION_{variable}", value)
+
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+
+    assert "s3cret" not in str(refusal.value)

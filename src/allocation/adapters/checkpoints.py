@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     DateTime,
     Double,
@@ -19,6 +20,8 @@ from sqlalchemy import (
     delete,
     false,
     func,
+    not_,
+    or_,
     select,
     update,
 )
@@ -129,6 +132,24 @@ class Checkpoints:
         """Say beside the checkpoint why its reader does not go on, and how often it has failed in a row."""
         self._update(name, erreur=reason, échecs=failures)
 
+    def claim(self, name: str, seconds: float) -> datetime | None:
+        """Keep the next events for the caller, for so many seconds; the claim, None if there is one."""
+        end = self._table.c.réservé_jusqu_au
+        now, later = func.clock_timestamp(), func.clock_timestamp() + timedelta(seconds=seconds)
+        # One that would last longer was made before the clock was put right.
+        return self._set_claim(name, later, or_(end.is_(None), not_(end.between(now, later))))
+
+    def renew(self, name: str, claim: datetime, seconds: float) -> datetime | None:
+        """Keep the events for so long from now on; the new claim, None if the old one is lost."""
+        later = func.clock_timestamp() + timedelta(seconds=seconds)
+        return self._set_claim(name, later, self._table.c.réservé_jusqu_au == claim)
+
+    def release(self, name: str, claim: datetime) -> bool:
+        """Keep the events no longer; whether they were still kept."""
+        still_kept = self._table.c.réservé_jusqu_au == claim
+        released = update(self._table).where(self._table.c.name == name, still_kept)
+        return self._connection.execute(released.values(réservé_jusqu_au=None)).rowcount == 1
+
     def promise(self, name: str, seconds: float) -> None:
         """Say that the thread of its reader will have shown that it lives before so many seconds are over."""
         self._update(name, attendu_avant=func.clock_timestamp() + timedelta(seconds=seconds))
@@ -147,6 +168,14 @@ class Checkpoints:
 
     def _update(self, name: str, **values: Any) -> None:
         self._connection.execute(update(self._table).where(self._table.c.name == name).values(values))
+
+    def _set_claim(self, name: str, until: Any, condition: ColumnElement[bool]) -> datetime | None:
+        end = self._table.c.réservé_jusqu_au
+        claimed = update(self._table).where(self._table.c.name == name, condition)
+        claim: datetime | None = self._connection.scalar(
+            claimed.values(réservé_jusqu_au=until).returning(end)
+        )
+        return claim
 
     def _checkpoint(self, name: str, *, with_lock: bool, skip_locked: bool) -> Checkpoint | None:
         c = self._table.c

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import platformdirs
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import make_url
 
 from allocation.adapters.connection_info import connection_info, shown_url
+from allocation.adapters.smtp_url import shown_smtp_url, smtp_address
 
 
 def _default_data_dir() -> Path:
@@ -25,25 +25,28 @@ def _check_database_url(url: str) -> str:
 
 
 def _check_smtp_url(url: str) -> str:
-    if not url.startswith(("smtp://", "smtps://")):
-        raise ValueError("smtp://host:port or smtps://host:port is expected")
+    smtp_address(url)
     return url
 
 
-def _shown_smtp_url(url: str) -> str:
-    return make_url(url).render_as_string(hide_password=True)
+def _upper(word: object) -> object:
+    return word.strip().upper() if isinstance(word, str) else word
 
 
 class Settings(BaseSettings):
     """Everything that can be configured; each field is the environment variable ALLOCATION_<FIELD>."""
 
-    model_config = SettingsConfigDict(env_prefix="ALLOCATION_", env_ignore_empty=True, frozen=True)
+    # What is refused may be a URL with a password in it.
+    model_config = SettingsConfigDict(
+        env_prefix="ALLOCATION_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
 
     database_url: Annotated[str, AfterValidator(_check_database_url)] | None = Field(
-        default=None, description="PostgreSQL to use; without it, an embedded one is started"
+        default=None, repr=False, description="PostgreSQL to use; without it, an embedded one is started"
     )
     read_database_url: Annotated[str, AfterValidator(_check_database_url)] | None = Field(
         default=None,
+        repr=False,
         description="streaming standby to read views from; without it, the database",
     )
     data_dir: Path = Field(
@@ -65,11 +68,13 @@ class Settings(BaseSettings):
         description="commands that may wait for a transaction in one process; more get 503",
     )
     smtp_url: Annotated[str, AfterValidator(_check_smtp_url)] | None = Field(
-        default=None, description="mail server for out-of-stock messages; without it, they are logged"
+        default=None,
+        repr=False,
+        description="mail server for out-of-stock messages; without it, they are logged",
     )
     mail_from: str = Field(default="allocation@localhost", description="sender of these messages")
     mail_to: str = Field(default="stock@localhost", description="recipient of these messages")
-    log_level: str = Field(
+    log_level: Annotated[str, BeforeValidator(_upper)] = Field(
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )
     poll_interval: float = Field(
@@ -92,7 +97,7 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str | None]:
         """The effective values as text, passwords masked."""
         values = {name: None if value is None else str(value) for name, value in self}
-        shown = {"database_url": shown_url, "read_database_url": shown_url, "smtp_url": _shown_smtp_url}
+        shown = {"database_url": shown_url, "read_database_url": shown_url, "smtp_url": shown_smtp_url}
         for name, show in shown.items():
             if (value := values[name]) is not None:
                 values[name] = show(value)

@@ -1,6 +1,7 @@
 """The directory of the embedded PostgreSQL: made whole or not at all, and checked before it is used."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ _CLUSTER_OPTIONS = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
 )
+_COMPLAINT = re.compile(r"(FATAL:|PANIC:|error:).*")
 # Whoever runs the program, or the server, may be any role; nobody else may connect.
 _HBA = "local all all peer map=allocation\nlocal replication all peer map=allocation\n"
 
@@ -153,7 +155,7 @@ def give_files_to_owner(data_dir: Path) -> None:
 def last_words(lines: Sequence[str]) -> str:
     """What a program says of why it ended: its last complaint, or else its last line."""
     said = [line.strip() for line in lines if line.strip()]
-    complaints = [line for line in said if any(word in line for word in ("FATAL:", "PANIC:", "error:"))]
+    complaints = [found[0] for line in said if (found := _COMPLAINT.search(line))]
     return next(reversed(complaints or said), "it gives no reason")
 
 

@@ -199,7 +199,12 @@ def embedded_postgresql(
     data_dir = make_data_dir(data_dir)
     server = EmbeddedPostgreSQL(data_dir, connections)
     users = InterProcessReaderWriterLock(data_dir / "users.lock")
-    users.acquire_read_lock()
+    try:
+        users.acquire_read_lock()
+    except PermissionError as error:
+        raise EmbeddedServerTrouble(
+            f"the data directory {data_dir} is another user's: run the program as {data_dir.owner()}"
+        ) from error
     try:
         server.ensure_running()
         yield server

@@ -197,6 +197,11 @@ def load_snapshot(connection: Connection) -> None:
         connection.exec_driver_sql(_FILL_SNAPSHOT)
 
 
+def has_snapshot(connection: Connection) -> bool:
+    """Whether a snapshot was ever taken."""
+    return registered(connection, _SNAPSHOT, 0) is not None
+
+
 def registered(connection: Connection, query: str, after: int) -> ArchiveFile | None:
     """The file that a query of the register names."""
     row = connection.exec_driver_sql(query, (after,)).first()

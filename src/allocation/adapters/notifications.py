@@ -4,20 +4,24 @@ import logging
 import smtplib
 import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
 from urllib.parse import SplitResult, unquote, urlsplit
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, DateTime, Table, Text, func
+from sqlalchemy import ARRAY, Column, DateTime, Table, Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
+from allocation.adapters.database import Database
 from allocation.adapters.metadata import metadata
 
 logger = logging.getLogger(__name__)
 
 SMTP_TIMEOUT_S = 10
+# Replies from this code on are final.
+FOR_GOOD = 500
 
 notifications = Table(
     "notifications",
@@ -36,19 +40,27 @@ class Notification:
     body: str
 
 
+class NotificationRefused(Exception):
+    """The mail server will never take this message, or none for these people: to try again is no use."""
+
+
 class AbstractNotifications(ABC):
     """Port: a way to reach people."""
 
     @abstractmethod
     def send(self, notification: Notification) -> None:
-        """Hand the message over. Raises OSError when that is not possible now."""
+        """Hand the message over.
+
+        Raises OSError when that is not possible now, NotificationRefused when it never will be.
+        """
 
 
 class LoggedNotifications(AbstractNotifications):
     """Writes messages to the program's log."""
 
     def send(self, notification: Notification) -> None:
-        logger.warning("%s: %s", notification.subject, notification.body)
+        for line in notification.body.splitlines():
+            logger.warning("%s: %s", notification.subject, line)
 
 
 class SmtpNotifications(AbstractNotifications):
@@ -63,13 +75,34 @@ class SmtpNotifications(AbstractNotifications):
         message = EmailMessage()
         message["From"] = self._sender
         message["To"] = self._recipient
-        message["Subject"] = " ".join(notification.subject.split())
+        message["Subject"] = _harmless(notification.subject)
         message["Message-ID"] = f"<{notification.id}@allocation>"
         message.set_content(notification.body)
         with _connect(self._url) as server:
             if self._url.username:
                 server.login(unquote(self._url.username), unquote(self._url.password or ""))
-            server.send_message(message)
+            _hand_over(server, message)
+
+
+def _harmless(subject: str) -> str:
+    """The subject in one line, of which no part passes for an encoded word: those may stand for line ends."""
+    return " ".join(subject.split()).replace("=?", "= ?")
+
+
+def _hand_over(server: smtplib.SMTP, message: EmailMessage) -> None:
+    """Raises OSError or, when the server refuses for good, NotificationRefused."""
+    try:
+        refused = server.send_message(message)
+    except smtplib.SMTPRecipientsRefused as error:
+        raise _meaning(error, [code for code, _ in error.recipients.values()]) from error
+    except smtplib.SMTPResponseException as error:
+        raise _meaning(error, [error.smtp_code]) from error
+    if refused:
+        logger.error("the mail server does not take mails for %s", refused)
+
+
+def _meaning(error: smtplib.SMTPException, codes: Sequence[int]) -> Exception:
+    return NotificationRefused(str(error)) if all(code >= FOR_GOOD for code in codes) else error
 
 
 def _connect(url: SplitResult) -> smtplib.SMTP:
@@ -85,19 +118,18 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
     return server
 
 
-def claim(connection: Connection, clé: str, *, every: timedelta) -> bool:
-    """Whether a message under this key is due: none went out for `every`, or none whose sending was kept.
+def due(database: Database, clés: Iterable[str], *, every: timedelta) -> frozenset[str]:
+    """The keys under which no message went out for so long."""
+    c = notifications.c
+    clés = list(clés)
+    recent = select(c.clé).where(c.clé == any_(literal(clés, ARRAY(Text))), c.envoyée_le > func.now() - every)
+    with database.following() as connection:
+        return frozenset(clés) - frozenset(connection.scalars(recent))
 
-    A claim lasts if the connection's transaction commits, and is gone if sending fails and it does not.
-    """
-    claimed = (
-        insert(notifications)
-        .values({"clé": clé, "envoyée_le": func.now()})
-        .on_conflict_do_update(
-            index_elements=[notifications.c.clé],
-            set_={"envoyée_le": func.now()},
-            where=notifications.c.envoyée_le <= func.now() - every,
-        )
-        .returning(notifications.c.clé)
-    )
-    return connection.scalar(claimed) is not None
+
+def note_sent(database: Database, clés: Iterable[str]) -> None:
+    """A message went out under each of these keys."""
+    sent = insert(notifications).values(envoyée_le=func.now())
+    again = sent.on_conflict_do_update(index_elements=[notifications.c.clé], set_={"envoyée_le": func.now()})
+    with database.following() as connection, connection.begin():
+        connection.execute(again, [{"clé": clé} for clé in sorted(clés)])

@@ -4,7 +4,8 @@
 - a **projection** handler writes its read model in the transaction that moves the checkpoint, so its effect
   happens exactly once: `(events, connection)`, with all neighbouring events of its type at once;
 - a **subscription** handler has effects outside, at least once each: `(batch, connection)`, with recorded
-  events, as many as may happen twice. Further parameters are filled in by `bootstrap`, by their names.
+  events, as many as may happen twice; or `(batch, database)`, while no transaction is open, if the
+  subscription says so. Further parameters are filled in by `bootstrap`, by their names.
 """
 
 import functools
@@ -52,11 +53,16 @@ class Projection:
 class Subscription:
     """An effect outside of the database, which starts with the events after its first registration.
 
-    At most `batch` events share a transaction: when it fails after the effect, they are all delivered again.
+    At most `batch` events are delivered together: when something fails after the effect, all of them are
+    delivered again. What takes its time happens `outside` of transactions: events are claimed, delivered,
+    and confirmed; and where it is better to have many events at once, a worker waits until none has come for
+    `quiet_s` seconds, within reason.
     """
 
     name: str
     batch: int = 1
+    outside: bool = False
+    quiet_s: float = 0.0
 
 
 Delivery: TypeAlias = Reaction | Projection | Subscription

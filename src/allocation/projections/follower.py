@@ -49,6 +49,7 @@ class Follower(ABC, Generic[R]):
         self._database = database
         self._failures = 0
         self.has_backlog = False
+        self.rest_s = 0.0
 
     @abstractmethod
     def register(self) -> None:
@@ -58,7 +59,8 @@ class Follower(ABC, Generic[R]):
         """Carry out one batch, if there is one; the position reached.
 
         While another reader holds the checkpoint, its end is awaited or, without `wait`, None is returned.
-        Afterwards, `has_backlog` says whether the batch was a full one. Raises what a handler raises, twice
+        Afterwards, `has_backlog` says whether the batch was a full one, and `rest_s` for how many seconds
+        nothing is to be done. Raises what a handler raises, twice
         for the same batch at most, and whatever else goes wrong.
         """
         try:
@@ -109,7 +111,7 @@ class Follower(ABC, Generic[R]):
 
     def note_failures(self, error: BaseException, failures: int) -> None:
         """Say beside the checkpoint why this reader does not go on, unless another one has it."""
-        with self._database.working() as connection, connection.begin():
+        with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if checkpoints.take(self.name, wait=False) is not None:
                 checkpoints.note_failures(self.name, f"{type(error).__name__}: {error}", failures)

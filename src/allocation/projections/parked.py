@@ -1,6 +1,6 @@
 """What operators do about parked events: look at them, have them tried again, or give them up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,9 +15,20 @@ from allocation.adapters.journal_rows import RecordedRow
 from allocation.adapters.rebuilds import Rebuilds
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import AnyFollower, ProjectionFollower
+from allocation.projections.outside import OutsideFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable
 
 _SCHEMAS: Mapping[str, str] = {suffix: schema for schema, suffix in SUFFIXES.items()}
+
+
+class UnknownReader(LookupError):
+    """No reader of the journal has this name."""
+
+    def __init__(self, lecteur: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"no reader of the journal is called {lecteur}; there are: {', '.join(sorted(known))}"
+        )
+        self.lecteur = lecteur
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,13 @@ class ParkedReaders:
         with self._database.working() as connection:
             return [ParkedSku(*row) for row in parked_by_sku(connection)]
 
+    def check(self, lecteur: str) -> None:
+        """Raises UnknownReader unless it is the name of a reader."""
+        self._named(lecteur)
+
     def events(self, lecteur: str, sku: str) -> list[RecordedRow]:
-        """The parked events of a SKU, oldest first, as they are stored."""
+        """The parked events of a SKU, oldest first, as they are stored. Raises UnknownReader."""
+        self.check(lecteur)
         with self._database.working() as connection:
             positions = ParkedEvents(connection, lecteur).positions(sku)
             return SqlAlchemyJournal(connection).read_recorded_rows_at(positions)
@@ -57,6 +73,11 @@ class ParkedReaders:
         is no such reader.
         """
         follower, schema = self._named(lecteur)
+        if isinstance(follower, OutsideFollower):
+            error = follower.retry(sku)
+            with self._database.working() as connection, connection.begin():
+                self._resume_if_possible(connection, follower)
+            return error
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
             if schema is not None and not shadow_tables.exists(connection, follower.name, schema):
@@ -78,10 +99,10 @@ class ParkedReaders:
         return discarded
 
     def _named(self, lecteur: str) -> tuple[AnyFollower, str | None]:
-        """The follower, and the schema of its table if that one does not serve. Raises LookupError."""
+        """The follower, and the schema of its table if that one does not serve. Raises UnknownReader."""
         name, _, suffix = lecteur.partition(".")
         if name not in self._followers or (suffix and suffix not in _SCHEMAS):
-            raise LookupError(f"no reader of the journal is called {lecteur}")
+            raise UnknownReader(lecteur, self._followers)
         return self._followers[name], _SCHEMAS.get(suffix)
 
     @staticmethod

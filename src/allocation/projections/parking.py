@@ -21,6 +21,13 @@ class Row(Protocol):
     def sku(self) -> str: ...
 
 
+class Aside(Protocol):
+    """Where events are put that can't be delivered."""
+
+    def add(self, sku: str, positions: Sequence[int], erreur: str) -> None:
+        """Park events, with the reason."""
+
+
 R = TypeVar("R", bound=Row)
 
 
@@ -40,7 +47,7 @@ class Search(Generic[R]):
     `attempt` delivers events or, when that fails, undoes it and returns the error.
     """
 
-    def __init__(self, parked: ParkedEvents, attempt: Callable[[Sequence[R]], BaseException | None]) -> None:
+    def __init__(self, parked: Aside, attempt: Callable[[Sequence[R]], BaseException | None]) -> None:
         self._parked = parked
         self._attempt = attempt
 

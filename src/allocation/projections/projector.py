@@ -128,7 +128,13 @@ class Projector:
                 self._stopping.wait(pause)
             else:
                 patience.all_is_well()
-                pace.wait_after(reached, has_backlog=follower.has_backlog)
+                self._wait(follower, pace, reached)
+
+    def _wait(self, follower: AnyFollower, pace: "_Pace", reached: int | None) -> None:
+        if follower.rest_s:
+            self._stopping.wait(follower.rest_s)
+        else:
+            pace.wait_after(reached, has_backlog=follower.has_backlog)
 
     def _rebuild(self) -> None:
         works = [(each, Patience(f"the rebuild of {each.name}", logger)) for each in self._rebuilders]

@@ -14,7 +14,7 @@ from allocation.adapters import shadow_tables
 from allocation.adapters.checkpoints import Checkpoints, projections
 from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_archive import JournalArchive
+from allocation.adapters.journal_archive import JournalArchive, has_snapshot
 from allocation.adapters.rebuilds import Rebuilds, RebuildState, Source
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections import standby_tables
@@ -47,11 +47,15 @@ def request(
     """Begin a rebuild, or let the one under way go on; its state.
 
     From the write model, unless the projection has no `truth`; at most `throttle` rows or events a second.
-    Raises RebuildRefused when it should be filled with a truth that it does not have.
+    Raises RebuildRefused when it should be filled with what there is not.
     """
     if source == "model" and projection.truth is None:
         raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
     with database.working() as connection, connection.begin():
+        if source == "snapshot" and not has_snapshot(connection):
+            raise RebuildRefused(
+                "there is no snapshot: it comes with an archive, and the journal is still whole"
+            )
         rebuilds = Rebuilds(connection)
         rebuilds.hold_requests(projection.name)
         # A step that is under way is finished first.
@@ -64,7 +68,7 @@ def request(
 
 def find(database: Database, name: str) -> RebuildState | None:
     """The last rebuild of this projection, if there was one."""
-    with database.working() as connection:
+    with database.following() as connection:
         return Rebuilds(connection).look_at(name)
 
 
@@ -110,7 +114,7 @@ class Rebuilder:
     def begin_if_changed(self) -> None:
         """Ask for a rebuild if this program's version of the projection is newer than what serves."""
         projection = self._follower.projection
-        with self._database.working() as connection:
+        with self._database.following() as connection:
             served = Checkpoints(connection, projections).look_at(self.name)
             known = Rebuilds(connection).look_at(self.name)
         if served is None or served.version >= projection.version:
@@ -147,7 +151,7 @@ class Rebuilder:
 
     def _step(self, known: RebuildState) -> RebuildState | None:
         """The state after the next step; None if somebody else does it."""
-        with self._database.following() as connection:
+        with self._database.working() as connection:
             connection.execution_options(isolation_level=ISOLATION[known.phase])
             with connection.begin():
                 rebuilds = Rebuilds(connection)

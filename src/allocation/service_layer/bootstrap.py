@@ -12,8 +12,9 @@ from allocation.adapters.notifications import AbstractNotifications, LoggedNotif
 from allocation.domain import commands, events
 from allocation.projections import projector
 from allocation.projections.delivery import EventHandler, Projection, Reaction, Subscription
-from allocation.projections.follower import AnyFollower, ProjectionFollower, SubscriptionFollower
+from allocation.projections.follower import AnyFollower, ProjectionFollower
 from allocation.projections.lots_view import mettre_à_jour_lots_vue
+from allocation.projections.outside import subscription_follower
 from allocation.projections.stock_view import mettre_à_jour_stock_vue
 from allocation.service_layer import handlers
 from allocation.service_layer.group_commit import Limits, Observer
@@ -94,7 +95,7 @@ def journal_followers(database: Database, settings: Settings) -> tuple[AnyFollow
     return (
         *projection_followers(database, settings),
         *(
-            SubscriptionFollower(each, routes, database, max_parked=settings.max_parked)
+            subscription_follower(each, routes, database, max_parked=settings.max_parked)
             for each, routes in subscriptions.items()
         ),
     )

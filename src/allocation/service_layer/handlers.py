@@ -6,13 +6,15 @@ How an event's handler is delivered stands next to it; which events it gets, in 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from operator import attrgetter
 
 from sqlalchemy import Connection
 
-from allocation.adapters import notifications as notification_log
+from allocation.adapters import notifications as sent_notifications
 from allocation.adapters.brokers.postgresql import publish
+from allocation.adapters.database import Database
 from allocation.adapters.journal_rows import RecordedEvent
-from allocation.adapters.notifications import AbstractNotifications, Notification
+from allocation.adapters.notifications import AbstractNotifications
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, Désalloué, RuptureDeStock
@@ -20,6 +22,7 @@ from allocation.domain.model import LigneDeCommande, Lot, Produit
 from allocation.projections.allocations_view import ajouter_allocation_vue, supprimer_allocation_vue
 from allocation.projections.delivery import REACTION, Subscription, delivered
 from allocation.service_layer.results import Unfinished
+from allocation.service_layer.stock_outs import notification_of
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 
 __all__ = [
@@ -39,7 +42,7 @@ LIGNES_PAR_ÉTAPE = 500
 NOTIFICATION_INTERVAL = timedelta(hours=1)
 
 ALLOCATIONS_PUBLICATION = Subscription("publication_allocations", batch=1000)
-STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock")
+STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock", batch=5000, outside=True, quiet_s=2.0)
 
 
 def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
@@ -116,18 +119,16 @@ def publier_événement_allocation(batch: Sequence[RecordedEvent[Alloué]], conn
 @delivered(by=STOCK_OUT_NOTIFICATION)
 def envoyer_notification_rupture_stock(
     batch: Sequence[RecordedEvent[RuptureDeStock]],
-    connection: Connection,
+    database: Database,
     notifications: AbstractNotifications,
 ) -> None:
-    """Tell the people who buy stock, once an hour for each SKU. Raises OSError if they can't be reached."""
-    [recorded] = batch
-    event = recorded.event
-    if notification_log.claim(connection, f"rupture:{event.sku}", every=NOTIFICATION_INTERVAL):
-        notifications.send(
-            Notification(
-                recorded.id,
-                subject=f"Rupture de stock : {event.sku}",
-                body=f"La commande {event.id_commande} demande {event.quantité} unités de {event.sku} ; "
-                f"le lot le mieux fourni en a {event.quantité_disponible}.",
-            )
-        )
+    """Tell the people who buy stock, once an hour for each SKU, of all SKUs in one message.
+
+    Raises OSError if they can't be reached now, NotificationRefused if they never can.
+    """
+    first_of_sku = {f"rupture:{recorded.event.sku}": recorded for recorded in reversed(batch)}
+    due = sent_notifications.due(database, first_of_sku, every=NOTIFICATION_INTERVAL)
+    if due:
+        ruptures = sorted((first_of_sku[clé] for clé in due), key=attrgetter("position"))
+        notifications.send(notification_of(ruptures))
+        sent_notifications.note_sent(database, due)

@@ -8,7 +8,8 @@ import typer
 
 from allocation import __version__
 from allocation.entrypoints.cli import imports, journal, migrate, operations, parked, read_models, service
-from allocation.entrypoints.cli.console import fail, out
+from allocation.entrypoints.cli.answers import answer, warn_of_unknown_variables
+from allocation.entrypoints.cli.console import out
 
 app = typer.Typer(
     name="allocation",
@@ -45,47 +46,16 @@ journal.add_to(app)
 
 
 def main() -> None:
-    """Run the command that the arguments name. Exit status: 0 done, 1 failed, 2 misused."""
+    """Run the command that the arguments name.
+
+    Exit status: 0 done, 1 failed, 2 misused, 3 done and found something to look at, 130 and 143 interrupted.
+    """
     # So that SIGTERM too stops an embedded database on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        warn_of_unknown_variables()
         app()
-    except Exception as error:
-        status = _explain(error)
-        if status is None:
-            raise
-        sys.exit(status)
-
-
-def _explain(error: Exception) -> int | None:
-    """Say what went wrong; the exit status. None, and nothing said, if it is a defect of this program."""
-    from pydantic import ValidationError
-
-    from allocation.adapters.database import StorageUnavailable, VersionConflict
-    from allocation.adapters.journal_archive import ArchiveTrouble
-    from allocation.adapters.schema import SchemaTrouble
-    from allocation.adapters.sessions import UnsuitableServer
-    from allocation.entrypoints.csv_files.errors import FileUnreadable, ImportRefused
-    from allocation.projections.rebuild import RebuildRefused
-
-    match error:
-        case ValidationError():
-            for each in error.errors():
-                fail(f"ALLOCATION_{str(each['loc'][0]).upper()}: {each['msg']}")
-            return 2
-        case ImportRefused() | RebuildRefused():
-            fail(str(error))
-            return 2
-        case (
-            UnsuitableServer()
-            | StorageUnavailable()
-            | VersionConflict()
-            | SchemaTrouble()
-            | ArchiveTrouble()
-            | FileUnreadable()
-            | OSError()
-        ):
-            fail(str(error))
-            return 1
-        case _:
-            return None
+    except Exception as error:  # noqa: BLE001 - a trace is never an answer
+        sys.exit(answer(error))
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -18,6 +18,11 @@ def fail(message: str) -> None:
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
 
 
+def warn(message: str) -> None:
+    """Say what may not be meant."""
+    err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """One line of JSON, in UTF-8."""
     print(json.dumps(value, ensure_ascii=False, default=_as_text), flush=True)  # noqa: T201

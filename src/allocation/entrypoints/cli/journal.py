@@ -38,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
 
 def journal(
     context: typer.Context,
-    after: Annotated[int, typer.Option(help="Begin behind this position.", min=0)] = 0,
+    after: Annotated[int, typer.Option(help="Begin after this position.", min=0, max=2**63 - 1)] = 0,
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     as_json: AsJson = False,
@@ -106,7 +106,9 @@ def _instant(text: str) -> "datetime":
     except ValueError:
         fail(f"--before {text}: an instant is expected, such as 2027-01-01 or 2027-01-01T12:00:00+01:00")
         raise typer.Exit(2) from None
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    # Nothing is older than the one or younger than the other, and both can be calculated with.
+    first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+    return min(max(instant if instant.tzinfo else instant.replace(tzinfo=UTC), first), last)
 
 
 def _progress() -> "Progress":

@@ -50,6 +50,8 @@ def show(
     """Show the parked events of a SKU, oldest first, as they are stored."""
     with _readers() as readers:
         events = [each._asdict() for each in readers.events(reader, sku)]
+        if not events:
+            err.print(f"{reader} has nothing parked of {sku}", markup=False, soft_wrap=True)
     for event in events:
         if as_json:
             print_json({**event, "data": json.loads(event["data"])})
@@ -92,6 +94,7 @@ def discard(
 
 def _chosen(readers: "ParkedReaders", reader: str, skus: list[str] | None) -> list[str]:
     """These SKUs, or all of which events are parked."""
+    readers.check(reader)
     parked = [each.sku for each in readers.summary() if each.lecteur == reader]
     if unknown := set(skus or ()) - set(parked):
         fail(f"{reader} has nothing parked of {', '.join(sorted(unknown))}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
+from rich.text import Text
 
 from allocation import __version__
 from allocation.entrypoints.cli.console import fail, out
@@ -130,11 +131,14 @@ class _Announcement:
         return self._made
 
     def _print(self) -> None:
-        url = self._url
-        out.print(f"[bold green]Allocation {__version__} is ready:[/] [link={url}/docs]{url}/docs[/link]")
-        out.print(f"  health    {url}/health/ready")
-        out.print(f"  storage   {self._storage}", soft_wrap=True, markup=False)
-        out.print(f"  runs on   Python {platform.python_version()}")
+        docs = f"{self._url}/docs"
+        out.print(Text(f"Allocation {__version__} is ready: ", "bold green") + Text(docs, f"link {docs}"))
+        for name, value in (
+            ("health", f"{self._url}/health/ready"),
+            ("storage", self._storage),
+            ("runs on", f"Python {platform.python_version()}"),
+        ):
+            out.print(f"  {name:9} {value}", markup=False, soft_wrap=True)
         out.print("  Ctrl-C stops it.")
 
 

@@ -1,0 +1,28 @@
+"""The address of a mail server: `smtp://user:password@host:port`, or `smtps://`."""
+
+from contextlib import suppress
+from urllib.parse import SplitResult, urlsplit
+
+from allocation.adapters.connection_info import MASK
+
+_SCHEMES = {"smtp", "smtps"}
+
+
+def smtp_address(url: str) -> SplitResult:
+    """The parts of the URL. Raises ValueError, without a word of the URL in it, unless it names a server."""
+    with suppress(ValueError):
+        found = urlsplit(url)
+        if found.scheme in _SCHEMES and found.hostname and found.port != 0:
+            return found
+    raise ValueError("smtp://host:port or smtps://host:port is expected")
+
+
+def shown_smtp_url(url: str) -> str:
+    """The URL with its password masked; what comes after the server means nothing, and is not shown."""
+    found = smtp_address(url)
+    host = f"[{found.hostname}]" if ":" in (found.hostname or "") else found.hostname
+    port = "" if found.port is None else f":{found.port}"
+    user = "" if not found.username else found.username
+    password = "" if found.password is None else f":{MASK}"
+    credentials = f"{user}{password}@" if user or password else ""
+    return f"{found.scheme}://{credentials}{host}{port}"

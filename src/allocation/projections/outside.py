@@ -1,0 +1,232 @@
+"""Subscriptions whose effects take their time: no transaction is open meanwhile.
+
+claim the next events ─▶ let the handler have them ─▶ confirm: the checkpoint moves
+
+A reader that dies in between has claimed them for a time only: then they are delivered again.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+
+from sqlalchemy import Connection
+
+from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
+from allocation.adapters.database import Database, VersionConflict
+from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal_rows import RecordedRow
+from allocation.projections.delivery import Subscription
+from allocation.projections.follower import (
+    BATCH,
+    DEFAULT_MAX_PARKED,
+    MAX_TRIES,
+    Routes,
+    SubscriptionFollower,
+)
+from allocation.projections.parking import Search, split_off_parked
+from allocation.projections.troubles import is_passing
+
+# No single delivery takes longer, or it may happen twice.
+CLAIM_S = 120.0
+# Who waits for quiet does so for this many times the quiet at most.
+MAX_QUIETS = 30
+# After so many failures of a batch without a success, what is left of it is parked untried: it isn't about
+# one event. More than it takes to find one among thousands.
+MAX_FAILURES = 30
+
+
+def subscription_follower(
+    subscription: Subscription, routes: Routes, database: Database, *, max_parked: int
+) -> SubscriptionFollower:
+    """Who reads the journal for this subscription."""
+    kind = OutsideFollower if subscription.outside else SubscriptionFollower
+    return kind(subscription, routes, database, max_parked=max_parked)
+
+
+@dataclass
+class _Claimed:
+    """Events that are this reader's until `claim`, and the position up to which there are no others."""
+
+    claim: datetime
+    reached: int
+    rows: Sequence[RecordedRow]
+
+
+@dataclass
+class _Aside:
+    """What is to be parked when the rest is confirmed."""
+
+    parked: list[tuple[str, Sequence[int], str]] = field(default_factory=list)
+
+    def add(self, sku: str, positions: Sequence[int], erreur: str) -> None:
+        """Park events, with the reason."""
+        self.parked.append((sku, positions, erreur))
+
+
+class OutsideFollower(SubscriptionFollower):
+    """Lets handlers have their events while no transaction is open."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        routes: Routes,
+        database: Database,
+        *,
+        max_parked: int = DEFAULT_MAX_PARKED,
+    ) -> None:
+        super().__init__(subscription, routes, database, max_parked=max_parked)
+        self._quiet = _Quiet(subscription.quiet_s)
+
+    def retry(self, sku: str) -> BaseException | None:
+        """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
+        with self._database.working() as connection, connection.begin():
+            claim = Checkpoints(connection, self.checkpoints).claim(self.name, CLAIM_S)
+            positions = ParkedEvents(connection, self.name).positions(sku)
+            rows = self._read_at(SqlAlchemyJournal(connection), positions)
+        if claim is None:
+            return VersionConflict(f"{self.name} is at work: try again")
+        claimed = _Claimed(claim, 0, rows)
+        error = self._attempt_outside(claimed, rows)
+        with self._database.working() as connection, connection.begin():
+            Checkpoints(connection, self.checkpoints).release(self.name, claimed.claim)
+            parked = ParkedEvents(connection, self.name)
+            if error is None:
+                parked.remove(sku)
+            else:
+                parked.note(sku, f"{type(error).__name__}: {error}")
+        return error
+
+    def _advance(self, *, wait: bool) -> int | None:
+        self.rest_s = 0.0
+        with self._database.following() as connection, connection.begin():
+            claimed = self._claim(connection, wait=wait)
+        if not isinstance(claimed, _Claimed):
+            return claimed
+        aside = _Aside()
+        try:
+            self._carry_out(claimed, aside)
+        except BaseException:
+            with self._database.following() as connection, connection.begin():
+                Checkpoints(connection, self.checkpoints).release(self.name, claimed.claim)
+            raise
+        return self._confirm(claimed, aside)
+
+    def _claim(self, connection: Connection, *, wait: bool) -> _Claimed | int | None:
+        """The next events, if there are some; otherwise the position reached, None while others have them."""
+        checkpoints = Checkpoints(connection, self.checkpoints)
+        checkpoint = checkpoints.take(self.name, wait=wait)
+        if checkpoint is None or checkpoint.en_pause:
+            return None if checkpoint is None else checkpoint.position
+        reached, rows = self._gather(SqlAlchemyJournal(connection), checkpoint.position)
+        if rows and not wait and self._waits_for_quiet(rows):
+            return checkpoint.position
+        if not rows:
+            return self._pass_over(checkpoints, checkpoint, reached)
+        claim = checkpoints.claim(self.name, CLAIM_S)
+        if claim is None:
+            return None
+        return _Claimed(claim, reached, split_off_parked(rows, ParkedEvents(connection, self.name)))
+
+    def _gather(self, journal: SqlAlchemyJournal, position: int) -> tuple[int, list[RecordedRow]]:
+        """Up to where events behind `position` were read, and these events: a batch, if there are so many."""
+        rows: list[RecordedRow] = []
+        while len(rows) < self._batch and (end := journal.end_of_batch(position, BATCH)) is not None:
+            limit = self._batch - len(rows)
+            more = journal.read_recorded_rows(self._routes, after=position, until=end, limit=limit)
+            rows += more
+            position = end if len(more) < limit else more[-1].position
+        self.has_backlog = len(rows) >= self._batch
+        return position, rows
+
+    def _waits_for_quiet(self, rows: Sequence[RecordedRow]) -> bool:
+        if not self.has_backlog:
+            self.rest_s = self._quiet.remaining(rows[-1].position)
+        return self.rest_s > 0
+
+    def _pass_over(self, checkpoints: Checkpoints, checkpoint: Checkpoint, reached: int) -> int:
+        """Nothing is to be done up to the position reached, which is noted if that is news."""
+        if reached > checkpoint.position:
+            checkpoints.move(self.name, reached, applied=0)
+        elif checkpoint.erreur is not None:
+            checkpoints.resume(self.name)
+        return reached
+
+    def _carry_out(self, claimed: _Claimed, aside: _Aside) -> None:
+        """Let the handlers have the events. Raises what they raise or, after two failures, puts it aside."""
+        if self._failures + 1 < MAX_TRIES:
+            self._deliver_outside(claimed.rows)
+            return
+        failures: list[BaseException] = []
+
+        def attempt(rows: Sequence[RecordedRow]) -> BaseException | None:
+            if len(failures) >= MAX_FAILURES:
+                return failures[-1]
+            error = self._attempt_outside(claimed, rows)
+            if error is None:
+                failures.clear()
+            else:
+                failures.append(error)
+            return error
+
+        Search(aside, attempt).deliver(claimed.rows)
+
+    def _attempt_outside(self, claimed: _Claimed, rows: Sequence[RecordedRow]) -> BaseException | None:
+        """Let the handlers have these events; what they raise, None if all went well."""
+        self._renew(claimed)
+        try:
+            self._deliver_outside(rows)
+        except BaseException as error:
+            if is_passing(error):
+                raise
+            return error
+        return None
+
+    def _deliver_outside(self, rows: Sequence[RecordedRow]) -> None:
+        batch = (row.recorded() for row in rows)
+        for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
+            handler(list(run), self._database)
+
+    def _renew(self, claimed: _Claimed) -> None:
+        with self._database.following() as connection, connection.begin():
+            renewed = Checkpoints(connection, self.checkpoints).renew(self.name, claimed.claim, CLAIM_S)
+        if renewed is None:
+            raise VersionConflict(f"another reader has taken {self.name} over")
+        claimed.claim = renewed
+
+    def _confirm(self, claimed: _Claimed, aside: _Aside) -> int | None:
+        """Move the checkpoint; the position reached, None if the claim is lost: others do it again."""
+        with self._database.following() as connection, connection.begin():
+            checkpoints = Checkpoints(connection, self.checkpoints)
+            if not checkpoints.release(self.name, claimed.claim):
+                return None
+            parked = ParkedEvents(connection, self.name)
+            for sku, positions, erreur in aside.parked:
+                parked.add(sku, positions, erreur)
+            checkpoints.move(self.name, claimed.reached, applied=len(claimed.rows))
+            self._pause_if_too_much_is_parked(connection, checkpoints)
+        return claimed.reached
+
+
+class _Quiet:
+    """Tells when nothing has come for a while, or too much time has passed with something coming always."""
+
+    def __init__(self, quiet_s: float) -> None:
+        self._quiet_s = quiet_s
+        self._newest: int | None = None
+
+    def remaining(self, newest: int) -> float:
+        """For how many seconds to wait still, when what has come last is at this position.
+
+        After that, it begins anew.
+        """
+        now = time.monotonic()
+        if self._newest is None:
+            self._latest_end = now + MAX_QUIETS * self._quiet_s
+        if newest != self._newest:
+            self._newest, self._end = newest, now + self._quiet_s
+        remaining = min(self._end, self._latest_end) - now
+        if remaining <= 0:
+            self._newest = None
+        return max(0.0, remaining)

@@ -1,0 +1,223 @@
+"""Whatever is asked of a command, it answers with a sentence and an exit status, never with a trace."""
+
+import io
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+from tests.e2e.conftest import ALLOCATION
+
+from allocation.adapters.database import Database
+from allocation.domain.commands import Allouer, CréerLot
+from allocation.entrypoints.cli import main, read_models
+from allocation.service_layer.bootstrap import bootstrap
+
+
+class Finished(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Finished]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
+) -> Iterator[Run]:
+    """Runs `allocation` with the given arguments and variables in this process."""
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "200")
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def start(*arguments: str, **variables: str) -> Finished:
+        monkeypatch.setattr("sys.argv", ["allocation", *arguments])
+        with monkeypatch.context() as environment:
+            for name, value in variables.items():
+                environment.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                main()
+        printed = capsys.readouterr()
+        return Finished(int(left.value.code or 0), printed.out, printed.err)
+
+    yield start
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
+
+
+@pytest.fixture
+def shop(database: Database) -> Database:
+    bus = bootstrap(database)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    bus.handle(Allouer("c-1", "LAMPE", 3))
+    return database
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["journal", "archive", "--before", "0001-01-01"], 0, "0 events moved"),
+        (["journal", "archive", "--before", "0001-01-01T00:00+14:00"], 0, "0 events moved"),
+        (["journal", "archive", "--before", "9999-12-31T23:59:59.999999-14:00"], 0, "1 events moved"),
+        (["journal", "archive", "--before", "2999-99-99"], 2, "an instant is expected"),
+        (["journal", "--after", "9223372036854775807"], 0, ""),
+        (["journal", "--after", "9223372036854775808"], 2, "Invalid value"),
+        (["parked", "show", "inconnu", "LAMPE"], 2, "no reader of the journal is called inconnu; there are:"),
+        (["parked", "show", "stock_view.ancien", "LAMPE"], 2, "no reader of the journal is called"),
+        (["parked", "show", "stock_view", "LAMPE"], 0, "stock_view has nothing parked of LAMPE"),
+        (["parked", "retry", "inconnu"], 2, "no reader of the journal is called inconnu"),
+        (["parked", "discard", "inconnu", "--yes"], 2, "no reader of the journal is called inconnu"),
+        (["parked", "retry", "stock_view", "\0"], 2, "has nothing parked of"),
+        (["parked", "show", "stock_view", "\0"], 1, ""),
+        (["rebuild", "inconnue"], 2, "no read model is called inconnue"),
+        (["rebuild", "stock_view", "--from", "snapshot"], 2, "there is no snapshot"),
+        (["rebuild", "stock_view", "--undo"], 2, "has not been rebuilt"),
+        (["verify", "inconnue"], 2, "no read model is called inconnue"),
+        (["import", "lots", "/"], 2, "/ is no file"),
+        (["import", "lots", "/dev/null"], 2, "the file is empty"),
+        (["import", "lots", "/proc/self/mem"], 1, ""),
+    ],
+)
+def test_des_arguments_étranges_ont_une_phrase_pour_réponse(
+    run: Run, shop: Database, tmp_path: Path, arguments: list[str], status: int, said: str
+) -> None:
+    finished = run(*arguments, ALLOCATION_ARCHIVE_DIR=str(tmp_path))
+
+    assert (finished.status, said in finished.stdout + finished.stderr) == (status, True), finished
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["migrate"],
+        ["migrate", "--check"],
+        ["rebuild", "stock_view"],
+        ["verify"],
+        ["parked", "list"],
+        ["parked", "show", "stock_view", "LAMPE"],
+        ["parked", "retry", "stock_view"],
+        ["parked", "discard", "stock_view", "--yes"],
+        ["journal"],
+        ["journal", "archive", "--before", "2999-01-01"],
+        ["projections"],
+        ["worker"],
+    ],
+)
+def test_une_base_absente_est_une_phrase_pour_chaque_commande(
+    run: Run, free_port: int, arguments: list[str]
+) -> None:
+    url = f"postgresql://moi@127.0.0.1:{free_port}/absente?password=s3cret"
+
+    finished = run(*arguments, ALLOCATION_DATABASE_URL=url)
+
+    assert finished.status == 1
+    assert finished.stderr.startswith("error: ")
+    assert len(finished.stderr.splitlines()) == 1
+    assert "s3cret" not in finished.stderr
+
+
+@pytest.mark.parametrize("arguments", [["verify"], ["projections"], ["journal"], ["parked", "list"]])
+def test_un_rôle_sans_droits_a_une_phrase_pour_réponse(
+    run: Run, database: Database, database_url: str, arguments: list[str]
+) -> None:
+    with database.working() as connection, connection.begin():
+        connection.exec_driver_sql(
+            "DO $$ BEGIN CREATE ROLE personne LOGIN; EXCEPTION WHEN duplicate_object THEN END $$"
+        )
+
+    finished = run(*arguments, ALLOCATION_DATABASE_URL=f"{database_url}&options={quote('-c role=personne')}")
+
+    assert (finished.status, len(finished.stderr.splitlines())) == (1, 1), finished
+    assert finished.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("ALLOCATION_POOL_SIZE", "beaucoup", "ALLOCATION_POOL_SIZE: "),
+        ("ALLOCATION_LOG_LEVEL", "bavard", "ALLOCATION_LOG_LEVEL: "),
+        ("ALLOCATION_SMTP_URL", "smtp://moi:s3cret@mail:port", "ALLOCATION_SMTP_URL: smtp://host:port"),
+        ("ALLOCATION_DATABASE_URL", "mysql://moi:s3cret@db/shop", "only PostgreSQL is supported"),
+    ],
+)
+def test_un_réglage_absurde_est_une_phrase(run: Run, variable: str, value: str, said: str) -> None:
+    finished = run("config", **{variable: value})
+
+    assert (finished.status, len(finished.stderr.splitlines())) == (2, 1)
+    assert said in finished.stderr
+    assert "s3cret" not in finished.stderr
+
+
+def test_une_variable_mal_écrite_est_signalée_avec_la_plus_proche(run: Run) -> None:
+    finished = run("config", ALLOCATION_POOLSIZE="8", ALLOCATION_ZZZ="1")
+
+    assert finished.status == 0
+    assert "warning: ALLOCATION_POOLSIZE is no setting; ALLOCATION_POOL_SIZE is one\n" in finished.stderr
+    assert "warning: ALLOCATION_ZZZ is no setting\n" in finished.stderr
+
+
+@pytest.mark.parametrize("level", ["debug", "Debug", " WARNING "])
+def test_le_niveau_du_journal_s_écrit_comme_on_veut(run: Run, level: str) -> None:
+    finished = run("config", "--json", ALLOCATION_LOG_LEVEL=level)
+
+    assert finished.status == 0
+    assert f'"log_level": "{level.strip().upper()}"' in finished.stdout
+
+
+def test_un_défaut_du_programme_est_une_phrase_et_debug_dit_où(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("inattendu")
+
+    monkeypatch.setattr(read_models, "_of_name", broken)
+
+    finished = run("verify", "stock_view")
+    shown = run("verify", "stock_view", ALLOCATION_LOG_LEVEL="debug")
+
+    assert (finished.status, len(finished.stderr.splitlines())) == (1, 1)
+    assert "a defect of allocation: KeyError: 'inattendu'" in finished.stderr
+    assert "Traceback" in shown.stderr
+
+
+def test_ctrl_c_termine_chaque_commande_avec_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(read_models, "_of_name", interrupted)
+
+    finished = run("verify", "stock_view")
+
+    assert finished.status == 130
+    assert "Traceback" not in finished.stderr
+
+
+def test_une_sortie_qui_se_ferme_ne_laisse_pas_de_trace(shop: Database, database_url: str) -> None:
+    bus = bootstrap(shop, inline=False)
+    for n in range(200):
+        bus.handle(Allouer(f"d-{n}", "LAMPE", 1))
+
+    finished = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {ALLOCATION} journal --json | head -1"],
+        env={"ALLOCATION_DATABASE_URL": database_url, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert '"position": 1' in finished.stdout
+    assert finished.stderr == ""
+
+
+def test_une_confirmation_sans_réponse_ne_change_rien(
+    run: Run, shop: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+
+    assert run("parked", "discard", "stock_view").status == 1
