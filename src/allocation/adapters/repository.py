@@ -57,11 +57,19 @@ _RANG_LIMITE = """
     )
     SELECT min(rang) FROM counted WHERE newer_units < %(units)s
 """
+# Lines are looked up one by one, for the few allocations that the limit leaves: OFFSET 0, as above.
 _LINES_FROM = """
-    SELECT l.sku, l.id_commande, l.ligne, l.quantité, l.rang, a.réf_lot
-    FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
-    WHERE a.sku = %(sku)s AND a.réf_lot = %(réf_lot)s AND - a.rang <= - %(rang)s::bigint
-    ORDER BY - a.rang DESC LIMIT %(limit)s
+    SELECT line.*
+    FROM (
+        SELECT sku, rang, réf_lot FROM allocations
+        WHERE réf_lot = %(réf_lot)s AND sku = %(sku)s AND - rang <= - %(rang)s::bigint
+        ORDER BY - rang DESC LIMIT %(limit)s
+    ) AS a
+    CROSS JOIN LATERAL (
+        SELECT sku, id_commande, ligne, quantité, rang, a.réf_lot
+        FROM order_lines AS l WHERE l.sku = a.sku AND l.rang = a.rang
+        OFFSET 0
+    ) AS line
 """
 
 
