@@ -253,10 +253,11 @@ class PostgreSQLRepository(AbstractRepository):
         placement = produit.placements.get(ligne.clé)
         if placement is not None and placement.réf_lot is not None:
             return
-        open_lots = self._open_lots[produit.sku]
-        while not open_lots.suffice(produit, ligne):
+        open_lots, lot = self._open_lots[produit.sku], produit.lot_pour(ligne)
+        while not open_lots.suffice(produit, lot, ligne.quantité):
             self._take_lots(open_lots.more(self._connection, produit, ligne.quantité))
-        if self._perhaps_refused[produit.sku] and produit.lot_pour(ligne) is None:
+            lot = produit.lot_pour(ligne)
+        if lot is None and self._perhaps_refused[produit.sku]:
             self._load_ruptures(produit)
 
     def _load_ruptures(self, produit: Produit) -> None:
