@@ -223,7 +223,8 @@ def _from_pool(connect: Callable[[], C]) -> C:
 @contextmanager
 def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
     """The driver's own connection, from the pool of the engine, and what is prepared on it."""
-    pooled, pool = _from_pool(engine.raw_connection), engine.pool
+    pool = engine.pool
+    pooled = _from_pool(engine.raw_connection)
     connection = cast(BoundedConnection, pooled.driver_connection)
     try:
         yield connection, pooled.info
