@@ -152,12 +152,12 @@ class Sessions:
             raise
         return connection
 
-    def listen(self, name: str) -> psycopg.Connection:
+    def listen(self, name: str, kind: type[psycopg.Connection] = psycopg.Connection) -> psycopg.Connection:
         """A connection that hears what is notified on this installation's channel of that name.
 
         Through a pooler, it hears nothing. Raises UnsuitableServer and the driver's errors.
         """
-        connection = self.connect()
+        connection = self.connect(kind)
         try:
             with connection.transaction():
                 connection.execute(_SET, self._parameters(connection, NOTHING, for_transaction=True))
