@@ -1,9 +1,10 @@
 """The HTTP interface, request by request: what succeeds, what is refused, and how it is said."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from allocation.adapters.database import Database
+from allocation.adapters.database import Database, Locked, OutcomeUnknown, ValueRefused
 from allocation.domain.commands import Allouer
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.rebuild import Rebuilder, run
@@ -527,6 +528,37 @@ class TestSanté:
         assert client.get("/metrics").text.count("\n") == before
 
 
+class TestPageDAccueil:
+    def test_la_racine_dit_ce_que_c_est_et_ses_liens_mènent_quelque_part(self, client: FlaskClient) -> None:
+        page = client.get("/")
+
+        assert (page.status_code, page.mimetype) == (200, "text/html")
+        links = re.findall(r'href="([^"]+)"', page.text)
+        assert {"/docs", "/openapi.json", "/health/ready", "/metrics"} <= set(links)
+        for link in links:
+            assert client.get(link).status_code == 200, link
+        assert "http://" not in page.text + "".join(page.headers.values())
+
+    def test_elle_se_lit_en_anglais_aussi(self, client: FlaskClient) -> None:
+        page = client.get("/", headers={"Accept-Language": "en-GB,en;q=0.9"})
+
+        assert '<html lang="en">' in page.text
+        assert "Every order line" in page.text
+
+    @pytest.mark.parametrize("path", ["/", "/stock", "/health/live"])
+    def test_head_et_options_répondent_sans_corps(self, client: FlaskClient, path: str) -> None:
+        head, options = client.head(path), client.options(path)
+
+        assert (head.status_code, head.data) == (200, b"")
+        assert (options.status_code, options.data) == (200, b"")
+        assert {"GET", "HEAD", "OPTIONS"} <= options.allow
+
+    def test_head_d_une_adresse_inconnue_est_un_problème(self, client: FlaskClient) -> None:
+        response = client.head("/inconnu")
+
+        assert (response.status_code, response.mimetype) == (404, "application/problem+json")
+
+
 def test_le_texte_est_en_utf_8_sans_échappement(stocked: FlaskClient) -> None:
     response = stocked.post("/allocate", json=LIGNE)
 
@@ -576,3 +608,25 @@ class TestReconstructions:
         assert refusal(wrong) == (422, "champs-invalides")
         assert wrong.json is not None
         assert {each["champ"] for each in wrong.json["champs"]} == {"source", "débit_max"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        (ValueRefused("too long for its index"), 422, "valeur-refusée"),
+        (Locked("by somebody"), 503, "verrou-tenu"),
+        (OutcomeUnknown("no answer"), 503, "issue-inconnue"),
+    ],
+)
+def test_ce_que_dit_la_base_d_une_commande_a_son_propre_type(
+    stocked: FlaskClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, slug: str
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(MessageBus, "handle", refuse)
+
+    response = stocked.post("/allocate", json={"id_commande": "c-1", "sku": "LAMPE", "quantité": 1})
+
+    assert refusal(response) == (status, slug)
+    assert ("Retry-After" in response.headers) == (status == 503)
