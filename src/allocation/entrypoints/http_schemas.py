@@ -114,7 +114,7 @@ def _token(text: str) -> ConsistencyToken:
         ) from error
 
 
-TOKEN_SCHEMA = {"type": "string", "pattern": "^[0-9]+(-[0-9a-f]{8})?$"}
+TOKEN_SCHEMA = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9a-f]{8})?$"}
 
 
 class DemandePage(BaseModel):
