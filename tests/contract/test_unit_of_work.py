@@ -1,9 +1,13 @@
 """What every unit of work and repository must do: the shipped fake and PostgreSQL alike."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from datetime import date
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from allocation.adapters.database import Database, VersionConflict
 from allocation.domain.events import Alloué, LotCréé, RuptureDeStock
@@ -273,3 +277,75 @@ def test_les_lignes_de_trop_viennent_par_les_plus_anciennes(new_uow: NewUow) -> 
     with new_uow() as uow:
         assert uow.produits.get_par_réf_lot("lot-1") is not None
         assert uow.produits.load_surplus("lot-1", 3, depuis_rang=rang, limit=9) == rang
+
+
+MANY = 100
+
+
+def test_parmi_beaucoup_de_lots_ouverts_chaque_ligne_a_le_premier_qui_lui_suffit(new_uow: NewUow) -> None:
+    """Small ones come first in the order of allocation, and the one that is large enough is far behind."""
+    lots = [Lot(f"petit-{n:03}", "LAMPE", 1 + n % 3) for n in range(MANY)]
+    recevoir(new_uow, *lots, Lot("grand", "LAMPE", 10, DEMAIN), Lot("plus-grand", "LAMPE", 11, DEMAIN))
+
+    assert allouer(new_uow, ligne("c-1", 3), ligne("c-2", 10), ligne("c-3", 10), ligne("c-4", 1)) == [
+        "petit-002",
+        "grand",
+        "plus-grand",
+        "petit-000",
+    ]
+
+
+def test_parmi_beaucoup_de_lots_ouverts_un_refus_dit_ce_qu_a_le_mieux_fourni(new_uow: NewUow) -> None:
+    recevoir(
+        new_uow,
+        *(Lot(f"petit-{n:03}", "LAMPE", 1) for n in range(MANY)),
+        Lot("z-six", "LAMPE", 6, DEMAIN),
+        Lot("z-sept", "LAMPE", 7, DEMAIN),
+    )
+
+    with new_uow() as uow:
+        for quantité, attendu in ((8, 7), (7, None), (8, 6), (6, None), (8, 1)):
+            demande = ligne(f"c-{quantité}-{attendu}", quantité)
+            lu(uow, demande).allouer(demande)
+            ruptures = [e for e in uow.collect_new_events() if isinstance(e, RuptureDeStock)]
+            assert [rupture.quantité_disponible for rupture in ruptures] == [attendu] * (attendu is not None)
+
+
+def test_beaucoup_de_lots_s_épuisent_l_un_après_l_autre_dans_une_transaction(new_uow: NewUow) -> None:
+    recevoir(new_uow, *(Lot(f"lot-{n:03}", "LAMPE", 1) for n in range(MANY)))
+
+    lignes = [ligne(f"c-{n}", 1) for n in range(MANY + 1)]
+    with new_uow() as uow:
+        obtenus = [lu(uow, each).allouer(each) for each in lignes]
+        uow.commit()
+
+    assert obtenus == [*(f"lot-{n:03}" for n in range(MANY)), None]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lots=st.lists(st.tuples(st.integers(1, 6), st.sampled_from([None, DEMAIN])), min_size=20, max_size=40),
+    demandes=st.lists(st.lists(st.integers(1, 8), min_size=1, max_size=25), min_size=1, max_size=3),
+)
+def test_chargé_en_partie_un_produit_décide_comme_chargé_en_entier(
+    database: Database, lots: list[tuple[int, date | None]], demandes: list[list[int]]
+) -> None:
+    """Whatever lots there are, and whatever was taken of them before in the same transaction or another."""
+    sku = str(uuid4())
+    entier = Produit(sku)
+    for n, (quantité, eta) in enumerate(lots):
+        entier.ajouter_lot(Lot(f"{sku}-{n:02}", sku, quantité, eta))
+    with PostgreSQLUnitOfWork(database) as uow:
+        uow.produits.add(deepcopy(entier))
+        uow.commit()
+
+    for étape, quantités in enumerate(demandes):
+        entier.events.clear()
+        with PostgreSQLUnitOfWork(database) as uow:
+            for n, quantité in enumerate(quantités):
+                demande = LigneDeCommande(f"c-{étape}-{n}", sku, quantité)
+                produit = uow.produits.get(sku, demande)
+                assert produit is not None
+                assert produit.allouer(demande) == entier.allouer(demande)
+            uow.commit()
+        assert uow.events == entier.events

@@ -12,6 +12,7 @@ from allocation.adapters.database import Database
 from allocation.adapters.messages import Messages, Rows, Statement
 from allocation.adapters.repository import Waiting
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
+from allocation.service_layer import handlers
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
@@ -130,3 +131,66 @@ def test_un_groupe_de_toute_taille_fait_autant_d_instructions(cost_of: Callable[
 
     assert small.statements == large.statements
     assert large.rows.total() < 100 * small.rows.total()
+
+
+OPEN_LOTS = 10_000
+
+
+def _open_lots(sql: Sql, sku: str, lots: int) -> None:
+    """As many lots of 100 units, and behind them in the order a large one."""
+    sql("INSERT INTO produits (sku, version, dernier_rang) VALUES (:sku, 1, 0)", sku=sku)
+    sql(
+        "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, eta)"
+        " SELECT :sku, :sku || '-' || n, 100, 100, 0, NULL::date FROM generate_series(1, :lots) AS n"
+        " UNION ALL SELECT :sku, :sku || '-grand', 500, 500, 0, DATE '2027-01-31'",
+        sku=sku,
+        lots=lots,
+    )
+
+
+@pytest.mark.parametrize("analysed", [True, False])
+@pytest.mark.parametrize(
+    ("quantité", "most"), [pytest.param(1, 40, id="served"), pytest.param(501, 40, id="refused")]
+)
+def test_le_coût_ne_dépend_pas_du_nombre_de_lots_ouverts(
+    database: Database,
+    cost_of: Callable[..., Cost],
+    sql: Sql,
+    quantité: int,
+    most: int,
+    *,
+    analysed: bool,
+) -> None:
+    for sku, lots in (("DIX", 10), ("DIX-MILLE", OPEN_LOTS)):
+        _open_lots(sql, sku, lots)
+    if analysed:
+        sql("ANALYZE")
+
+    few, many = (cost_of(Allouer("nouvelle", sku, quantité)) for sku in ("DIX", "DIX-MILLE"))
+
+    assert few == many
+    assert 0 < many.rows.total() < most
+
+
+def test_un_lot_loin_dans_l_ordre_se_trouve_sans_charger_les_autres(
+    bus: MessageBus[PostgreSQLUnitOfWork], cost_of: Callable[..., Cost], sql: Sql
+) -> None:
+    _open_lots(sql, "DIX-MILLE", OPEN_LOTS)
+    sql("ANALYZE")
+
+    cost = cost_of(Allouer("nouvelle", "DIX-MILLE", 500))
+
+    assert len(cost.statements) < 20
+    assert bus.handle(Allouer("nouvelle", "DIX-MILLE", 500)) == ["DIX-MILLE-grand"]
+
+
+def test_une_étape_de_correction_ne_lit_que_les_lignes_qu_elle_retire(
+    cost_of: Callable[..., Cost], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "LIGNES_PAR_ÉTAPE", 3)
+
+    few = cost_of(ModifierQuantitéLot("lot-PEU", 0, depuis_rang=5))
+    many = cost_of(ModifierQuantitéLot("lot-BEAUCOUP", 0, depuis_rang=5))
+
+    assert few == many
+    assert many.rows.total() < 100

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from allocation.adapters.database import Database
+from allocation.adapters.database import Database, Locked, OutcomeUnknown, ValueRefused
 from allocation.domain.commands import Allouer
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.rebuild import Rebuilder, run
@@ -608,3 +608,25 @@ class TestReconstructions:
         assert refusal(wrong) == (422, "champs-invalides")
         assert wrong.json is not None
         assert {each["champ"] for each in wrong.json["champs"]} == {"source", "débit_max"}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        (ValueRefused("too long for its index"), 422, "valeur-refusée"),
+        (Locked("by somebody"), 503, "verrou-tenu"),
+        (OutcomeUnknown("no answer"), 503, "issue-inconnue"),
+    ],
+)
+def test_ce_que_dit_la_base_d_une_commande_a_son_propre_type(
+    stocked: FlaskClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, slug: str
+) -> None:
+    def refuse(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(MessageBus, "handle", refuse)
+
+    response = stocked.post("/allocate", json={"id_commande": "c-1", "sku": "LAMPE", "quantité": 1})
+
+    assert refusal(response) == (status, slug)
+    assert ("Retry-After" in response.headers) == (status == 503)

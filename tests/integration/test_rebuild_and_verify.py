@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from allocation.adapters.database import Database
 from allocation.adapters.journal_listener import Waker
+from allocation.adapters.rebuilds import Source
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.cli.app import app
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import Projector, catch_up
-from allocation.projections.rebuild import rebuild
+from allocation.projections.rebuild import rebuild, request
 from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
@@ -226,3 +227,18 @@ def test_verify_sur_une_connexion_qui_a_déjà_servi_la_vue_compare_bien_la_copi
 
 def _follower(followers: Sequence[ProjectionFollower], name: str) -> ProjectionFollower:
     return next(follower for follower in followers if follower.name == name)
+
+
+@pytest.mark.parametrize("source", ["model", "journal"])
+def test_un_lot_qui_ne_tient_plus_rien_se_vérifie_et_se_reconstruit(
+    bus: Bus, database: Database, followers: Sequence[ProjectionFollower], source: Source
+) -> None:
+    bus.handle(ModifierQuantitéLot("lot-3", 0))
+    bus.handle(ModifierQuantitéLot("lot-1", 0))
+
+    for follower in followers:
+        request(database, follower.projection, source=source)
+        rebuild(database, follower)
+
+    assert list(verify(database, followers)) == []
+    assert views.lot("lot-3", database) is not None

@@ -77,10 +77,7 @@ class JournalListener:
                 self._stopping.wait(patience.pause_after(error, expected=isinstance(error, psycopg.Error)))
 
     def _listen(self, patience: Patience) -> None:
-        with self._sessions.connect(bounded_by(ANSWER_LIMIT_S)) as connection:
-            connection.autocommit = True
-            connection.execute("SET idle_session_timeout = 0")
-            connection.execute(f"LISTEN {CHANNEL}")
+        with self._sessions.listen(CHANNEL, bounded_by(ANSWER_LIMIT_S)) as connection:
             patience.all_is_well()
             self._waker.wake()
             asked_at = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from allocation.adapters.messages import Messages
 from allocation.domain.lots import Lot, Ordre
-from allocation.domain.model import LigneDeCommande, Produit
+from allocation.domain.model import Produit
 
 FIRST = 8
 # The next ones come by as many as are loaded already, so that few round trips fetch many.
@@ -58,12 +58,11 @@ class OpenLots:
             return cls(at_most=0)
         return cls(reached={1: lots[-1].ordre})
 
-    def suffice(self, produit: Produit, ligne: LigneDeCommande) -> bool:
-        """Whether no other lot could change what the line gets or, if it gets none, what it is told."""
-        lot = produit.lot_pour(ligne)
+    def suffice(self, produit: Produit, lot: Lot | None, units: int) -> bool:
+        """Whether no other lot could be given instead or, if this is none, change what is told."""
         if lot is None:
             return self.at_most is not None and self.at_most <= produit.quantité_disponible
-        return lot.ordre <= self._reached(ligne.quantité) or not self._others_may_serve(ligne.quantité)
+        return not self._others_may_serve(units) or lot.ordre <= self._reached(units)
 
     def more(self, messages: Messages, produit: Produit, units: int) -> Rows:
         """Some that are missing for a line of so many units."""

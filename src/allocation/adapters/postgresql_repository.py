@@ -58,11 +58,19 @@ _RANG_LIMITE = """
     )
     SELECT min(rang) FROM counted WHERE newer_units < %(units)s
 """
+# Lines are looked up one by one, for the few allocations that the limit leaves: OFFSET 0, as above.
 _LINES_FROM = """
-    SELECT l.sku, l.id_commande, l.ligne, l.quantité, l.rang, a.réf_lot
-    FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
-    WHERE a.sku = %(sku)s AND a.réf_lot = %(réf_lot)s AND - a.rang <= - %(rang)s::bigint
-    ORDER BY - a.rang DESC LIMIT %(limit)s
+    SELECT line.*
+    FROM (
+        SELECT sku, rang, réf_lot FROM allocations
+        WHERE réf_lot = %(réf_lot)s AND sku = %(sku)s AND - rang <= - %(rang)s::bigint
+        ORDER BY - rang DESC LIMIT %(limit)s
+    ) AS a
+    CROSS JOIN LATERAL (
+        SELECT sku, id_commande, ligne, quantité, rang, a.réf_lot
+        FROM order_lines AS l WHERE l.sku = a.sku AND l.rang = a.rang
+        OFFSET 0
+    ) AS line
 """
 
 
@@ -211,10 +219,11 @@ class PostgreSQLRepository(AbstractRepository):
         placement = produit.placements.get(ligne.clé)
         if placement is not None and placement.réf_lot is not None:
             return
-        open_lots = self._open_lots[produit.sku]
-        while not open_lots.suffice(produit, ligne):
+        open_lots, lot = self._open_lots[produit.sku], produit.lot_pour(ligne)
+        while not open_lots.suffice(produit, lot, ligne.quantité):
             self._take_lots(open_lots.more(self._messages, produit, ligne.quantité))
-        if self._perhaps_refused[produit.sku] and produit.lot_pour(ligne) is None:
+            lot = produit.lot_pour(ligne)
+        if lot is None and self._perhaps_refused[produit.sku]:
             self._load_ruptures(produit)
 
     def _load_ruptures(self, produit: Produit) -> None:

@@ -46,7 +46,7 @@ class Lot:
 
     def peut_allouer(self, ligne: LigneDeCommande) -> bool:
         """Whether the whole line fits into what is left."""
-        return self.sku == ligne.sku and self.quantité_disponible >= ligne.quantité
+        return self.quantité - self.quantité_allouée >= ligne.quantité and self.sku == ligne.sku
 
     def créé_comme(self, autre: Lot) -> bool:
         """Whether both were created by the same command, whatever became of their quantities since."""

@@ -69,7 +69,10 @@ class Produit:
 
     def lot_pour(self, ligne: LigneDeCommande) -> Lot | None:
         """The lot that a line without one would get: by the policy, the first that can take it whole."""
-        return next((lot for lot in self._lots_dans_l_ordre() if lot.peut_allouer(ligne)), None)
+        for lot in self._lots_dans_l_ordre():
+            if lot.peut_allouer(ligne):
+                return lot
+        return None
 
     def ajouter_lot(self, lot: Lot) -> None:
         """Take in a lot; the same lot again changes nothing. Raises LotExistant; emits LotCréé."""

@@ -38,7 +38,7 @@ __all__ = [
 
 ALLOCATIONS_CHANNEL = "allocation_alloué"
 # What a transaction takes that takes so many lines off a lot is what others wait longer.
-LIGNES_PAR_ÉTAPE = 500
+LIGNES_PAR_ÉTAPE = 200
 NOTIFICATION_INTERVAL = timedelta(hours=1)
 
 ALLOCATIONS_PUBLICATION = Subscription("publication_allocations", batch=1000)

@@ -79,9 +79,11 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
 
     def collect_recalled_events(self) -> tuple[Event, ...]:
         """What products handed out since the last call of `collect_new_events` have recalled."""
-        recalled = tuple(event for produit in self.produits.seen.values() for event in produit.rappels)
+        recalled: tuple[Event, ...] = ()
         for produit in self.produits.seen.values():
-            produit.rappels.clear()
+            if produit.rappels:
+                recalled += tuple(produit.rappels)
+                produit.rappels.clear()
         return recalled
 
     def commit(self) -> None:
