@@ -1,10 +1,13 @@
 """A way to a server on which everything may fall silent, as behind a network that drops packets."""
 
+import multiprocessing
 import selectors
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+
+from tests.waiting import PATIENCE_S
 
 HOST = "127.0.0.1"
 BLOCK = 1 << 16
@@ -14,56 +17,79 @@ class SilentHost:
     """Forwards connections to a port, until `fall_silent`: nothing comes through then, and nothing ends.
 
     What was connected by then stays silent for good, as after the loss of a router that knew of it; what is
-    connected after `speak` comes through again.
+    connected after `speak` comes through again. It is a process of its own, so that it is fast.
     """
 
     def __init__(self, port: int) -> None:
-        self._target = (HOST, port)
         self._listener = socket.create_server((HOST, 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
-        self._selector = selectors.DefaultSelector()
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._forgotten: list[socket.socket] = []
-        self._silent = False
-        self._over = False
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._thread = threading.Thread(target=self._run, name="silent-host")
+        self._orders, orders = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_forward, args=(self._listener, port, orders), daemon=True)
 
     def fall_silent(self) -> None:
         """Let nothing through any more, and forget who is connected."""
-        with self._lock:
-            self._silent = True
-            for each in self._sockets:
-                self._selector.unregister(each)
-            self._forgotten += self._sockets
-            self._sockets = []
+        self._order("silent")
 
     def speak(self) -> None:
         """Let new connections through again."""
-        with self._lock:
-            self._silent = False
+        self._order("speaking")
 
     @contextmanager
     def forwarding(self) -> Iterator["SilentHost"]:
         """While the context is open, connections are taken."""
-        self._thread.start()
+        self._process.start()
         try:
+            self._order("speaking")
             yield self
         finally:
-            self._over = True
-            self._thread.join()
-            for each in (self._listener, *self._sockets, *self._forgotten):
-                each.close()
+            self._process.kill()
+            self._process.join()
+            self._listener.close()
 
-    def _run(self) -> None:
-        while not self._over:
-            for key, _ in self._selector.select(0.1):
-                with self._lock:
-                    if key.fileobj is self._listener:
-                        self._accept()
-                    elif key.fileobj in self._sockets:
-                        self._forward(key.fileobj, key.data)
+    def _order(self, what: str) -> None:
+        self._orders.send(what)
+        assert self._orders.poll(PATIENCE_S)
+        self._orders.recv()
+
+
+def _forward(listener: socket.socket, port: int, orders: Connection) -> None:
+    _Forwarder(listener, port, orders).run()
+
+
+class _Forwarder:
+    """What the process does."""
+
+    def __init__(self, listener: socket.socket, port: int, orders: Connection) -> None:
+        self._listener = listener
+        self._target = (HOST, port)
+        self._orders = orders
+        self._selector = selectors.DefaultSelector()
+        self._sockets: set[socket.socket] = set()
+        self._forgotten: list[socket.socket] = []
+        self._silent = False
+
+    def run(self) -> None:
+        """Forward until the process is killed."""
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._orders, selectors.EVENT_READ)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._orders:
+                    self._obey()
+                elif key.fileobj is self._listener:
+                    self._accept()
+                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._sockets:
+                    self._pass_on(key.fileobj, key.data)
+
+    def _obey(self) -> None:
+        self._silent = self._orders.recv() == "silent"
+        if self._silent:
+            for each in self._sockets:
+                self._selector.unregister(each)
+            self._forgotten += self._sockets
+            self._sockets.clear()
+        self._orders.send("done")
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -76,18 +102,18 @@ class SilentHost:
             client.close()
             return
         for one, other in ((client, server), (server, client)):
-            self._sockets.append(one)
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sockets.add(one)
             self._selector.register(one, selectors.EVENT_READ, other)
 
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        try:
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        block = b""
+        with suppress(OSError):
             block = source.recv(BLOCK)
             target.sendall(block)
-        except OSError:
-            block = b""
         if not block:
             for each in (source, target):
-                self._sockets.remove(each)
+                self._sockets.discard(each)
                 with suppress(KeyError):
                     self._selector.unregister(each)
                 each.close()

@@ -64,8 +64,9 @@ _WRITE_SETTINGS = {
 }
 _WRITE_CONNECTION_LIFE_S = 60
 # A reader's effect and its checkpoint are one commit: if a crash of the database undoes the last few, they
-# are done again. So nobody needs to wait for the disk.
-_WITHOUT_THE_DISK = {"synchronous_commit": "off"}
+# are done again. So nobody needs to wait for the disk. One that is lost in the middle does not keep others
+# from its checkpoint for long.
+_FOLLOW_SETTINGS = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "15s"}
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
 
 
@@ -96,7 +97,7 @@ class Database:
         self._reads = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S, pool_reset_on_return=None)
         lookups = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S)
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
-        self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size, FOLLOW_LIMIT_S)
+        self._followers = self._transaction_pool(_FOLLOW_SETTINGS, pool_size, FOLLOW_LIMIT_S)
         self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
         self._replica = (
             None

@@ -48,6 +48,11 @@ _ENDS: Settings = {
     "idle_session_timeout": "0",
     "lock_timeout": "0",
     "statement_timeout": "0",
+    # Of a client whose host is gone, PostgreSQL learns by this, too; until then its locks are kept.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10s",
 }
 # How statements are carried out.
 _PLANS: Settings = {
