@@ -7,6 +7,11 @@ from sqlalchemy import text
 
 from allocation.adapters.database import Database
 
+_END_ALL_OTHERS = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 
 @contextmanager
 def reading_only(database: Database) -> Iterator[None]:
@@ -17,9 +22,11 @@ def reading_only(database: Database) -> Iterator[None]:
 
 
 def _alter(database: Database, change: str) -> None:
-    with database.working() as connection, connection.begin():
-        connection.execute(text("SET TRANSACTION READ WRITE"))
+    with database.working() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("SET default_transaction_read_only = off"))
         name = connection.scalar(text("SELECT current_database()"))
         connection.execute(text(f"ALTER DATABASE {name} {change}"))
-    # The connections that there are begin as they did before.
-    database.close()
+        # The sessions that there are would go on as they began.
+        connection.execute(text(_END_ALL_OTHERS))
+        connection.invalidate()
