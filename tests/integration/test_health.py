@@ -131,5 +131,5 @@ def test_une_base_qui_ne_fait_que_lire_rend_le_service_indisponible_et_refuse_le
             "urn:allocation:base-indisponible",
         )
 
-    assert prêt(client) == (200, "ok")
-    assert client.post(f"/projections/{NAME}/rebuild", json={}).status_code == 202
+    assert eventually(lambda: prêt(client) == (200, "ok"))
+    assert eventually(lambda: client.post(f"/projections/{NAME}/rebuild", json={}).status_code == 202)
