@@ -211,7 +211,8 @@ def test_au_hasard_chaque_état_est_celui_qui_fut_même_si_une_vue_est_en_retard
 ) -> None:
     """After each command, the present is noted; in the end, every instant gives what was noted then.
 
-    The present of a view that stays behind is what it says: at later instants, it says nothing else.
+    The present of a view that stays behind is what it says: at later instants, it says nothing else. Its
+    arrivals come from another view than its sums; where these are apart, they are told of different instants.
     """
     seed = random.randrange(2**32)
     chance = random.Random(seed)
@@ -223,10 +224,12 @@ def test_au_hasard_chaque_état_est_celui_qui_fut_même_si_une_vue_est_en_retard
         position = bus.handle(_some_command(chance, n, skus, orders, lots)).position
         late = lagging is not None and n >= 40
         catch_up([each for each in followers if not (late and each.name == lagging)], position or 0)
-        noted.append((datetime.now(UTC), _present(database, skus, orders)))
+        apart = late and lagging in {"stock_view", "lots_view"}
+        noted.append((datetime.now(UTC), apart, _present(database, skus, orders)))
 
-    for at, present in noted:
-        assert _past(database, skus, orders, at) == present, seed
+    for at, apart, present in noted:
+        past, told = _past(database, skus, orders, at), _without_arrivals if apart else list
+        assert told(past) == told(present), seed
 
 
 def test_un_événement_mis_de_côté_n_est_pas_défait(bus: Bus, database: Database, sql: Sql) -> None:
@@ -314,4 +317,14 @@ def _past(database: Database, skus: list[str], orders: list[str], at: datetime) 
     return [
         *(history.stock_at(sku, at, database) for sku in skus),
         *(history.allocations_at(order, at, database) for order in orders),
+    ]
+
+
+def _without_arrivals(state: list[object]) -> list[object]:
+    arrivals = {"prochaine_eta", "eta_dépassée"}
+    return [
+        {name: value for name, value in each.items() if name not in arrivals}
+        if isinstance(each, dict)
+        else each
+        for each in state
     ]

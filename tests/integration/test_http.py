@@ -72,6 +72,15 @@ class TestAllouer:
         assert rows is not None
         assert [row["ligne"] for row in rows] == ["1", "2"]
 
+    def test_les_lignes_se_lisent_comme_on_compte(self, stocked: FlaskClient) -> None:
+        as_counted = ["1", "2", "010", "10", "11", "A-2", "A-10", "B", "L1.2", "L1.10"]
+        for ligne in sorted(as_counted):
+            stocked.post("/allocate", json=LIGNE | {"ligne": ligne, "quantité": 1})
+
+        rows = stocked.get("/allocations/c-1").json
+        assert rows is not None
+        assert [row["ligne"] for row in rows] == as_counted
+
     @pytest.mark.parametrize(
         "body",
         [
@@ -171,6 +180,7 @@ class TestLots:
             "quantité": 100,
             "quantité_allouée": 10,
             "eta": "2027-01-31",
+            "eta_dépassée": False,
         }
 
     def test_une_correction_dit_ce_qui_est_réalloué_et_ce_qui_reste_sans_lot(
@@ -209,6 +219,7 @@ class TestStock:
             "alloué": 10,
             "disponible": 90,
             "prochaine_eta": None,
+            "eta_dépassée": None,
         }
 
     def test_un_sku_inconnu(self, client: FlaskClient) -> None:

@@ -173,6 +173,7 @@ def test_exercice_1_la_vue_du_stock_suit_chaque_changement(bus: Bus) -> None:
         "alloué": 90,
         "disponible": 80,
         "prochaine_eta": date(2027, 2, 1),
+        "eta_dépassée": None,
     }
 
 

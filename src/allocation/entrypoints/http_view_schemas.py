@@ -22,6 +22,7 @@ class LotVue(BaseModel):
     quantité: int = Field(examples=[100])
     quantité_allouée: int = Field(examples=[10])
     eta: date | None = Field(examples=[None])
+    eta_dépassée: bool = Field(description="whether that day (of UTC) is past", examples=[False])
 
 
 class StockVue(BaseModel):
@@ -32,7 +33,12 @@ class StockVue(BaseModel):
     en_transit: int = Field(examples=[0])
     alloué: int = Field(examples=[10])
     disponible: int = Field(examples=[90])
-    prochaine_eta: date | None = Field(examples=[None])
+    prochaine_eta: date | None = Field(
+        description="the earliest arrival, from today (of UTC) on, that has free units", examples=[None]
+    )
+    eta_dépassée: date | None = Field(
+        description="the oldest arrival that is late and has free units", examples=[None]
+    )
 
 
 class PageDeStock(BaseModel):

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from allocation.adapters.database import Row
 from allocation.adapters.journal_instants import POSITION_AT
+from allocation.adapters.natural_order import natural
 from allocation.adapters.serialization import upcast
 from allocation.views.views import ReadSource
 
@@ -46,6 +47,8 @@ _VIEW_AT = """
     SELECT name, position, least(position, {position_at}) AS target, {horizon} AS horizon
     FROM projections WHERE name = '{name}'
 """
+# Of UTC, as what is asked for now; what will be is not known.
+_DAY = "(least(%(at)s::timestamptz, now()) AT TIME ZONE 'UTC')::date"
 _NOT_PARKED = """
     NOT EXISTS (
         SELECT FROM parked
@@ -69,11 +72,11 @@ _ALLOCATIONS_AT = f"""
         UNION ALL
         SELECT sku, réf_lot, quantité, ligne FROM first_since WHERE type = 'Désalloué'
     )
-    SELECT horizon, line.* FROM view LEFT JOIN line ON true ORDER BY sku, ligne COLLATE "C"
+    SELECT horizon, line.* FROM view LEFT JOIN line ON true ORDER BY sku, {natural("ligne")}
 """  # noqa: S608 - our own text
 
-# Arrivals never change: the next one is the earliest of the lots that there were, by lots_view, which may
-# stand elsewhere than stock_view, and is led from there to the same place.
+# Arrivals are those of the lots that there were, with what was free of them, by lots_view, which may stand
+# elsewhere than stock_view, and is led from there to the same place.
 _STOCK_AT = f"""
     WITH view AS MATERIALIZED (
         {_VIEW_AT.format(position_at=POSITION_AT, horizon=_HORIZON, name="stock_view")}
@@ -91,27 +94,36 @@ _STOCK_AT = f"""
                coalesce(sum(units) FILTER (WHERE NOT taken AND eta IS NOT NULL), 0) AS en_transit,
                coalesce(sum(units) FILTER (WHERE taken), 0) AS alloué
         FROM change
-    ), created AS (
-        SELECT data ->> 'réf_lot' AS réf, (data ->> 'eta')::date AS eta,
-               journal.position > view.target AS since
+    ), passed AS (
+        SELECT type, data ->> 'réf_lot' AS réf, (data ->> 'eta')::date AS eta,
+               journal.position > view.target AS since,
+               ((data ->> 'quantité')::bigint - coalesce((data ->> 'quantité_précédente')::bigint, 0))
+               * CASE type WHEN 'Alloué' THEN -1 ELSE 1 END
+               * CASE WHEN journal.position > view.target THEN -1 ELSE 1 END AS units
         FROM journal, view, lots
-        WHERE {_ABOUT_SKU} AND type = 'LotCréé'
+        WHERE {_ABOUT_SKU} AND type IN ('LotCréé', 'QuantitéLotModifiée', 'Alloué', 'Désalloué')
           AND journal.position > least(view.target, lots.position)
           AND journal.position <= greatest(view.target, lots.position)
-    ), lot AS (
-        SELECT eta FROM lots_view
-        WHERE {_ABOUT_SKU} AND réf NOT IN (SELECT réf FROM created WHERE since)
+          AND {_NOT_PARKED.replace("view.name", "lots.name")}
+    ), free AS (
+        SELECT réf, eta, quantité - quantité_allouée AS units FROM lots_view WHERE {_ABOUT_SKU}
         UNION ALL
-        SELECT eta FROM created WHERE NOT since
+        SELECT réf, CASE type WHEN 'LotCréé' THEN eta END, units FROM passed
+    ), lot AS (
+        SELECT max(eta) AS eta, sum(units) AS free FROM free
+        WHERE réf NOT IN (SELECT réf FROM passed WHERE type = 'LotCréé' AND since) GROUP BY réf
     ), arrivals AS (
-        SELECT count(*) AS lots, min(eta) AS prochaine_eta FROM lot
+        SELECT count(*) AS lots,
+               min(eta) FILTER (WHERE free > 0 AND eta >= {_DAY}) AS prochaine_eta,
+               min(eta) FILTER (WHERE free > 0 AND eta < {_DAY}) AS eta_dépassée
+        FROM lot
     )
     SELECT horizon, stock.* FROM view LEFT JOIN LATERAL (
         SELECT sku, (now.en_stock - since.en_stock)::bigint AS en_stock,
                (now.en_transit - since.en_transit)::bigint AS en_transit,
                (now.alloué - since.alloué)::bigint AS alloué,
                (now.disponible - since.en_stock - since.en_transit + since.alloué)::bigint AS disponible,
-               arrivals.prochaine_eta
+               arrivals.prochaine_eta, arrivals.eta_dépassée
         FROM stock_view AS now, since, arrivals
         WHERE {_ABOUT_SKU} AND arrivals.lots > 0
     ) AS stock ON true

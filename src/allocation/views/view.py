@@ -7,11 +7,12 @@ from allocation.adapters.read_servers import ReadServer, ReadServers
 from allocation.views.freshness import Answer, Freshness, fresh
 
 # The answer and the checkpoint come from one statement, so from one snapshot: they belong together. The
-# checkpoint comes first, so that there is a row for it where there is none of the view.
+# checkpoint comes first, so that there is a row for it where there is none of the view. Of several read
+# models, the one that is the furthest behind counts.
 _CHECKPOINT = """
     SELECT position AS checkpoint_position,
            CASE WHEN en_pause THEN coalesce(erreur, '') END AS checkpoint_pause
-    FROM projections WHERE name = '{projection}'
+    FROM projections WHERE name IN ({projections}) ORDER BY position LIMIT 1
 """
 _ROWS = """
     SELECT * FROM ({checkpoint}) AS checkpoint
@@ -25,10 +26,16 @@ _DOCUMENT = """
 
 
 class View:
-    """One SELECT on the table of one projection, in which `{name}` stands for a parameter."""
+    """One SELECT on the table of one projection, in which `{name}` stands for a parameter.
 
-    def __init__(self, projection: str, select: str, *, parameters: Sequence[str], order: str) -> None:
-        checkpoint = _CHECKPOINT.format(projection=projection)
+    It may look into the tables of others as well, which are named by `also`.
+    """
+
+    def __init__(
+        self, projection: str, select: str, *, parameters: Sequence[str], order: str, also: Sequence[str] = ()
+    ) -> None:
+        names = ", ".join(f"'{name}'" for name in (projection, *also))
+        checkpoint = _CHECKPOINT.format(projections=names)
         named = select.format(**{name: f"%({name})s" for name in parameters})
         numbered = select.format(**{name: f"${number}" for number, name in enumerate(parameters, start=1)})
         self._projection = projection

@@ -12,30 +12,53 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from allocation.adapters.database import Row
+from allocation.adapters.natural_order import natural
 from allocation.adapters.read_servers import ReadServers
 from allocation.views.freshness import DEFAULT_WAIT_S, Freshness
 from allocation.views.view import View
 
-_STOCK_COLUMNS = "SELECT sku, en_stock, en_transit, alloué, disponible, prochaine_eta FROM stock_view"
+# A day is a day of UTC, whatever the time zone of a session; an arrival is late from the day after on.
+TODAY = "(now() AT TIME ZONE 'UTC')::date"
+
+# Whether an arrival is yet to come changes with the day, not with an event: so it is told when it is asked.
+_ARRIVAL = """
+    SELECT min(eta) FROM lots_view AS lot
+    WHERE lot.sku = stock.sku AND eta IS NOT NULL AND quantité_allouée < quantité AND eta
+"""
+_STOCK_COLUMNS = f"""
+    SELECT sku, en_stock, en_transit, alloué, disponible,
+           ({_ARRIVAL} >= {TODAY}) AS prochaine_eta, ({_ARRIVAL} < {TODAY}) AS eta_dépassée
+    FROM stock_view AS stock
+"""  # noqa: S608 - our own text
 
 ALLOCATIONS = View(
     "allocations_view",
     "SELECT sku, réf_lot, quantité, ligne FROM allocations_view WHERE id_commande = {id_commande}",
     parameters=["id_commande"],
-    order="sku, ligne",
+    order=f"sku, {natural('ligne')}",
 )
 LOT = View(
     "lots_view",
-    "SELECT réf, sku, quantité, quantité_allouée, eta FROM lots_view WHERE réf = {réf}",
+    f"""
+        SELECT réf, sku, quantité, quantité_allouée, eta, coalesce(eta < {TODAY}, false) AS eta_dépassée
+        FROM lots_view WHERE réf = {{réf}}
+    """,  # noqa: S608 - our own text
     parameters=["réf"],
     order="réf",
 )
-STOCK = View("stock_view", f"{_STOCK_COLUMNS} WHERE sku = {{sku}}", parameters=["sku"], order="sku")
+STOCK = View(
+    "stock_view",
+    f"{_STOCK_COLUMNS} WHERE sku = {{sku}}",
+    parameters=["sku"],
+    order="sku",
+    also=["lots_view"],
+)
 STOCK_PAGE = View(
     "stock_view",
     f"{_STOCK_COLUMNS} WHERE sku > {{after}} ORDER BY sku LIMIT {{limit}}",
     parameters=["after", "limit"],
     order="sku",
+    also=["lots_view"],
 )
 
 
@@ -61,14 +84,21 @@ def allocations(
 
 
 def lot(réf: str, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S) -> Row | None:
-    """A lot: réf, sku, quantité, quantité_allouée, eta; None when there is none of this reference."""
+    """A lot: réf, sku, quantité, quantité_allouée, eta, and whether that day is past (`eta_dépassée`).
+
+    None when there is none of this reference.
+    """
     return LOT.row({"réf": réf}, uow.reads, _reached(after, wait_s)).value
 
 
 def stock(
     sku: str, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S
 ) -> Row | None:
-    """The stock of one SKU in units: en_stock, en_transit, alloué, disponible; and prochaine_eta."""
+    """The stock of one SKU in units: en_stock, en_transit, alloué, disponible; None if it is unknown.
+
+    Of the arrivals that have free units, `prochaine_eta` is the next one, from today on, and `eta_dépassée`
+    the oldest that is late; None when there is none.
+    """
     return STOCK.row({"sku": sku}, uow.reads, _reached(after, wait_s)).value
 
 
