@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError
-from tests.waiting import wait_until_blocked
+from tests.waiting import PATIENCE_S, wait_until_blocked
 
 from allocation.adapters import postgresql_repository
 from allocation.adapters.database import (
     Database,
+    Locked,
     StorageUnavailable,
     VersionConflict,
     write_errors_translated,
@@ -233,3 +234,58 @@ def between_search_and_lock(
     monkeypatch.setattr(PostgreSQLRepository, "_ask", after_something)
     yield
     assert not left
+
+
+HOLDERS = {
+    "its product": "SELECT FROM produits WHERE sku = 'LAMPE' FOR UPDATE",
+    "its lot": "SELECT FROM lots WHERE sku = 'LAMPE' FOR UPDATE",
+    "a new product": "INSERT INTO produits (sku, version, dernier_rang) VALUES ('NEUF', 1, 0)",
+}
+BLOCKED = {
+    "its product": Allouer("bloquée", "LAMPE", 1),
+    "its lot": Allouer("bloquée", "LAMPE", 1),
+    "a new product": CréerLot("lot-neuf", "NEUF", 1),
+}
+
+
+@pytest.mark.parametrize("what", HOLDERS)
+def test_un_verrou_ne_retient_que_les_commandes_qui_en_ont_besoin(
+    bus: Bus, database: Database, what: str
+) -> None:
+    """As long as somebody holds it, others go on; when it is let go, so does whoever has waited."""
+    skus = [f"SKU-{n}" for n in range(10)]
+    for sku in ("LAMPE", *skus):
+        bus.handle(CréerLot(f"lot-{sku}", sku, 1000))
+
+    with ThreadPoolExecutor(12) as clients, database.working() as holder:
+        with holder.begin():
+            holder.exec_driver_sql(HOLDERS[what])
+            blocked = clients.submit(bus.handle, BLOCKED[what])
+            wait_until_blocked(database)
+            others = [
+                clients.submit(bus.handle, Allouer(f"c-{n}", skus[n % len(skus)], 1)) for n in range(200)
+            ]
+            answers = [other.result(PATIENCE_S) for other in others]
+            assert not blocked.done()
+        results = blocked.result(PATIENCE_S)
+
+    assert answers == [[f"lot-{skus[n % len(skus)]}"] for n in range(200)]
+    assert len(results.events) == 1 or what == "a new product"
+
+
+def test_un_verrou_qui_reste_est_le_refus_de_la_seule_commande_qui_l_attend(
+    bus: Bus, database: Database, sql: Sql
+) -> None:
+    for sku in ("LAMPE", "TABLE"):
+        bus.handle(CréerLot(f"lot-{sku}", sku, 10))
+
+    with ThreadPoolExecutor() as clients, database.working() as holder, holder.begin():
+        holder.exec_driver_sql(HOLDERS["its product"])
+        blocked = [clients.submit(bus.handle, Allouer(f"c-{n}", "LAMPE", 1)) for n in range(3)]
+        assert bus.handle(Allouer("c-1", "TABLE", 1)) == ["lot-TABLE"]
+        for each in blocked:
+            with pytest.raises(Locked):
+                each.result(PATIENCE_S)
+
+    assert sql("SELECT sku FROM order_lines") == [{"sku": "TABLE"}]
+    assert bus.handle(Allouer("c-1", "LAMPE", 1)) == ["lot-LAMPE"]

@@ -10,13 +10,11 @@ from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
 import psycopg
-from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
 from allocation.adapters.bounded_connection import KEEPALIVES
 from allocation.adapters.connection_info import ConnectionInfo
-from allocation.adapters.installation import channel
 
 _DEFAULTS: ConnectionInfo = {"application_name": "allocation", "connect_timeout": "3", **KEEPALIVES}
 
@@ -148,24 +146,6 @@ class Sessions:
             encoding = connection.info.parameter_status("server_encoding")
             check_server(connection.info.server_version, str(encoding))
         except UnsuitableServer:
-            connection.close()
-            raise
-        return connection
-
-    def listen(self, name: str) -> psycopg.Connection:
-        """A connection that hears what is notified on this installation's channel of that name.
-
-        Through a pooler, it hears nothing. Raises UnsuitableServer and the driver's errors.
-        """
-        connection = self.connect()
-        try:
-            with connection.transaction():
-                connection.execute(_SET, self._parameters(connection, NOTHING, for_transaction=True))
-                [called] = connection.execute(f"SELECT {channel('%s')}", [name]).fetchone() or [name]
-            connection.autocommit = True
-            connection.execute("SET idle_session_timeout = 0")
-            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(called)))
-        except BaseException:
             connection.close()
             raise
         return connection

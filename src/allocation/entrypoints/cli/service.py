@@ -4,7 +4,6 @@ import http.client
 import os
 import platform
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -67,7 +66,7 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
 
     processes.configure_logging(settings.log_level)
     with database_url(settings, connections=_connections(settings, workers)) as (storage_url, embedded):
-        with Database(storage_url, schema=settings.database_schema) as database:
+        with Database(storage_url) as database:
             prepare(database, settings)
             postgresql = f"PostgreSQL {database.server_version()}"
         # The children are configured by their environment, as they would be without this supervisor.
@@ -82,9 +81,8 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
         def each_tick() -> float:
             if embedded is not None:
                 embedded.keep_running()
-            # A process that starts anew could not without it. (On a full disk the next tick tries again.)
-            with suppress(OSError):
-                metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # A process that starts anew could not without it.
+            metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
             return TICK_S if announcement.made() else READY_POLL_S
 
         supervise(children, each_tick)
