@@ -39,6 +39,10 @@ class Standby:
         log = self._directory / "log"
         run_program("pg_ctl", "-w", "-D", self._data, "-o", options, "-l", log, "start")
 
+    def promote(self) -> None:
+        """Let it take writes, and return when it does."""
+        run_program("pg_ctl", "-w", "-D", self._data, "promote")
+
     def kill(self) -> None:
         """SIGKILL to all of its processes."""
         kill_all(psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0])))

@@ -19,6 +19,7 @@ from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import history
+from allocation.views.progress import progress
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
@@ -144,3 +145,8 @@ class TestHorlogeRemise:
 
         assert row is not None
         assert (row["en_stock"], row["alloué"]) == (10, 0)
+
+    def test_aucun_retard_n_est_négatif(self, client: FlaskClient, database: Database, sql: Sql) -> None:
+        sql("UPDATE projections SET position = 0")
+
+        assert [each.lag_s for each in progress(database) if each.behind] == [0.0] * 3

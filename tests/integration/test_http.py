@@ -1,6 +1,7 @@
 """The HTTP interface, request by request: what succeeds, what is refused, and how it is said."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
@@ -525,6 +526,37 @@ class TestSanté:
             client.get(f"/inconnu/{n}?a={n}", headers={f"X-{n}": "1"})
 
         assert client.get("/metrics").text.count("\n") == before
+
+
+class TestPageDAccueil:
+    def test_la_racine_dit_ce_que_c_est_et_ses_liens_mènent_quelque_part(self, client: FlaskClient) -> None:
+        page = client.get("/")
+
+        assert (page.status_code, page.mimetype) == (200, "text/html")
+        links = re.findall(r'href="([^"]+)"', page.text)
+        assert {"/docs", "/openapi.json", "/health/ready", "/metrics"} <= set(links)
+        for link in links:
+            assert client.get(link).status_code == 200, link
+        assert "http://" not in page.text + "".join(page.headers.values())
+
+    def test_elle_se_lit_en_anglais_aussi(self, client: FlaskClient) -> None:
+        page = client.get("/", headers={"Accept-Language": "en-GB,en;q=0.9"})
+
+        assert '<html lang="en">' in page.text
+        assert "Every order line" in page.text
+
+    @pytest.mark.parametrize("path", ["/", "/stock", "/health/live"])
+    def test_head_et_options_répondent_sans_corps(self, client: FlaskClient, path: str) -> None:
+        head, options = client.head(path), client.options(path)
+
+        assert (head.status_code, head.data) == (200, b"")
+        assert (options.status_code, options.data) == (200, b"")
+        assert {"GET", "HEAD", "OPTIONS"} <= options.allow
+
+    def test_head_d_une_adresse_inconnue_est_un_problème(self, client: FlaskClient) -> None:
+        response = client.head("/inconnu")
+
+        assert (response.status_code, response.mimetype) == (404, "application/problem+json")
 
 
 def test_le_texte_est_en_utf_8_sans_échappement(stocked: FlaskClient) -> None:

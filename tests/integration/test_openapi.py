@@ -53,7 +53,7 @@ def test_chaque_opération_dit_ce_qu_elle_fait_et_ce_qu_elle_refuse(document: di
                     assert "application/problem+json" in response["content"], (method, path, status)
 
     refused = set(document["paths"]["/allocate"]["post"]["responses"])
-    assert refused == {"200", "201", "400", "409", "413", "415", "422", "503"}
+    assert refused == {"200", "201", "400", "408", "409", "413", "415", "422", "503"}
 
 
 def test_les_jetons_sont_annoncés_où_ils_sont_donnés_et_où_ils_sont_pris(document: dict[str, Any]) -> None:

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 from tests.wire import Wire
 
 from allocation.adapters import database as database_module
+from allocation.adapters import journal_listener
 from allocation.adapters.database import Database, StorageUnavailable
+from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.domain.commands import CréerLot
+from allocation.service_layer.bootstrap import bootstrap
 
 LIMIT_S = 0.5
 
@@ -85,3 +89,22 @@ def test_qui_était_muet_ensemble_ne_se_redécouvre_pas_un_à_un(wired: Database
     wire.pass_on_what_is_new()
 
     assert [written(wired) for _ in range(5)] == [(1,)] * 5
+
+
+def test_qui_écoute_un_serveur_muet_se_reconnecte(
+    wired: Database, database: Database, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_listener, "ASKING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(journal_listener, "ANSWER_LIMIT_S", LIMIT_S)
+    bus, waker = bootstrap(database, inline=False), Waker()
+
+    with JournalListener(wired.sessions, waker):
+        eventually(lambda: waker.calls)
+        wire.go_silent()
+        wire.pass_on_what_is_new()
+        listening = waker.calls
+        # It wakes the readers as soon as it listens again, and for what is committed from then on.
+        eventually(lambda: waker.calls > listening)
+        listening = waker.calls
+        bus.handle(CréerLot("lot-1", "LAMPE", 1))
+        eventually(lambda: waker.calls > listening)

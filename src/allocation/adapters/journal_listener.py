@@ -2,11 +2,13 @@
 
 import logging
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
+from allocation.adapters.bounded_connection import bounded_by
 from allocation.adapters.journal import CHANNEL
 from allocation.adapters.patience import Patience
 from allocation.adapters.sessions import Sessions
@@ -14,6 +16,9 @@ from allocation.adapters.sessions import Sessions
 logger = logging.getLogger(__name__)
 
 STOP_CHECK_INTERVAL_S = 0.25
+# Whether the server is still there is asked so often; its answer is waited for so long.
+ASKING_INTERVAL_S = 5.0
+ANSWER_LIMIT_S = 5.0
 
 
 class Waker:
@@ -72,12 +77,17 @@ class JournalListener:
                 self._stopping.wait(patience.pause_after(error, expected=isinstance(error, psycopg.Error)))
 
     def _listen(self, patience: Patience) -> None:
-        with self._sessions.connect() as connection:
+        with self._sessions.connect(bounded_by(ANSWER_LIMIT_S)) as connection:
             connection.autocommit = True
             connection.execute("SET idle_session_timeout = 0")
             connection.execute(f"LISTEN {CHANNEL}")
             patience.all_is_well()
             self._waker.wake()
+            asked_at = time.monotonic()
             while not self._stopping.is_set():
                 for _ in connection.notifies(timeout=STOP_CHECK_INTERVAL_S):
                     self._waker.wake()
+                if time.monotonic() > asked_at + ASKING_INTERVAL_S:
+                    # Nothing else tells a host that has gone silent from a journal that does not grow.
+                    connection.execute("SELECT 1")
+                    asked_at = time.monotonic()

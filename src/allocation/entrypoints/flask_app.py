@@ -13,6 +13,7 @@ from allocation.adapters.database import Database
 from allocation.entrypoints.http_commands import HttpCommands
 from allocation.entrypoints.http_health import HttpHealth
 from allocation.entrypoints.http_history import HttpHistory
+from allocation.entrypoints.http_home import HttpHome
 from allocation.entrypoints.http_identifiers import Identifier
 from allocation.entrypoints.http_metrics import HttpMetrics
 from allocation.entrypoints.http_problems import register_error_handlers
@@ -43,6 +44,7 @@ def create_app(
     metrics = metrics or HttpMetrics(database)
     database.reads.observe(metrics.reads)
     routes = (
+        *HttpHome().routes(),
         *HttpCommands(bus).routes(),
         *HttpViews(database).routes(),
         *HttpHistory(database).routes(),

@@ -262,6 +262,14 @@ HTTP_PROBLEMS = {
         Words("Méthode refusée", "Method not allowed"),
         Words("Cette adresse n'accepte pas cette méthode.", "This address does not take this method."),
     ),
+    408: Problem(
+        408,
+        "corps-trop-lent",
+        Words("Corps trop lent", "Body too slow"),
+        Words(
+            "Le corps de la requête n'est pas venu à temps.", "The body of the request did not come in time."
+        ),
+    ),
     413: Problem(
         413,
         "corps-trop-grand",

@@ -73,6 +73,9 @@ def _answer_http_exception(error: HTTPException) -> Response:
     code = error.code or INTERNAL.status
     response = problem_response(HTTP_PROBLEMS.get(code) or _other(code, error))
     response.headers.extend((key, value) for key, value in error.get_headers() if key != "Content-Type")
+    if code == HTTPStatus.REQUEST_TIMEOUT:
+        # What may still come is no other request.
+        response.headers["Connection"] = "close"
     return response
 
 

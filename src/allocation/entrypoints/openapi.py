@@ -148,5 +148,5 @@ def _problems(route: Route) -> list[Problem]:
     # Every route refuses query parameters that it does not know.
     problems.append(PROBLEMS[ChampsInvalides])
     if route.body is not None:
-        problems += [PROBLEMS[JsonMalformé], HTTP_PROBLEMS[413], HTTP_PROBLEMS[415]]
+        problems += [PROBLEMS[JsonMalformé], *(HTTP_PROBLEMS[status] for status in (408, 413, 415))]
     return problems

@@ -7,21 +7,31 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from allocation.adapters.configuration import Settings
 from allocation.adapters.database import Database
 from allocation.adapters.journal_listener import JournalListener, Waker
 from allocation.entrypoints import flask_app
+from allocation.entrypoints.http_bodies import WholeRequests
 from allocation.projections.projector import Projector
 from allocation.projections.rebuild import Rebuilder
 from allocation.service_layer.bootstrap import journal_followers, projection_followers
 
-BLOCKING_THREADS = 64
+# Of each API process: requests that are worked on at once, and connections, idle ones included.
+PLACES = 64
+CONNECTIONS = 512
+# How long a request's headers may take, from the opening of the connection or the answer before; its body.
+HEADERS_TIMEOUT_MS = 20_000
+BODY_TIMEOUT_S = 10
+# In bytes: more than any request to this service needs.
+MAX_HEADERS = 16 * 1024
 STOP_TIMEOUT_S = 20
 
 _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
@@ -54,18 +64,25 @@ def run_api(host: str, port: int, workers: int) -> None:
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=BLOCKING_THREADS,
+        # A thread for each: one that waits for a slow body is missed by nobody.
+        blocking_threads=CONNECTIONS,
+        backpressure=CONNECTIONS,
+        # HTTP/1.1 alone, where the time for a request's headers is bounded from its connection's first byte.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_TIMEOUT_MS, max_buffer_size=MAX_HEADERS),
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
         log_level=LogLevels.error,
     )
-    server.serve(target_loader=_load_app, wrap_loader=False)
+    server.serve(target_loader=partial(_load_app, port), wrap_loader=False)
 
 
-def _load_app() -> Callable[..., Any]:
+def _load_app(port: int) -> Callable[..., Any]:
     follow_parent()
     configure_logging(Settings().log_level)
-    return in_one_piece(flask_app.app)
+    app = WholeRequests(flask_app.app, timeout_s=BODY_TIMEOUT_S, places=PLACES)
+    threading.Thread(target=app.sweep_for_ever, args=(port,), name="slow-bodies", daemon=True).start()
+    return in_one_piece(app)
 
 
 def in_one_piece(app: Callable[..., Any]) -> Callable[..., list[bytes]]:

@@ -11,7 +11,7 @@ FAILING_AFTER = 3
 
 _PROGRESS = """
     SELECT kind, name, position, newest - position AS behind,
-           coalesce(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s,
+           greatest(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s,
            round((débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le)::float8 / %(span)s))
                  ::numeric, 1)::float8 AS rate,
            CASE WHEN attendu_avant < clock_timestamp() THEN 'silent'
