@@ -178,6 +178,12 @@ class Database:
         """
         return self._connected(self._background)
 
+    def is_writable(self) -> bool:
+        """Whether this is a server that takes changes: no standby. Raises StorageUnavailable."""
+        with self.writing() as connection:
+            read_only = connection.execute("SHOW transaction_read_only").fetchone()
+        return read_only is not None and read_only[0] == "off"
+
     def server_version(self) -> str:
         """PostgreSQL's version, as it names it itself. Raises StorageUnavailable."""
         with self.reading() as connection:

@@ -9,21 +9,24 @@ from typing import Any
 from flask import Response, jsonify
 
 from allocation.adapters import schema
-from allocation.adapters.database import StorageUnavailable
+from allocation.adapters.database import Database, StorageUnavailable
 from allocation.entrypoints.http_metrics import MEDIA_TYPE, HttpMetrics
 from allocation.entrypoints.http_route import Route
 from allocation.entrypoints.http_schemas import EtatDuService, Vivant
 from allocation.views.progress import Progress, progress
-from allocation.views.views import ReadSource
 
 logger = logging.getLogger(__name__)
 
 
 class HttpHealth:
-    """What operators' programs ask. The service is not ready when a projection is `max_lag_s` late."""
+    """What operators' programs ask.
 
-    def __init__(self, source: ReadSource, metrics: HttpMetrics, *, max_lag_s: float) -> None:
-        self._source = source
+    The service is not ready when the database can't be written to, a projection fails again and again or is
+    `max_lag_s` late, or a reader's thread is missed.
+    """
+
+    def __init__(self, database: Database, metrics: HttpMetrics, *, max_lag_s: float) -> None:
+        self._database = database
         self._metrics = metrics
         self._max_lag_s = max_lag_s
 
@@ -53,16 +56,27 @@ class HttpHealth:
 
     def _state(self) -> dict[str, Any]:
         try:
-            with self._source.reading() as connection:
+            with self._database.reading() as connection:
                 usable = schema.is_usable(connection)
-            readers = progress(self._source) if usable else []
+            readers = progress(self._database) if usable else []
+            writable = self._database.is_writable()
         except StorageUnavailable as error:
             logger.warning("not ready: %s", error)
             return _report("unavailable", database="unavailable", migrations="unknown", readers=[])
         if not usable:
             return _report("pending", database="ok", migrations="pending", readers=[])
-        late = any(r.kind == "projection" and r.lag_s > self._max_lag_s for r in readers)
-        return _report("late" if late else "ok", database="ok", migrations="ok", readers=readers)
+        if not writable:
+            return _report("read-only", database="read-only", migrations="ok", readers=readers)
+        return _report(self._status(readers), database="ok", migrations="ok", readers=readers)
+
+    def _status(self, readers: Sequence[Progress]) -> str:
+        projections = [reader for reader in readers if reader.kind == "projection"]
+        if any(reader.state == "silent" for reader in readers):
+            return "silent"
+        # A subscription that fails, say, as the mail server is away, is no reason not to sell.
+        if any(reader.state == "failing" for reader in projections):
+            return "failing"
+        return "late" if any(reader.lag_s > self._max_lag_s for reader in projections) else "ok"
 
 
 def _report(status: str, *, database: str, migrations: str, readers: Sequence[Progress]) -> dict[str, Any]:

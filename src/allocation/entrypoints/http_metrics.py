@@ -158,8 +158,15 @@ class _JournalReaders(Collector):
             for field, (name, documentation) in _READER_GAUGES.items()
         }
         paused = GaugeMetricFamily("allocation_reader_paused", "Whether it has paused.", labels=labels)
+        failing = GaugeMetricFamily(
+            "allocation_reader_failing",
+            "Those that fail again and again, or that are missed.",
+            labels=(*labels, "reason"),
+        )
         for reader in readers:
             of_reader = (reader.kind, reader.name)
+            if reader.trouble is not None:
+                failing.add_metric((*of_reader, reader.trouble), 1)
             for field, family in families.items():
                 family.add_metric(of_reader, getattr(reader, field))
             paused.add_metric(of_reader, reader.state == "paused")
@@ -170,7 +177,7 @@ class _JournalReaders(Collector):
         )
         for each in unknown:
             skipped.add_metric((each.type, str(each.version)), each.events)
-        yield from (*families.values(), paused, skipped)
+        yield from (*families.values(), paused, failing, skipped)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:

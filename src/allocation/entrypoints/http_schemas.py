@@ -191,7 +191,7 @@ class AvancementVue(BaseModel):
     behind: int = Field(examples=[0])
     lag_s: float = Field(examples=[0.0])
     rate: float = Field(description="events a second, lately", examples=[12.5])
-    state: str = Field(description="following, failing, rebuilding or paused", examples=["following"])
+    state: str = Field(description="following, failing, silent, rebuilding or paused", examples=["following"])
     parked: int = Field(description="SKUs of which events are parked", examples=[0])
     erreur: str | None = Field(examples=[None])
 

@@ -6,23 +6,29 @@ from allocation.adapters.checkpoints import RATE_SPAN_S
 from allocation.adapters.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
+# So many failures in a row are no longer passing: what a handler can't apply is parked by then.
+FAILING_AFTER = 3
+
 _PROGRESS = """
     SELECT kind, name, position, newest - position AS behind,
            greatest(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s,
            round((débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le)::float8 / %(span)s))
                  ::numeric, 1)::float8 AS rate,
-           CASE WHEN en_pause THEN 'paused'
-                WHEN erreur IS NOT NULL THEN 'failing'
+           CASE WHEN attendu_avant < clock_timestamp() THEN 'silent'
+                WHEN en_pause THEN 'paused'
+                WHEN erreur IS NOT NULL AND échecs >= %(failures)s THEN 'failing'
                 WHEN rebuild_phase IS NOT NULL THEN 'rebuilding'
                 ELSE 'following' END AS state,
            (SELECT count(DISTINCT sku) FROM parked WHERE lecteur = name) AS parked,
            coalesce(erreur, rebuild_erreur) AS erreur
     FROM (SELECT 'projection' AS kind, projections.name, projections.position, projections.erreur, en_pause,
-                 débit, projections.mis_à_jour_le, phase AS rebuild_phase, rebuilds.erreur AS rebuild_erreur
+                 échecs, attendu_avant, débit, projections.mis_à_jour_le,
+                 phase AS rebuild_phase, rebuilds.erreur AS rebuild_erreur
           FROM projections
           LEFT JOIN rebuilds ON rebuilds.name = projections.name AND phase NOT IN ('done', 'failed')
           UNION ALL
-          SELECT 'subscription', name, position, erreur, en_pause, débit, mis_à_jour_le, NULL, NULL
+          SELECT 'subscription', name, position, erreur, en_pause, échecs, attendu_avant, débit,
+                 mis_à_jour_le, NULL, NULL
           FROM subscriptions) AS reader
     CROSS JOIN (SELECT coalesce(max(journal.position), 0) AS newest FROM journal) AS journal_end
     LEFT JOIN LATERAL (
@@ -50,8 +56,8 @@ class Progress:
     """Where one reader stands.
 
     `behind` counts positions, `lag_s` is the age of the next event in seconds, `rate` is in events a second,
-    lately. `state` is following, failing, rebuilding (beside a table that serves) or paused; `parked` counts
-    the SKUs of which events are parked.
+    lately. `state` is following, failing (again and again, `erreur` says why), silent (its thread is missed),
+    rebuilding (beside a table that serves) or paused; `parked` counts the SKUs of which events are parked.
     """
 
     kind: str
@@ -64,10 +70,18 @@ class Progress:
     parked: int
     erreur: str | None
 
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not do its work, in one word; None if it does, or pauses."""
+        if self.state not in {"failing", "silent"}:
+            return None
+        return "silent" if self.state == "silent" else (self.erreur or "").partition(":")[0]
+
 
 def progress(source: ReadSource) -> list[Progress]:
     """The state of every projection and subscription. Raises StorageUnavailable."""
-    return [Progress(**row) for row in source.fetch(_PROGRESS, {"span": RATE_SPAN_S})]
+    parameters = {"span": RATE_SPAN_S, "failures": FAILING_AFTER}
+    return [Progress(**row) for row in source.fetch(_PROGRESS, parameters)]
 
 
 @dataclass(frozen=True)
