@@ -59,12 +59,19 @@ def running_server() -> Iterator[Server]:
             yield other
     else:
         with TemporaryDirectory(prefix="allocation-tests-") as directory:
-            data = Path(directory, "postgresql")
-            data.mkdir(mode=0o700)
-            # As root: a standby of it connects as the user that it runs as, who must have a name for that.
-            give(data, _account())
+            let_user_own_data(Path(directory))
             with embedded_postgresql(Path(directory)) as embedded:
                 yield embedded
+
+
+def let_user_own_data(data_dir: Path) -> None:
+    """Let an embedded server that will be made in this directory run as `USER`.
+
+    A standby of it, and the programs that make one, connect as that user, who must have a name.
+    """
+    data = data_dir / "postgresql"
+    data.mkdir(mode=0o700)
+    give(data, _account())
 
 
 class OtherServer:

@@ -21,6 +21,7 @@ class Wire:
         self._listener.listen()
         self._cut = threading.Event()
         self._mute_from_commit = threading.Event()
+        self._hold_commit = threading.Event()
         self._passing = threading.Event()
         self._passing.set()
         self.cuts = 0
@@ -37,6 +38,10 @@ class Wire:
     def withhold_the_answer_to_the_next_commit(self) -> None:
         """Nothing comes any more of that connection from then on, and it is not closed."""
         self._mute_from_commit.set()
+
+    def hold_back_the_end_of_the_next_commit(self) -> None:
+        """Of what asks for it, all that comes before the word itself is passed on, and nothing more."""
+        self._hold_commit.set()
 
     def go_silent(self) -> None:
         """Pass nothing on any more, close nothing, and accept what connects."""
@@ -82,5 +87,10 @@ class Wire:
                         target.shutdown(socket.SHUT_RDWR)
                         source.shutdown(socket.SHUT_RDWR)
                         return
+                if not from_server and b"COMMIT" in data and self._hold_commit.is_set():
+                    self._hold_commit.clear()
+                    self.cuts += 1
+                    target.sendall(data[: data.rindex(b"COMMIT")])
+                    passing = threading.Event()
                 passing.wait()
                 target.sendall(data)

@@ -17,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 from tests.conftest import find_free_port
-from tests.postgresql_server import OTHER_PROGRAMS, OtherServer, kill_all, other_server
+from tests.postgresql_server import OTHER_PROGRAMS, OtherServer, kill_all, let_user_own_data, other_server
 from tests.waiting import PATIENCE_S, eventually
 
 ALLOCATION = str(Path(sys.executable).with_name("allocation"))
@@ -108,6 +108,8 @@ def running_service(*options: str, **variables: str) -> Iterator[Service]:
         TemporaryDirectory(prefix="allocation-e2e-", ignore_cleanup_errors=True) as directory,
         other_server() if OTHER_PROGRAMS else nullcontext() as server,
     ):
+        if server is None:
+            let_user_own_data(Path(directory))
         service = Service(Path(directory), find_free_port(), server, *options, **variables)
         try:
             service.start()

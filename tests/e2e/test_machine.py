@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 from tests.conftest import find_free_port
-from tests.e2e.conftest import ALLOCATION, Service
+from tests.e2e.conftest import ALLOCATION, Service, running_service
 from tests.postgresql_server import kill_all
 from tests.waiting import PATIENCE_S, eventually
 
@@ -102,6 +102,14 @@ def test_tué_pendant_la_création_de_la_base_il_repart(tmp_path: Path) -> None:
 
     assert second.returncode == 0
     assert list(data_dir.glob("postgresql.new-*")) == []
+
+
+@pytest.mark.embedded
+def test_la_base_embarquée_a_les_connexions_qu_il_faut_aux_processus() -> None:
+    with running_service("--workers", "1", ALLOCATION_POOL_SIZE="60") as service:
+        [[connections]] = service.query("SHOW max_connections")
+
+    assert int(connections) >= 3 * 60 + 50
 
 
 def test_sans_son_dossier_de_mesures_il_sert_et_remplace_encore(own_service: Service) -> None:

@@ -12,14 +12,15 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.waiting import wait_until_blocked
 
-from allocation.adapters import repository
+from allocation.adapters import postgresql_repository
 from allocation.adapters.database import (
     Database,
     StorageUnavailable,
     VersionConflict,
     write_errors_translated,
 )
-from allocation.adapters.repository import PostgreSQLRepository
+from allocation.adapters.messages import Rows, Statement
+from allocation.adapters.postgresql_repository import PostgreSQLRepository
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotExistant, SkuInconnu
 from allocation.domain.events import QuantitéLotModifiée
@@ -203,14 +204,14 @@ def test_un_produit_créé_entre_son_verrou_et_la_lecture_de_ses_lots_n_est_pas_
 ) -> None:
     bus.handle(CréerLot("lot-1", "LAMPE", 10))
     bus.handle(Allouer("c-1", "LAMPE", 1))
-    seen = repository._LOCK_PRODUITS
+    seen = postgresql_repository._LOCK_PRODUITS
 
-    monkeypatch.setattr(repository, "_LOCK_PRODUITS", seen.replace("WHERE", "WHERE false AND"))
+    monkeypatch.setattr(postgresql_repository, "_LOCK_PRODUITS", seen.replace("WHERE", "WHERE false AND"))
     with pytest.raises(SkuInconnu):
         bus.handle(Allouer("c-1", "LAMPE", 1))
     not_yet = between_search_and_lock(monkeypatch, lambda: None)
     again = between_search_and_lock(
-        monkeypatch, lambda: monkeypatch.setattr(repository, "_LOCK_PRODUITS", seen)
+        monkeypatch, lambda: monkeypatch.setattr(postgresql_repository, "_LOCK_PRODUITS", seen)
     )
     with again, not_yet:
         assert bus.handle(CréerLot("lot-1", "LAMPE", 10)).events == ()
@@ -221,14 +222,14 @@ def between_search_and_lock(
     monkeypatch: pytest.MonkeyPatch, something: Callable[[], object]
 ) -> Iterator[None]:
     """The next time that products are to be locked, `something` happens first."""
-    begin = PostgreSQLRepository._begin
+    ask = PostgreSQLRepository._ask
     left = [something]
 
-    def after_something(self: PostgreSQLRepository) -> None:
+    def after_something(self: PostgreSQLRepository, *statements: Statement) -> list[Rows]:
         if left:
             left.pop()()
-        begin(self)
+        return ask(self, *statements)
 
-    monkeypatch.setattr(PostgreSQLRepository, "_begin", after_something)
+    monkeypatch.setattr(PostgreSQLRepository, "_ask", after_something)
     yield
     assert not left

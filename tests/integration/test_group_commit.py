@@ -9,6 +9,7 @@ import pytest
 from tests.wire import Wire
 
 from allocation.adapters.database import Database, ValueRefused
+from allocation.adapters.repository import Waiting
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LigneModifiée, SkuInconnu
 from allocation.domain.events import Alloué
@@ -106,7 +107,7 @@ def test_un_groupe_répond_à_chacun_selon_son_cas(quiet_bus: Bus) -> None:
         Allouer("c-4", "LAMPE", 6),
     ]
 
-    outcomes = quiet_bus._transact(commands, math.inf)
+    outcomes = quiet_bus._transact(commands, math.inf, Waiting.BRIEFLY)
 
     results = [outcome for outcome in outcomes if isinstance(outcome, Results)]
     assert results == [["lot-1"], ["lot-1"], [None], ["lot-1"]]
@@ -156,7 +157,7 @@ def test_ce_que_la_base_refuse_d_une_commande_ne_coûte_rien_aux_autres(
 
 
 def results_of(bus: Bus, commands: list[Command]) -> list[Results]:
-    outcomes = bus._transact(commands, math.inf)
+    outcomes = bus._transact(commands, math.inf, Waiting.BRIEFLY)
     results = [outcome for outcome in outcomes if isinstance(outcome, Results)]
     assert len(results) == len(outcomes)
     return results

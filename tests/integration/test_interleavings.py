@@ -26,7 +26,7 @@ from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, Qua
 from allocation.projections.projector import Projector, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
-from allocation.service_layer.group_commit import Answer
+from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views.progress import progress

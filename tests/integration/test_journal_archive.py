@@ -28,6 +28,7 @@ from allocation.service_layer.bootstrap import bootstrap, journal_followers, pro
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import history, views
+from allocation.views.past_view import HistoireArchivée
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
@@ -357,7 +358,7 @@ def test_l_état_d_un_instant_se_dit_encore_quand_tout_ce_qui_le_précède_est_a
     assert views.stock("LAMPE", database) != stock
     assert history.stock_at("LAMPE", at, database) == stock
     assert history.allocations_at("c-1 \\n \\", at, database) == lines
-    with pytest.raises(history.HistoireArchivée):
+    with pytest.raises(HistoireArchivée):
         history.stock_at("LAMPE", at - timedelta(days=1), database)
 
 

@@ -77,7 +77,10 @@ def test_les_jetons_sont_annoncés_où_ils_sont_donnés_et_où_ils_sont_pris(doc
         *((f"post_{path}", status) for path in ("lots", "add_batch") for status in ("200", "201")),
         ("patch_lots_ref", "200"),
     }
-    assert taking == {"get_allocations_id_commande", "get_lots_ref", "get_stock_sku", "get_stock"}
+    assert taking == {
+        *("get_allocations_id_commande", "get_allocations_id_commande_histoire"),
+        *("get_stock_sku", "get_stock_sku_histoire", "get_stock", "get_lots_ref"),
+    }
     read = document["paths"]["/allocations/{id_commande}"]["get"]["responses"]
     assert {"Projection-Position", "Served-By"} <= set(read["200"]["headers"]) & set(read["404"]["headers"])
     assert "Projection-Position" in read["503"]["headers"]

@@ -22,7 +22,6 @@ def wired(database_url: str, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A database by the wire, whose answers are not waited for as long as usual."""
     for name in ("WRITE_LIMIT_S", "READ_LIMIT_S", "FOLLOW_LIMIT_S", "BACKGROUND_LIMIT_S"):
         monkeypatch.setattr(database_module, name, LIMIT_S)
-    monkeypatch.setattr(database_module, "CONNECT_TIMEOUT_S", 2)
     with Database(wire.url(database_url)) as database:
         yield database
 

@@ -9,17 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.waiting import eventually
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.database import Locked, OutcomeUnknown, StorageUnavailable, VersionConflict
+from allocation.adapters.repository import Waiting
 from allocation.service_layer import group_commit
-from allocation.service_layer.group_commit import (
-    Answer,
-    FairQueue,
-    GaveUp,
-    GroupCommit,
-    Limits,
-    Pending,
-    QueueFull,
-)
+from allocation.service_layer.commit_queue import Answer, FairQueue, Pending
+from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull
 
 
 @dataclass
@@ -29,11 +23,12 @@ class Transactions:
     batches: list[list[str]] = field(default_factory=list)
     troubles: list[Exception] = field(default_factory=list)
     poison: frozenset[str] = frozenset()
+    locked: set[str] = field(default_factory=set)
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     free: threading.Event = field(default_factory=threading.Event)
     at_most: int = 1000
 
-    def transact(self, messages: Sequence[str], deadline: float) -> list[str]:
+    def transact(self, messages: Sequence[str], deadline: float, waiting: Waiting) -> list[str | Locked]:
         self.batches.append(list(messages))
         trouble = self.troubles.pop(0) if self.troubles else None
         self.begun.release()
@@ -42,7 +37,12 @@ class Transactions:
             raise trouble
         if self.poison.intersection(messages):
             raise ZeroDivisionError("poison")
-        return [message.upper() for message in messages[: self.at_most]]
+        if waiting is not Waiting.NOT_AT_ALL and self.locked.intersection(messages):
+            raise Locked("by somebody")
+        return [
+            Locked("by somebody") if message in self.locked else message.upper()
+            for message in messages[: self.at_most]
+        ]
 
 
 @dataclass
@@ -127,7 +127,7 @@ def test_après_une_foule_la_suivante_est_attendue_tant_qu_elle_grossit(
             answers.append(commits.submit(still_to_come.pop(0)))
 
     steps: list[int] = []
-    monkeypatch.setattr("allocation.service_layer.group_commit.time.sleep", arrive)
+    monkeypatch.setattr("allocation.service_layer.writer.time.sleep", arrive)
     alone = held(commits, transactions)
     crowd = [commits.submit("b"), commits.submit("c")]
     transactions.free.set()
@@ -269,10 +269,10 @@ def test_le_fil_qui_écrit_s_arrête_quand_il_n_a_rien_à_faire_et_renaît(
     commits = group()
     transactions.free.set()
     assert commits.answer("a1") == "A1"
-    writer = commits._writer
-    assert writer is not None
-    writer.join(30)
-    assert not writer.is_alive()
+    thread = commits._together._thread
+    assert thread is not None
+    thread.join(30)
+    assert not thread.is_alive()
 
     assert commits.answer("a2") == "A2"
 
@@ -280,17 +280,95 @@ def test_le_fil_qui_écrit_s_arrête_quand_il_n_a_rien_à_faire_et_renaît(
 def test_un_observateur_qui_échoue_n_arrête_pas_le_service(
     group: Group, transactions: Transactions, observed: Observations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread dies loudly; the next command starts another."""
-    died: list[object] = []
-    monkeypatch.setattr(threading, "excepthook", died.append)
     monkeypatch.setattr(observed, "batch_answered", lambda *_: 1 / 0)
+    monkeypatch.setattr(observed, "batch_split", lambda *_: 1 / 0)
+    monkeypatch.setattr(observed, "transaction_retried", lambda *_: 1 / 0)
+    transactions.poison = frozenset({"a2"})
     commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "a2", "a3")]
+    transactions.troubles = [StorageUnavailable("away")]
     transactions.free.set()
 
-    assert commits.answer("a1") == "A1"
-    eventually(lambda: died)
-    assert commits.answer("a2") == "A2"
-    eventually(lambda: len(died) == 2)
+    assert waiting[0].result(30) == "A1"
+    with pytest.raises(ZeroDivisionError, match="poison"):
+        waiting[1].result(30)
+    assert waiting[2].result(30) == "A3"
+
+
+def test_ce_dont_l_issue_est_inconnue_n_est_pas_refait(group: Group, transactions: Transactions) -> None:
+    """Done again, it would tell what the second time has changed: nothing."""
+    commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1")]
+    transactions.troubles = [OutcomeUnknown("no answer")]
+    transactions.free.set()
+
+    for each in waiting:
+        with pytest.raises(OutcomeUnknown):
+            each.result(30)
+    assert transactions.batches[1:] == [["a1", "b1"]]
+
+
+def test_ce_qui_est_verrouillé_ne_retient_que_sa_propre_clé(
+    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transactions.locked = {"a1", "a2", "a3"}
+    apart = threading.Event()
+    patiently = GroupCommit._carry_out_apart
+
+    def held_apart(self: GroupCommit[str], batch: Sequence[Pending[str]]) -> None:
+        assert apart.wait(30)
+        patiently(self, batch)
+
+    monkeypatch.setattr(GroupCommit, "_carry_out_apart", held_apart)
+    commits = group(batch=2)
+    held(commits, transactions)
+    locked = [commits.submit(name) for name in ("a1", "a2")]
+    others = [commits.submit(name) for name in ("b1", "c1")]
+    transactions.free.set()
+
+    assert [each.result(30) for each in others] == ["B1", "C1"]
+    locked.append(commits.submit("a3"))
+    assert commits.answer("b2") == "B2"
+    with pytest.raises(TimeoutError):
+        locked[0].result(0)
+    transactions.locked.clear()
+    apart.set()
+
+    assert [each.result(30) for each in locked] == ["A1", "A2", "A3"]
+    order = [name for batch in transactions.batches for name in batch if name in ("a1", "a2", "a3")]
+    assert order[-3:] == ["a1", "a2", "a3"]
+
+
+def test_un_verrou_qui_ne_vient_pas_est_le_refus_de_qui_l_attend(
+    group: Group, transactions: Transactions
+) -> None:
+    transactions.locked = {"a1"}
+    transactions.free.set()
+    commits = group()
+    waiting = [commits.submit(name) for name in ("a1", "b1")]
+
+    with pytest.raises(Locked):
+        waiting[0].result(30)
+    assert waiting[1].result(30) == "B1"
+
+
+def test_plus_de_verrous_qu_il_n_est_permis_d_attendre_se_refusent_tout_de_suite(
+    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_APART", 1)
+    transactions.locked = {"a1", "b1"}
+    commits = group()
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1", "c1")]
+    transactions.free.set()
+
+    with pytest.raises(Locked, match="too many locks"):
+        waiting[1].result(30)
+    with pytest.raises(Locked, match="by somebody"):
+        waiting[0].result(30)
+    assert waiting[2].result(30) == "C1"
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=3)), st.integers(1, 5))

@@ -40,9 +40,12 @@ from allocation.entrypoints.http_schemas import (
 )
 from allocation.entrypoints.http_words import Words, wanted_language
 from allocation.views.freshness import ProjectionPaused, ViewLate
-from allocation.views.history import HistoireArchivée
+from allocation.views.instants import InstantFutur, JournalEnAvance
+from allocation.views.past_view import HistoireArchivée
 
 app = Flask(__name__)
+
+HIER, DEMAIN = datetime(2027, 1, 30, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
 
 ERRORS: list[tuple[Exception, str]] = [
     (JsonMalformé("EOF at line 1 column 0"), "The body is not JSON in UTF-8: EOF at line 1 column 0"),
@@ -61,6 +64,16 @@ ERRORS: list[tuple[Exception, str]] = [
     (
         HistoireArchivée(datetime(2027, 1, 31, tzinfo=UTC)),
         "The journal up to 2027-01-31 00:00:00+00:00 is archived; the state before that is no longer known",
+    ),
+    (
+        InstantFutur(DEMAIN, HIER),
+        "2027-02-01 00:00:00+00:00 is to come: the clock of the database is at 2027-01-30 00:00:00+00:00",
+    ),
+    (
+        JournalEnAvance(HIER, HIER, DEMAIN),
+        "The clock of the database, at 2027-01-30 00:00:00+00:00, was put back: what follows is dated "
+        "2027-02-01 00:00:00+00:00 or later, and until then what was at 2027-01-30 00:00:00+00:00 can't be "
+        "told; the present is read without an instant",
     ),
     (ChampsInvalides([("sku", http_words.REPEATED)]), "sku: this field is given more than once"),
     (

@@ -27,9 +27,15 @@ class BoundedConnection(psycopg.Connection[Any]):
     """A connection that is closed when an answer takes longer than `limit_s` seconds.
 
     What was asked raises psycopg.OperationalError then; whether it was carried out is not known.
+
+    `prepared` has the names of the statements that were prepared on it.
     """
 
     limit_s: ClassVar[float]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.prepared: dict[str, str] = {}
 
     def wait(self, gen: PQGen[RV], interval: float = WAKE_INTERVAL_S, timeout: float | None = None) -> RV:
         """What the generator gives, once the server has answered."""

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from psycopg import Connection
-
+from allocation.adapters.messages import Statement
 from allocation.adapters.serialization import as_json
 from allocation.domain.model import CléLigne, Lot, Placement, Produit, Rupture
 
@@ -103,12 +102,8 @@ class ChangeSet:
             if loaded.ruptures.get(clé) != rupture:
                 self.new_ruptures.append({**vars(rupture.event), "version": rupture.version})
 
-    def send(self, connection: Connection) -> None:
-        """Execute the changes; in a pipeline, its end raises what they raise."""
-        for statement, parameters in self._statements():
-            connection.execute(statement, parameters, prepare=True)
-
-    def _statements(self) -> Iterator[tuple[str, list[Any]]]:
+    def statements(self) -> Iterator[Statement]:
+        """What stores the changes, in the order in which it is to be executed."""
         for statement, rows, keys in (
             (_UPDATE_PRODUITS, self.changed_produits, ("sku",)),
             (_INSERT_PRODUITS, self.new_produits, ()),

@@ -10,9 +10,8 @@ import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from allocation.adapters.bounded_connection import bounded_by
+from allocation.adapters.bounded_connection import BoundedConnection, bounded_by
 from allocation.adapters.checkpoint_watch import CheckpointWatch
 from allocation.adapters.connection_info import connection_info, of_primary
 from allocation.adapters.database_errors import (
@@ -44,8 +43,6 @@ C = TypeVar("C")
 Row: TypeAlias = dict[str, Any]
 
 POOL_TIMEOUT_S = 5
-OUTCOME_TIMEOUT_S = 10
-OUTCOME_POLL_S = 0.1
 
 # PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
 # longer. Background work may take long without a word.
@@ -58,6 +55,7 @@ _WRITE_SETTINGS = {
     "lock_timeout": "5s",
     "statement_timeout": "8s",
     "idle_in_transaction_session_timeout": "10s",
+    "transaction_timeout": "30s",
     # One allocation reads single rows by key. On a small or never analysed table the planner would read
     # it whole, and the cost of an allocation would depend on what else is in the table.
     "enable_seqscan": "off",
@@ -81,16 +79,10 @@ class Database:
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        schema: str | None = None,
-        read_url: str | None = None,
-        pool_size: int = 10,
-        writable: bool = True,
+        self, url: str, *, read_url: str | None = None, pool_size: int = 10, writable: bool = True
     ) -> None:
         info = connection_info(url)
-        self.sessions = Sessions(of_primary(info) if writable else info, schema)
+        self.sessions = Sessions(of_primary(info) if writable else info)
         self._writes = self._session_pool(
             _WRITE_SETTINGS, pool_size, WRITE_LIMIT_S, pool_recycle=_WRITE_CONNECTION_LIFE_S
         )
@@ -100,11 +92,7 @@ class Database:
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
         self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size, FOLLOW_LIMIT_S)
         self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
-        self._replica = (
-            None
-            if read_url is None
-            else Database(read_url, schema=schema, pool_size=pool_size, writable=False)
-        )
+        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size, writable=False)
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
 
@@ -117,7 +105,7 @@ class Database:
         self.close()
 
     @contextmanager
-    def writing(self) -> Iterator[psycopg.Connection]:
+    def writing(self) -> Iterator[BoundedConnection]:
         """The driver's own connection, for one write transaction that begins with `BEGIN`.
 
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
@@ -179,27 +167,6 @@ class Database:
         """
         return self._connected(self._background)
 
-    def has_committed(self, transaction_id: str) -> bool:
-        """Whether a transaction has committed whose connection was lost; waits for its end.
-
-        Raises StorageUnavailable when that can't be found out within ten seconds.
-        """
-        patiently = Retrying(
-            retry=retry_if_exception_type(StorageUnavailable),
-            wait=wait_fixed(OUTCOME_POLL_S),
-            stop=stop_after_delay(OUTCOME_TIMEOUT_S),
-            reraise=True,
-        )
-        return patiently(self._has_committed, transaction_id)
-
-    def _has_committed(self, transaction_id: str) -> bool:
-        query = text("SELECT pg_xact_status(CAST(:transaction_id AS xid8))")
-        with self.working() as connection:
-            status = connection.scalar(query, {"transaction_id": transaction_id})
-        if status == "in progress":
-            raise StorageUnavailable("a transaction whose connection was lost has not ended yet")
-        return bool(status == "committed")
-
     def server_version(self) -> str:
         """PostgreSQL's version, as it names it itself. Raises StorageUnavailable."""
         with self.reading() as connection:
@@ -254,10 +221,10 @@ def _from_pool(connect: Callable[[], C]) -> C:
 
 
 @contextmanager
-def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
+def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
     """The driver's own connection, from the pool of the engine, and what is prepared on it."""
-    pooled = _from_pool(engine.raw_connection)
-    connection = cast(psycopg.Connection, pooled.driver_connection)
+    pooled, pool = _from_pool(engine.raw_connection), engine.pool
+    connection = cast(BoundedConnection, pooled.driver_connection)
     try:
         yield connection, pooled.info
     finally:
@@ -265,5 +232,8 @@ def _borrowed(engine: Engine) -> Iterator[tuple[psycopg.Connection, Prepared]]:
             # What the pool still holds was probably lost together with this one.
             pooled.invalidate()
             engine.dispose()
+        elif engine.pool is not pool:
+            # Nobody would close it in a pool that was given up.
+            pooled.invalidate()
         else:
             pooled.close()

@@ -4,7 +4,8 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Any, TypeAlias
+from typing import Any
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -24,8 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from allocation.adapters.installation import advisory_lock, channel
 from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent, RecordedRow, StoredRow, readable
+from allocation.adapters.messages import Statement
 from allocation.adapters.metadata import metadata
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import Event
@@ -33,8 +34,9 @@ from allocation.domain.values import LONGUEUR_MAX
 
 logger = logging.getLogger(__name__)
 
-# What each transaction that appends is told of by, and the number of its lock (see `installation`).
 CHANNEL = "allocation_journal"
+
+# Any number will do, as long as nobody else takes advisory locks with it in the same database.
 APPEND_LOCK = 5_274_190_661
 
 journal = Table(
@@ -65,27 +67,27 @@ Index(
     postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
 )
 
-_LOCK = f"SELECT {advisory_lock(APPEND_LOCK)}"
+_LOCK = "SELECT pg_advisory_xact_lock(%s)"
 # All events of a transaction have one instant, later than that of the one before, whatever the clock says: an
 # instant never falls between events that became visible together, and leads to one place in the journal.
 # A position that the journal has passed already must not be committed: no reader would find it. The last
 # column then fails, as a subquery that gives two rows, which nothing else here can.
-_APPEND = f"""
+_APPEND = """
     WITH before AS MATERIALIZED (
         SELECT coalesce(max(position), 0) AS position,
                greatest(clock_timestamp(), max(survenu_le) + interval '1 microsecond') AS instant
         FROM (SELECT position, survenu_le FROM journal ORDER BY position DESC LIMIT 1) AS last
     ), appended AS (
         INSERT INTO journal (id, type, version, sku, data, commande, cause, survenu_le)
-        SELECT gen_random_uuid(), type, version, sku, data, commande, cause, before.instant
+        SELECT id, type, version, sku, data, commande, cause, before.instant
         FROM before, json_populate_recordset(NULL::journal, %s) WITH ORDINALITY AS event
         ORDER BY ordinality
         RETURNING position
     )
-    SELECT last, pg_notify({channel(f"'{CHANNEL}'")}, ''),
+    SELECT last, pg_notify(%s, ''),
            (SELECT NULL FROM generate_series(1, CASE WHEN first > before.position THEN 1 ELSE 2 END))
     FROM before, (SELECT min(position) AS first, max(position) AS last FROM appended) AS positions
-"""  # noqa: S608 - our own expression
+"""
 _OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position"
 _BEHIND = "position > %s ORDER BY position LIMIT %s"
 _AT = "position = ANY(%s) ORDER BY position"
@@ -98,8 +100,6 @@ _END = """
     FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s) AS next
 """
 _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
-
-Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
 
 class EventsArchived(LookupError):
@@ -137,8 +137,10 @@ class AbstractJournal(ABC):
         """The position of the newest visible event; 0 when there is none."""
 
 
-def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple[Statement, Statement]:
-    """What appends the events (at least one) with their causes, as the last thing that a transaction does.
+def append_statements(
+    events: Sequence[Event], causes: Sequence[Cause], ids: Sequence[UUID]
+) -> tuple[Statement, Statement]:
+    """What appends the events (at least one) with their causes and identities, as a transaction's last thing.
 
     The result of the second begins with the position of the last event; the others have those before it.
 
@@ -149,6 +151,7 @@ def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple
     """
     rows = [
         {
+            "id": event_id,
             "type": type(event).__name__,
             "version": event.version,
             "sku": event.sku,
@@ -156,9 +159,14 @@ def append_statements(events: Sequence[Event], causes: Sequence[Cause]) -> tuple
             "commande": cause.commande,
             "cause": cause.id,
         }
-        for event, cause in zip(events, causes or repeat(NO_CAUSE), strict=False)
+        for event, cause, event_id in zip(events, causes or repeat(NO_CAUSE), ids, strict=False)
     ]
-    return (_LOCK, ()), (_APPEND, (as_json(rows),))
+    return (_LOCK, (APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
+
+
+def new_ids(events: Sequence[Event]) -> Sequence[UUID]:
+    """An identity for each."""
+    return [uuid4() for _ in events]
 
 
 class SqlAlchemyJournal(AbstractJournal):
@@ -172,7 +180,7 @@ class SqlAlchemyJournal(AbstractJournal):
         self._connection = connection
 
     def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
-        lock, append = append_statements(events, causes)
+        lock, append = append_statements(events, causes, new_ids(events))
         self._connection.exec_driver_sql(*lock)
         position: int = self._connection.exec_driver_sql(*append).scalars().one()
         return position

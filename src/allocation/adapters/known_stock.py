@@ -5,10 +5,12 @@ from datetime import date
 
 from allocation.adapters.database import Database
 
-# The numbers of lines that found no stock are known from the journal alone.
+# The numbers of lines that found no stock stand elsewhere, and those of long ago in the journal alone.
 _LAST_NUMBER = """
     SELECT coalesce(max(ligne::bigint), 0) AS last FROM (
         SELECT ligne FROM order_lines WHERE id_commande = %(id_commande)s AND sku = %(sku)s
+        UNION ALL
+        SELECT ligne FROM ruptures WHERE id_commande = %(id_commande)s AND sku = %(sku)s
         UNION ALL
         SELECT data ->> 'ligne' FROM journal
         WHERE data ? 'id_commande' AND data ->> 'id_commande' = %(id_commande)s AND sku = %(sku)s

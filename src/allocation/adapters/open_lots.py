@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeAlias
 
-from psycopg import Connection
-
+from allocation.adapters.messages import Messages
 from allocation.domain.lots import Lot, Ordre
 from allocation.domain.model import LigneDeCommande, Produit
 
@@ -66,11 +65,11 @@ class OpenLots:
             return self.at_most is not None and self.at_most <= produit.quantité_disponible
         return lot.ordre <= self._reached(ligne.quantité) or not self._others_may_serve(ligne.quantité)
 
-    def more(self, connection: Connection, produit: Produit, units: int) -> Rows:
+    def more(self, messages: Messages, produit: Produit, units: int) -> Rows:
         """Some that are missing for a line of so many units."""
         if self.at_most is None or not self._others_may_serve(units):
-            return self._roomiest(connection, produit)
-        return self._next(connection, produit, units)
+            return self._roomiest(messages, produit)
+        return self._next(messages, produit, units)
 
     def _others_may_serve(self, units: int) -> bool:
         return self.at_most is None or self.at_most >= units
@@ -78,15 +77,15 @@ class OpenLots:
     def _reached(self, units: int) -> Ordre:
         return max((ordre for least, ordre in self.reached.items() if least <= units), default=_BEFORE_ALL)
 
-    def _roomiest(self, connection: Connection, produit: Produit) -> Rows:
+    def _roomiest(self, messages: Messages, produit: Produit) -> Rows:
         names = {"sku": produit.sku, "known": [lot.référence for lot in produit.lots]}
-        rows = connection.execute(_ROOMIEST_LOT, names, prepare=True).fetchall()
+        rows = messages.rows(_ROOMIEST_LOT, names)
         self.at_most = 0
         for _, _, quantité, _, quantité_allouée, _ in rows:
             self.at_most = quantité - quantité_allouée
         return rows
 
-    def _next(self, connection: Connection, produit: Produit, units: int) -> Rows:
+    def _next(self, messages: Messages, produit: Produit, units: int) -> Rows:
         in_transit, eta, référence = self._reached(units)
         limit = min(max(FIRST, len(produit.lots)), MOST)
         names = {
@@ -96,7 +95,7 @@ class OpenLots:
             "référence": référence,
             "limit": limit,
         }
-        rows = connection.execute(_NEXT_LOTS, names, prepare=True).fetchall()
+        rows = messages.rows(_NEXT_LOTS, names)
         if len(rows) < limit:
             # Whatever is not loaded now is too small.
             self.at_most = units - 1

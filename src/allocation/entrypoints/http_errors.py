@@ -21,7 +21,8 @@ from allocation.entrypoints.http_words import Language, Words, reason_in
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
-from allocation.views.history import HistoireArchivée
+from allocation.views.instants import InstantFutur, JournalEnAvance
+from allocation.views.past_view import HistoireArchivée
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -154,6 +155,17 @@ PROBLEMS: dict[type[Exception], Problem] = {
         Words("Reconstruction impossible", "Impossible rebuild"),
         Words("Cette projection ne peut pas être reconstruite depuis cette source.", "{0}"),
     ),
+    JournalEnAvance: Problem(
+        409,
+        "journal-en-avance",
+        Words("Journal en avance sur l'horloge", "Journal ahead of the clock"),
+        Words(
+            "{0}",
+            "The clock of the database, at {0.horloge}, was put back: what follows is dated {0.suivant} or "
+            "later, and until then what was at {0.instant} can't be told; the present is read without an "
+            "instant",
+        ),
+    ),
     HistoireArchivée: Problem(
         410,
         "archivé",
@@ -172,6 +184,12 @@ PROBLEMS: dict[type[Exception], Problem] = {
             "Token {0.jeton} names no event of this journal: it comes from another history of the database, "
             "or was never given",
         ),
+    ),
+    InstantFutur: Problem(
+        422,
+        "instant-futur",
+        Words("Instant à venir", "Instant to come"),
+        Words("{0}", "{0.instant} is to come: the clock of the database is at {0.horloge}"),
     ),
     ChampsInvalides: Problem(
         422,

@@ -1,7 +1,7 @@
 """Reading what one has written, in headers: tokens, how long to wait for them (RFC 7240), how fresh it is."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response, after_this_request, request
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from allocation.views.freshness import (
     ProjectionPaused,
     ViewLate,
 )
+
+T = TypeVar("T")
 
 MAX_WAIT_S = 30
 
@@ -59,6 +61,12 @@ def announce_token(token: ConsistencyToken) -> None:
 def announce_freshness(answer: Answer[Any]) -> None:
     """Let the answer, or refusal, of this request say how fresh it is, and who has given it."""
     _announce(freshness_headers(answer))
+
+
+def announced(answer: Answer[T]) -> T:
+    """What a view gives; how fresh it is goes to the headers of whatever is answered."""
+    announce_freshness(answer)
+    return answer.value
 
 
 def freshness_headers(answer: Answer[Any]) -> dict[str, str]:

@@ -17,12 +17,15 @@ from pydantic_core import PydanticCustomError
 
 from allocation.adapters.database import StorageUnavailable
 from allocation.adapters.journal_tokens import POSITION_MAX
+from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
+from allocation.entrypoints.http_freshness import announced, wanted_freshness
 from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Route, read_query
-from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, digits
+from allocation.entrypoints.http_schemas import DEFAULT_PAGE, MAX_PAGE, DemandeDeLecture, digits
 from allocation.entrypoints.http_words import Words
 from allocation.views import history
+from allocation.views.freshness import JetonInconnu
 from allocation.views.history import History
 from allocation.views.views import ReadSource
 
@@ -100,7 +103,9 @@ class HttpHistory:
                 function,
                 answers={200: PageDHistoire},
                 query=DemandeHistoire,
-                refusals=(StorageUnavailable,),
+                headers=DemandeDeLecture,
+                refusals=(StorageUnavailable, JetonInconnu),
+                answer_headers=http_freshness.ANSWER_HEADERS,
             )
             for rule, function in (
                 ("/stock/<identifier:sku>/histoire", self.of_stock),
@@ -112,7 +117,8 @@ class HttpHistory:
         """What happened to a SKU, when, and by which command."""
         demande = read_query(DemandeHistoire)
         for spelling in spellings("sku", sku):
-            events = history.stock_history(spelling, demande.after, demande.limit, self._source)
+            parameters = {"sku": spelling, **demande.model_dump()}
+            events = announced(history.STOCK.page(parameters, self._source.reads, wanted_freshness()))
             if events is not None:
                 return _page(f"/stock/{quote(spelling, safe='')}/histoire", demande, events)
         raise unknown_sku(sku)
@@ -121,7 +127,8 @@ class HttpHistory:
         """What happened to an order, when, and by which command."""
         demande = read_query(DemandeHistoire)
         for spelling in spellings("id_commande", id_commande):
-            events = history.order_history(spelling, demande.after, demande.limit, self._source)
+            parameters = {"id_commande": spelling, **demande.model_dump()}
+            events = announced(history.ORDER.page(parameters, self._source.reads, wanted_freshness()))
             if events is not None:
                 return _page(f"/allocations/{quote(spelling, safe='')}/histoire", demande, events)
         raise Introuvable(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
 from urllib.parse import urlencode
 
 from flask import Response, jsonify
@@ -11,7 +10,12 @@ from flask import Response, jsonify
 from allocation.adapters.database import StorageUnavailable
 from allocation.entrypoints import http_freshness
 from allocation.entrypoints.http_errors import Introuvable
-from allocation.entrypoints.http_freshness import announce_freshness, freshness_headers, wanted_freshness
+from allocation.entrypoints.http_freshness import (
+    announce_freshness,
+    announced,
+    freshness_headers,
+    wanted_freshness,
+)
 from allocation.entrypoints.http_history import DemandeInstant, unknown_sku, wanted_instant
 from allocation.entrypoints.http_identifiers import spellings
 from allocation.entrypoints.http_route import Route, read_query
@@ -19,10 +23,8 @@ from allocation.entrypoints.http_schemas import DemandeDeLecture, DemandePage
 from allocation.entrypoints.http_view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
 from allocation.entrypoints.http_words import Words
 from allocation.views import history, views
-from allocation.views.freshness import Answer
-from allocation.views.history import HistoireArchivée
-
-T = TypeVar("T")
+from allocation.views.instants import InstantFutur, JournalEnAvance
+from allocation.views.past_view import HistoireArchivée
 
 
 class HttpViews:
@@ -41,7 +43,8 @@ class HttpViews:
             refusals=refusals,
             answer_headers=http_freshness.ANSWER_HEADERS,
         )
-        reading_at = partial(reading, query=DemandeInstant, refusals=(*refusals, HistoireArchivée))
+        of_instants = (HistoireArchivée, InstantFutur, JournalEnAvance)
+        reading_at = partial(reading, query=DemandeInstant, refusals=(*refusals, *of_instants))
         return (
             reading_at(
                 "/allocations/<identifier:id_commande>", self.allocations, answers={200: list[AllocationVue]}
@@ -72,7 +75,7 @@ class HttpViews:
     def lot(self, ref: str) -> Response:
         """What a lot holds, and how much of it is taken."""
         for spelling in spellings("réf", ref):
-            row = _announced(views.LOT.row({"réf": spelling}, self._source.reads, wanted_freshness()))
+            row = announced(views.LOT.row({"réf": spelling}, self._source.reads, wanted_freshness()))
             if row is not None:
                 return jsonify(row)
         raise Introuvable(Words(f"Lot inconnu : {ref}", f"Unknown lot: {ref}"))
@@ -82,7 +85,7 @@ class HttpViews:
         if (at := wanted_instant()) is not None:
             return self._stock_at(sku, at)
         for spelling in spellings("sku", sku):
-            row = _announced(views.STOCK.row({"sku": spelling}, self._source.reads, wanted_freshness()))
+            row = announced(views.STOCK.row({"sku": spelling}, self._source.reads, wanted_freshness()))
             if row is not None:
                 return jsonify(row)
         raise unknown_sku(sku)
@@ -90,7 +93,7 @@ class HttpViews:
     def stock_page(self) -> Response:
         """The stock of all SKUs, page by page."""
         demande = read_query(DemandePage)
-        rows = _announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
+        rows = announced(views.STOCK_PAGE.rows(demande.model_dump(), self._source.reads, wanted_freshness()))
         suivant = None
         if len(rows) == demande.limit:
             suivant = "/stock?" + urlencode({"after": rows[-1]["sku"], "limit": demande.limit})
@@ -98,7 +101,8 @@ class HttpViews:
 
     def _allocations_at(self, id_commande: str, at: datetime) -> Response:
         for spelling in spellings("id_commande", id_commande):
-            if lines := history.allocations_at(spelling, at, self._source):
+            parameters, reads = {"id_commande": spelling}, self._source.reads
+            if lines := announced(history.ALLOCATIONS_AT.rows(parameters, at, reads, wanted_freshness())):
                 return jsonify(lines)
         raise Introuvable(
             Words(
@@ -109,12 +113,8 @@ class HttpViews:
 
     def _stock_at(self, sku: str, at: datetime) -> Response:
         for spelling in spellings("sku", sku):
-            if (row := history.stock_at(spelling, at, self._source)) is not None:
+            parameters, reads = {"sku": spelling}, self._source.reads
+            row = announced(history.STOCK_AT.row(parameters, at, reads, wanted_freshness()))
+            if row is not None:
                 return jsonify(row)
         raise unknown_sku(sku)
-
-
-def _announced(answer: Answer[T]) -> T:
-    """What the view gives; how fresh it is goes to the headers of whatever is answered."""
-    announce_freshness(answer)
-    return answer.value

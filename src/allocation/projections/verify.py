@@ -131,7 +131,7 @@ def _folded(connection: Connection, follower: ProjectionFollower) -> str:
     name = f"pg_temp.folded_{follower.name}"
     with _copy(connection, follower, filled=False):
         _follow(connection, follower, JournalWithArchive(connection, JournalArchive()), 0)
-        connection.execute(text(f"CREATE TABLE {name} ON COMMIT DROP AS TABLE pg_temp.{follower.name}"))
+        connection.execute(text(f"CREATE TEMP TABLE {name} ON COMMIT DROP AS TABLE pg_temp.{follower.name}"))
     return name
 
 
@@ -144,7 +144,7 @@ def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool)
     columns = ", ".join(follower.projection.columns)
     original = f'"{connection.scalar(text("SELECT current_schema()"))}".{follower.name}'
     copy = f"pg_temp.{follower.name}"
-    connection.execute(text(f"CREATE TABLE {copy} (LIKE {original} INCLUDING ALL) ON COMMIT DROP"))
+    connection.execute(text(f"CREATE TEMP TABLE {copy} (LIKE {original} INCLUDING ALL) ON COMMIT DROP"))
     if filled:
         connection.execute(text(f"INSERT INTO {copy} ({columns}) SELECT {columns} FROM {original}"))
     # Statements that this connection has prepared before still mean the original.

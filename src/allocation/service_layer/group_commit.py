@@ -1,36 +1,44 @@
 """Group commit: commands that arrive while a transaction is under way go together into the next one.
 
     submit ──▶ queue, a lane for each key ──▶ writer thread: one transaction for many ──▶ an answer for each
+                                   └▶ what somebody has locked: a writer thread of its own, which waits for it
 
 One transaction after the other is bounded by how fast the database can commit; here, more load means larger
 transactions, not more of them. Databases do so with their logs (DeWitt et al., "Implementation techniques for
 main memory database systems", SIGMOD 1984); here whole commands share the transaction.
 """
 
+import logging
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+)
 from tenacity.wait import wait_random_exponential
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
+from allocation.adapters.database import Locked, OutcomeUnknown, StorageUnavailable, VersionConflict
+from allocation.adapters.repository import Waiting
+from allocation.service_layer.commit_queue import Answer, Outcome, Pending
+from allocation.service_layer.writer import LINGER_S, Writer
+
+logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
 
-Outcome: TypeAlias = Any
-
 MAX_ATTEMPTS = 10
 MAX_RETRY_TIME_S = 5
-# Who was answered together often comes back together: a crowd is waited for as long as it grows, a step at a
-# time. A larger transaction costs less for each command; a lone command never waits.
-GATHERING_STEP_S = 0.001
-MAX_GATHERING_STEPS = 5
-# A writer thread that has nothing to do for so long ends; the next command starts another.
-LINGER_S = 0.2
+# So many keys may have a writer of their own, each with a connection; it stays a while, as whoever comes next
+# for its key would else hold up the others again.
+MAX_APART = 4
+APART_LINGER_S = 2.0
 
 
 class QueueFull(Exception):
@@ -67,120 +75,18 @@ class Observer(Protocol):
         """A transaction failed, and its commands are tried one by one."""
 
 
-class _Unobserved:
-    """Who does not want to know."""
-
-    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
-        """Nothing is kept."""
-
-    def transaction_retried(self) -> None:
-        """Nothing is kept."""
-
-    def batch_split(self) -> None:
-        """Nothing is kept."""
-
-
-class Answer:
-    """What a caller waits for; a Future costs several times as much.
-
-    Each lock is taken once for good: the one by whoever is first, the writer or a caller who gives up, the
-    other until there is an outcome.
-    """
-
-    __slots__ = ("_begun", "_claimed", "_outcome", "_outstanding")
-
-    def __init__(self) -> None:
-        self._claimed = threading.Lock()
-        self._begun = False
-        self._outstanding = threading.Lock()
-        self._outstanding.acquire()
-
-    def begin(self) -> bool:
-        """Whether the caller still waits; from now on, it can't give up any more."""
-        self._begun = self._begun or self._claimed.acquire(blocking=False)
-        return self._begun
-
-    def give_up(self) -> bool:
-        """Whether the command is not begun yet; from now on, it never will be."""
-        return self._claimed.acquire(blocking=False)
-
-    def give(self, outcome: Outcome) -> None:
-        """Let the caller have the result, or raise the refusal there."""
-        self._outcome = outcome
-        self._outstanding.release()
-
-    def result(self, timeout_s: float = -1) -> Outcome:
-        """The result, as soon as there is one. Raises the refusal, or TimeoutError."""
-        if not self._outstanding.acquire(timeout=timeout_s):
-            raise TimeoutError
-        self._outstanding.release()
-        if not isinstance(self._outcome, Exception):
-            return self._outcome
-        try:
-            raise self._outcome
-        finally:
-            # Its trace leads here: both would only be found by the garbage collector.
-            del self
-
-
-@dataclass(eq=False, slots=True)
-class Pending(Generic[M]):
-    """A command that waits, and the answer that its caller waits for."""
-
-    key: str
-    message: M
-    answer: Answer = field(default_factory=Answer)
-    arrived_at: float = field(default_factory=time.monotonic)
-
-
-class FairQueue(Generic[M]):
-    """First come, first served within a key; between keys, each in its turn.
-
-    However many wait for one key, somebody who asks for another is in the next batch.
-    """
-
-    def __init__(self) -> None:
-        self._lanes: OrderedDict[str, deque[Pending[M]]] = OrderedDict()
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
-
-    def put(self, pending: Pending[M]) -> None:
-        """Take in a command, behind all others of its key."""
-        self._lanes.setdefault(pending.key, deque()).append(pending)
-        self._length += 1
-
-    def put_back(self, taken: Sequence[Pending[M]]) -> None:
-        """Take in commands again, before all others, in the order in which they were taken."""
-        for pending in reversed(taken):
-            self._lanes.setdefault(pending.key, deque()).appendleft(pending)
-            self._lanes.move_to_end(pending.key, last=False)
-        self._length += len(taken)
-
-    def take(self, limit: int) -> list[Pending[M]]:
-        """At most `limit` commands, one of each key in turn."""
-        taken: list[Pending[M]] = []
-        while self._lanes and len(taken) < limit:
-            key, lane = self._lanes.popitem(last=False)
-            taken.append(lane.popleft())
-            if lane:
-                self._lanes[key] = lane
-        self._length -= len(taken)
-        return taken
-
-
 class GroupCommit(Generic[M]):
-    """Answers commands from many threads, with one transaction at a time.
+    """Answers commands from many threads, with one transaction at a time; with more where others hold locks.
 
-    `transact(messages, deadline)` carries them out in one transaction; for each, in order, the result or the
-    refusal, which is an exception. It may leave out the last ones, once the deadline (monotonic, seconds) has
-    passed. What it raises has changed nothing. Commands with the same `key` keep their order.
+    `transact(messages, deadline, waiting)` carries them out in one transaction; for each, in order, the
+    result or the refusal, which is an exception. It may leave out the last ones, once the deadline
+    (monotonic, seconds) has passed. What it raises has changed nothing, save OutcomeUnknown. Commands with
+    the same `key` keep their order.
     """
 
     def __init__(
         self,
-        transact: Callable[[Sequence[M], float], Sequence[Outcome]],
+        transact: Callable[[Sequence[M], float, Waiting], Sequence[Outcome]],
         *,
         key: Callable[[M], str],
         limits: Limits,
@@ -189,23 +95,20 @@ class GroupCommit(Generic[M]):
         self._transact = transact
         self._key = key
         self._limits = limits
-        self._observer = observer or _Unobserved()
-        self._queue: FairQueue[M] = FairQueue()
-        self._arrival = threading.Condition()
-        self._writer: threading.Thread | None = None
-        self._crowded = False
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._together: Writer[M] = Writer(
+            "group-commit", self._lock, self._carry_out, limits.batch, LINGER_S
+        )
+        self._apart: dict[str, Writer[M]] = {}
 
     def submit(self, message: M) -> Answer:
         """What will hold the answer to the command. Raises QueueFull."""
         pending = Pending(self._key(message), message)
-        with self._arrival:
-            if len(self._queue) >= self._limits.waiting:
+        with self._lock:
+            if sum(map(len, (self._together, *self._apart.values()))) >= self._limits.waiting:
                 raise QueueFull(f"{self._limits.waiting} commands wait already")
-            self._queue.put(pending)
-            if self._writer is None or not self._writer.is_alive():
-                self._writer = threading.Thread(target=self._write, name="group-commit")
-                self._writer.start()
-            self._arrival.notify()
+            self._apart.get(pending.key, self._together).put(pending)
         return pending.answer
 
     def answer(self, message: M) -> Outcome:
@@ -218,74 +121,114 @@ class GroupCommit(Generic[M]):
                 raise GaveUp(f"not begun within {self._limits.waiting_s:g} s") from None
             return answer.result()
 
-    def _write(self) -> None:
-        while batch := self._next_batch():
-            begun = [pending for pending in batch if pending.answer.begin()]
-            if begun:
-                self._carry_out(begun)
-
-    def _next_batch(self) -> list[Pending[M]]:
-        """What waits, as soon as something does; nothing, and the end of this thread, if nothing comes."""
-        with self._arrival:
-            if not self._arrival.wait_for(self._queue.__len__, LINGER_S):
-                self._writer = None
-                return []
-        if self._crowded:
-            self._gather()
-        with self._arrival:
-            batch = self._queue.take(self._limits.batch)
-        self._crowded = len(batch) > 1
-        return batch
-
-    def _gather(self) -> None:
-        """Let more commands arrive, as long as more do."""
-        for _ in range(MAX_GATHERING_STEPS):
-            waiting = len(self._queue)
-            time.sleep(GATHERING_STEP_S)
-            if len(self._queue) == waiting:
-                return
-
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
+        """Answer these commands; what is locked goes on apart from the others."""
         began = time.monotonic()
-        outcomes = self._outcomes([pending.message for pending in batch])
+        outcomes = self._outcomes(batch, Waiting.BRIEFLY)
+        with self._lock:
+            self._together.put_back(batch[len(outcomes) :])
+        locked = []
+        for pending, outcome in zip(batch, outcomes, strict=False):
+            if isinstance(outcome, Locked):
+                locked.append(pending)
+            else:
+                pending.answer.give(outcome)
+        self._set_apart(locked)
+        self._tell_of(batch, len(outcomes), began)
+
+    def _carry_out_apart(self, batch: Sequence[Pending[M]]) -> None:
+        """Answer these commands of one key, however long it takes."""
+        began = time.monotonic()
+        outcomes = self._outcomes(batch, Waiting.PATIENTLY)
+        with self._lock:
+            self._apart[batch[0].key].put_back(batch[len(outcomes) :])
         for pending, outcome in zip(batch, outcomes, strict=False):
             pending.answer.give(outcome)
-        with self._arrival:
-            self._queue.put_back(batch[len(outcomes) :])
-        waited_s = began - min(pending.arrived_at for pending in batch)
-        self._observer.batch_answered(len(outcomes), waited_s, time.monotonic() - began)
+        self._tell_of(batch, len(outcomes), began)
 
-    def _outcomes(self, messages: Sequence[M]) -> Sequence[Outcome]:
+    def _set_apart(self, locked: Iterable[Pending[M]]) -> None:
+        """Let these commands, and all others of their keys, wait without the rest."""
+        refused = []
+        with self._lock:
+            new = set()
+            for pending in locked:
+                if pending.key not in self._apart and len(self._apart) < MAX_APART:
+                    self._apart[pending.key] = self._writer_of(pending.key)
+                    new.add(pending.key)
+                if pending.key in self._apart:
+                    self._apart[pending.key].put(pending)
+                else:
+                    refused.append(pending)
+            for key in new:
+                for pending in self._together.take_all(key):
+                    self._apart[key].put(pending)
+        for pending in refused:
+            pending.answer.give(Locked("too many locks are waited for already"))
+
+    def _writer_of(self, key: str) -> Writer[M]:
+        return Writer(
+            "group-commit-apart",
+            self._lock,
+            self._carry_out_apart,
+            self._limits.batch,
+            APART_LINGER_S,
+            at_end=lambda: self._apart.pop(key),
+        )
+
+    def _outcomes(self, batch: Sequence[Pending[M]], waiting: Waiting) -> Sequence[Outcome]:
         """The answers to these commands, or to the first of them: one at least."""
         try:
-            return self._patiently(messages)
+            return self._patiently([pending.message for pending in batch], waiting)
         except StorageUnavailable as away:
-            # One exception for each: threads that raise the same one would write over each other's traces.
-            return [StorageUnavailable(*away.args) for _ in messages]
+            if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
+                # One for each: threads that raise the same exception would write over each other's traces.
+                return [type(away)(*away.args) for _ in batch]
+            if waiting is Waiting.BRIEFLY:
+                return self._outcomes(batch, Waiting.NOT_AT_ALL)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            if len(messages) == 1:
+            if len(batch) == 1:
                 return [error]
-        return self._one_by_one(messages)
+        return self._one_by_one(batch, waiting)
 
-    def _one_by_one(self, messages: Sequence[M]) -> list[Outcome]:
+    def _one_by_one(self, batch: Sequence[Pending[M]], waiting: Waiting) -> list[Outcome]:
         """The answers, each from a transaction of its own: only the guilty one fails."""
-        self._observer.batch_split()
+        self._tell(lambda observer: observer.batch_split())
         outcomes: list[Outcome] = []
-        for message in messages:
-            outcomes += self._outcomes([message])
-            if isinstance(outcomes[-1], StorageUnavailable):
+        locked: dict[str, Locked] = {}
+        for pending in batch:
+            if pending.key in locked:
+                outcomes.append(locked[pending.key])
+                continue
+            outcomes += self._outcomes([pending], waiting)
+            if isinstance(outcomes[-1], Locked):
+                locked[pending.key] = outcomes[-1]
+            elif isinstance(outcomes[-1], StorageUnavailable):
                 # Nobody else should have to wait for the database in vain.
                 break
         return outcomes
 
-    def _patiently(self, messages: Sequence[M]) -> Sequence[Outcome]:
+    def _patiently(self, messages: Sequence[M], waiting: Waiting) -> Sequence[Outcome]:
         """Try again after outages and, for a single command, after conflicts with other writers."""
         passing = (StorageUnavailable, VersionConflict) if len(messages) == 1 else StorageUnavailable
         retrying = Retrying(
-            retry=retry_if_exception_type(passing),
+            retry=retry_if_exception_type(passing) & retry_if_not_exception_type((Locked, OutcomeUnknown)),
             wait=wait_random_exponential(multiplier=0.01, max=0.5),
             stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_RETRY_TIME_S),
-            before_sleep=lambda _: self._observer.transaction_retried(),
+            before_sleep=lambda _: self._tell(lambda observer: observer.transaction_retried()),
             reraise=True,
         )
-        return retrying(lambda: self._transact(messages, time.monotonic() + self._limits.batch_s))
+        return retrying(lambda: self._transact(messages, time.monotonic() + self._limits.batch_s, waiting))
+
+    def _tell_of(self, batch: Sequence[Pending[M]], answered: int, began: float) -> None:
+        waited_s = began - min(pending.arrived_at for pending in batch)
+        transaction_s = time.monotonic() - began
+        self._tell(lambda observer: observer.batch_answered(answered, waited_s, transaction_s))
+
+    def _tell(self, news: Callable[[Observer], None]) -> None:
+        """Let the observer know; its own trouble is not that of the commands."""
+        if self._observer is None:
+            return
+        try:
+            news(self._observer)
+        except Exception:
+            logger.exception("the observer of the group commit failed")

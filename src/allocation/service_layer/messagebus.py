@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
+from allocation.adapters.database import Locked
 from allocation.adapters.journal_rows import Cause
 from allocation.adapters.journal_tokens import mark_of
-from allocation.adapters.repository import Needs
+from allocation.adapters.repository import Needs, Waiting
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
-from allocation.service_layer.group_commit import DEFAULT_LIMITS, Answer, GroupCommit, Limits, Observer
+from allocation.service_layer.commit_queue import Answer
+from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
 from allocation.service_layer.original_positions import AbstractOriginalPositions
 from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
@@ -32,6 +34,8 @@ Message: TypeAlias = Command | Event
 CommandHandlers: TypeAlias = Mapping[type[Command], Callable[..., Any]]
 CommandNeeds: TypeAlias = Mapping[type[Command], Callable[..., Needs]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
+
+_Outcome: TypeAlias = Results | ErreurAllocation | Locked
 
 
 class _Renounced(Exception):
@@ -108,12 +112,12 @@ class MessageBus(Generic[U]):
             results.go_on(self._group_commit.answer(results.then))
         return results
 
-    def _transact(self, messages: Sequence[Message], deadline: float) -> Sequence[Results | ErreurAllocation]:
+    def _transact(self, messages: Sequence[Message], deadline: float, waiting: Waiting) -> Sequence[_Outcome]:
         """Carry the messages out in one transaction, or as many as there is time for; the outcome of each."""
-        outcomes: list[Results | ErreurAllocation] = []
+        outcomes: list[_Outcome] = []
         try:
             with self._new_uow() as uow:
-                uow.produits.prepare([self._needs(message) for message in messages])
+                uow.produits.prepare([self._needs(message) for message in messages], waiting)
                 for message in messages:
                     outcomes.append(self._outcome(message, uow))
                     if time.monotonic() > deadline:
@@ -126,12 +130,12 @@ class MessageBus(Generic[U]):
         _assign_positions(outcomes, uow.position)
         return outcomes
 
-    def _outcome(self, message: Message, uow: U) -> Results | ErreurAllocation:
+    def _outcome(self, message: Message, uow: U) -> _Outcome:
         """What came of the message. Raises where something must be undone, or has gone wrong."""
         results = Results()
         try:
             agreed = self._carry_out(message, uow, results)
-        except ErreurAllocation as refusal:
+        except (ErreurAllocation, Locked) as refusal:
             if results.events or uow.collect_new_events():
                 raise
             return refusal
@@ -179,7 +183,7 @@ class MessageBus(Generic[U]):
         return next(iter((*needs.skus, *needs.réfs_lots)))
 
 
-def _assign_positions(outcomes: Sequence[Results | ErreurAllocation], last: int | None) -> None:
+def _assign_positions(outcomes: Sequence[_Outcome], last: int | None) -> None:
     """The events of one transaction stand in the journal one behind the other, up to `last`."""
     position = last
     for outcome in reversed(outcomes):

@@ -5,18 +5,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 import psycopg
 from sqlalchemy import Connection
 
 from allocation.adapters.database import Database, Row, VersionConflict, write_errors_translated
-from allocation.adapters.journal import SqlAlchemyJournal, append_statements
+from allocation.adapters.journal import append_statements, new_ids
 from allocation.adapters.journal_rows import NO_CAUSE, Cause
 from allocation.adapters.journal_sequence import is_behind, mend_sequence
+from allocation.adapters.lost_commits import position_if_committed
+from allocation.adapters.messages import Messages, Statement
+from allocation.adapters.postgresql_repository import PostgreSQLRepository
 from allocation.adapters.read_servers import ReadServers
-from allocation.adapters.repository import AbstractRepository, PostgreSQLRepository
+from allocation.adapters.repository import AbstractRepository
 from allocation.domain.events import Event
 from allocation.domain.model import Produit
+
+# Whoever waits for the journal's lock waits for everybody's, not for that of one command: the time-out of the
+# statement ends that, and means something else.
+_NO_LOCK_TIMEOUT: Statement = ("SET LOCAL lock_timeout = 0", ())
+_COMMIT: Statement = ("COMMIT", ())
 
 
 class AbstractUnitOfWork(ABC):
@@ -109,7 +118,7 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
     def __enter__(self) -> Self:
         self._borrowed = self._database.writing()
         self._connection = self._borrowed.__enter__()
-        self.produits = PostgreSQLRepository(self._connection)
+        self.produits = self._new_repository()
         return super().__enter__()
 
     def __exit__(
@@ -132,51 +141,53 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
 
     def rollback(self) -> None:
         self._connection.rollback()
-        self.produits = PostgreSQLRepository(self._connection)
+        self.produits = self._new_repository()
 
     @write_errors_translated()
     def _commit(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
+        ids = new_ids(events)
+        self.produits.begin()
         try:
-            position = self._send_all(events, causes)
-        except psycopg.OperationalError:
-            if not self._is_committed_nevertheless():
-                raise
-            # The events are somewhere before the journal's present end.
-            with self.reading() as connection:
-                position = SqlAlchemyJournal(connection).last_position() if events else None
+            position = self._send_all(events, causes, ids)
         except psycopg.Error as error:
-            if not is_behind(error):
-                raise
-            self._mend_sequence()
-            raise VersionConflict("the journal's sequence was behind its table") from error
-        else:
-            self.produits = PostgreSQLRepository(self._connection)
+            return self._position_in_spite_of(error, ids)
+        self.produits = self._new_repository()
         return position
 
-    def _send_all(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
+    def _send_all(self, events: Sequence[Event], causes: Sequence[Cause], ids: Sequence[UUID]) -> int | None:
         """The changes, the events under the journal's lock, and the commit, in one round trip."""
-        with self._connection.pipeline():
-            self.produits.send_changes()
-            appended = None
-            for statement, parameters in append_statements(events, causes) if events else ():
-                appended = self._connection.execute(statement, parameters, prepare=True)
-            self._connection.execute("COMMIT")
-        return None if appended is None else next(appended)[0]
+        changes = self.produits.changes()
+        if not events:
+            self._messages.send(*changes, _COMMIT)
+            return None
+        append = append_statements(events, causes, ids)
+        *_, appended, _ = self._messages.send(*changes, _NO_LOCK_TIMEOUT, *append, _COMMIT)
+        position: int = appended[0][0]
+        return position
+
+    def _position_in_spite_of(self, error: psycopg.Error, ids: Sequence[UUID]) -> int:
+        """The position of the last event, where the answer to the commit was lost, but not the commit.
+
+        Raises OutcomeUnknown, if that can't be found out, or what kept it from being committed.
+        """
+        if self._connection.closed and ids:
+            position = position_if_committed(self._database, self.produits.trace, ids[-1])
+            if position is not None:
+                return position
+        if is_behind(error):
+            self._mend_sequence()
+            raise VersionConflict("the journal's sequence was behind its table") from error
+        raise error
+
+    def _new_repository(self) -> PostgreSQLRepository:
+        self._messages = Messages(self._connection)
+        return PostgreSQLRepository(self._messages)
 
     def _mend_sequence(self) -> None:
         """Let the journal go on behind its end: nothing of this transaction is kept, not even its locks."""
         self._connection.rollback()
         with self._database.working() as connection, connection.begin():
             mend_sequence(connection)
-
-    def _is_committed_nevertheless(self) -> bool:
-        """Whether a commit has happened whose answer was lost together with the connection."""
-        transaction_id = self.produits.transaction_id
-        return (
-            self._connection.closed
-            and transaction_id is not None
-            and self._database.has_committed(transaction_id)
-        )
 
 
 class JoinedUnitOfWork(AbstractUnitOfWork):

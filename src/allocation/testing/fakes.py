@@ -15,7 +15,7 @@ from allocation.adapters.journal import AbstractJournal
 from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent
 from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
-from allocation.adapters.repository import AbstractRepository, Needs
+from allocation.adapters.repository import AbstractRepository, Needs, Waiting
 from allocation.domain.commands import Allouer
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Produit
@@ -62,7 +62,7 @@ class FakeRepository(AbstractRepository):
         self._store = store
         self._loaded_versions: dict[str, int | None] = {}
 
-    def prepare(self, needs: Sequence[Needs]) -> None:
+    def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
         """Everything is at hand already."""
 
     def add(self, produit: Produit) -> None:

@@ -7,7 +7,7 @@ asked, and nobody ever gets an older answer than was asked for, unless that was 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import psycopg
@@ -134,6 +134,28 @@ def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -
             reason = "paused"
     reads.fell_back(reason)
     return reading.answered_by_fall_back()
+
+
+def fresh_on_primary(
+    reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness, *, reaching: int = 0
+) -> Answer[T]:
+    """The answer of the primary, as fresh as `wanted`, from a projection that has come to `reaching` as well.
+
+    Raises ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting or StorageUnavailable.
+    """
+    unknown = False
+    try:
+        if wanted.after:
+            have_known(reads.primary, wanted)
+    except JetonInconnu:
+        if not wanted.lenient:
+            raise
+        unknown = True
+    needed = replace(wanted, after=reaching if unknown else max(wanted.after, reaching), mark=None)
+    answer = _Reading(reads, projection, ask, needed).answered_by(reads.primary, ask)
+    answer.stale = answer.stale or unknown
+    answer.served_by = None if reads.replica is None else "primary"
+    return answer
 
 
 def have_known(server: ReadServer, wanted: Freshness) -> None:

@@ -1,23 +1,27 @@
 """What happened, and what was: read from the journal and, backwards from what is now, from the read models.
 
-The state at an instant is the present one less what has happened since; so it can be told as long as what has
-happened since is in the journal, whatever is archived of before. A view and its position are read in one
-statement: what the view does not have yet is not undone, and an event that is parked was never done.
+An instant leads to a position of the journal, for good. The state there is the present one less what has
+happened since; so it can be told as long as what has happened since is in the journal, whatever is archived
+of before. A view and its position are read in one statement: what the view does not have yet is not undone,
+and an event that is parked was never done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from allocation.adapters.database import Row
-from allocation.adapters.journal_instants import POSITION_AT
 from allocation.adapters.natural_order import natural
+from allocation.adapters.read_servers import ReadServers
 from allocation.adapters.serialization import upcast
+from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness, fresh_on_primary
+from allocation.views.past_view import PastView
 from allocation.views.views import ReadSource
 
 _HORIZON = "(SELECT max(dernier_survenu_le) FROM journal_archives)"
 
 _EVENTS = """
-    SELECT {horizon} AS horizon, {known} AS connu, event.*
+    SELECT {horizon} AS horizon, coalesce((SELECT max(position) FROM journal), 0) AS fin,
+           {known} AS connu, event.*
     FROM (VALUES (1)) AS always LEFT JOIN LATERAL (
         SELECT position, survenu_le, type, version, data, commande, cause FROM journal
         WHERE {about} AND position > %(after)s ORDER BY position LIMIT %(limit)s
@@ -44,11 +48,12 @@ _ORDER_HISTORY = _EVENTS.format(
 
 # `view.target` is where the journal stood at the instant; before that, if the view has not come so far.
 _VIEW_AT = """
-    SELECT name, position, least(position, {position_at}) AS target, {horizon} AS horizon
+    SELECT name, position, least(position, %(target)s) AS target, {horizon} AS horizon,
+           CASE WHEN en_pause THEN coalesce(erreur, '') END AS pause
     FROM projections WHERE name = '{name}'
 """
-# Of UTC, as what is asked for now; what will be is not known.
-_DAY = "(least(%(at)s::timestamptz, now()) AT TIME ZONE 'UTC')::date"
+# Of UTC, as what is asked for now.
+_DAY = "(%(at)s::timestamptz AT TIME ZONE 'UTC')::date"
 _NOT_PARKED = """
     NOT EXISTS (
         SELECT FROM parked
@@ -57,7 +62,7 @@ _NOT_PARKED = """
 """
 _ALLOCATIONS_AT = f"""
     WITH view AS MATERIALIZED (
-        {_VIEW_AT.format(position_at=POSITION_AT, horizon=_HORIZON, name="allocations_view")}
+        {_VIEW_AT.format(horizon=_HORIZON, name="allocations_view")}
     ), first_since AS (
         SELECT DISTINCT ON (sku, data ->> 'ligne')
                type, sku, data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité,
@@ -72,14 +77,15 @@ _ALLOCATIONS_AT = f"""
         UNION ALL
         SELECT sku, réf_lot, quantité, ligne FROM first_since WHERE type = 'Désalloué'
     )
-    SELECT horizon, line.* FROM view LEFT JOIN line ON true ORDER BY sku, {natural("ligne")}
+    SELECT horizon, view.position AS reached, pause, line.*
+    FROM view LEFT JOIN line ON true ORDER BY sku, {natural("ligne")}
 """  # noqa: S608 - our own text
 
 # Arrivals are those of the lots that there were, with what was free of them, by lots_view, which may stand
 # elsewhere than stock_view, and is led from there to the same place.
 _STOCK_AT = f"""
     WITH view AS MATERIALIZED (
-        {_VIEW_AT.format(position_at=POSITION_AT, horizon=_HORIZON, name="stock_view")}
+        {_VIEW_AT.format(horizon=_HORIZON, name="stock_view")}
     ), lots AS MATERIALIZED (
         SELECT name, position FROM projections WHERE name = 'lots_view'
     ), change AS (
@@ -118,7 +124,7 @@ _STOCK_AT = f"""
                min(eta) FILTER (WHERE free > 0 AND eta < {_DAY}) AS eta_dépassée
         FROM lot
     )
-    SELECT horizon, stock.* FROM view LEFT JOIN LATERAL (
+    SELECT horizon, view.position AS reached, pause, stock.* FROM view LEFT JOIN LATERAL (
         SELECT sku, (now.en_stock - since.en_stock)::bigint AS en_stock,
                (now.en_transit - since.en_transit)::bigint AS en_transit,
                (now.alloué - since.alloué)::bigint AS alloué,
@@ -130,16 +136,6 @@ _STOCK_AT = f"""
 """  # noqa: S608 - our own text
 
 
-class HistoireArchivée(Exception):
-    """What was at that instant is no longer told by the journal alone, but by its archive. → 410"""
-
-    def __init__(self, horizon: datetime) -> None:
-        super().__init__(
-            f"Le journal jusqu'à {horizon.isoformat()} est archivé ; l'état d'avant n'est plus connu"
-        )
-        self.horizon = horizon
-
-
 class History(list[Row]):
     """Some events, oldest first. `horizon` is the instant up to which events are archived, and not here."""
 
@@ -148,54 +144,73 @@ class History(list[Row]):
         self.horizon = horizon
 
 
+class HistoryOf:
+    """One SELECT on the journal, from the first event behind `after`, at most `limit` of them."""
+
+    def __init__(self, select: str) -> None:
+        self._select = select
+
+    def page(
+        self, parameters: Mapping[str, object], reads: ReadServers, wanted: Freshness
+    ) -> Answer[History | None]:
+        """Some events, as of the journal's present end; None if nothing is known of what they are about.
+
+        Raises JetonInconnu or StorageUnavailable.
+        """
+        return fresh_on_primary(
+            reads, "journal", lambda server: _history(server.fetch(self._select, parameters)), wanted
+        )
+
+
+STOCK = HistoryOf(_STOCK_HISTORY)
+ORDER = HistoryOf(_ORDER_HISTORY)
+STOCK_AT = PastView("stock_view", _STOCK_AT)
+ALLOCATIONS_AT = PastView("allocations_view", _ALLOCATIONS_AT)
+
+
 def stock_history(sku: str, after: int, limit: int, source: ReadSource) -> History | None:
     """At most `limit` events about this SKU behind the position `after`; None if nothing is known of it.
 
     Of each: position, survenu_le, type, version, data, commande, cause.
     """
-    return _history(source.fetch(_STOCK_HISTORY, {"sku": sku, "after": after, "limit": limit}))
+    return STOCK.page({"sku": sku, "after": after, "limit": limit}, source.reads, ANY).value
 
 
 def order_history(id_commande: str, after: int, limit: int, source: ReadSource) -> History | None:
     """At most `limit` events about this order, as `stock_history`."""
     parameters = {"id_commande": id_commande, "after": after, "limit": limit}
-    return _history(source.fetch(_ORDER_HISTORY, parameters))
+    return ORDER.page(parameters, source.reads, ANY).value
 
 
-def allocations_at(id_commande: str, at: datetime, source: ReadSource) -> list[Row]:
+def allocations_at(
+    id_commande: str, at: datetime, source: ReadSource, *, wait_s: float = DEFAULT_WAIT_S
+) -> list[Row]:
     """The lines of the order that had a lot at this instant, as `views.allocations` gives them.
 
-    Raises HistoireArchivée.
+    The view is waited for, `wait_s` seconds at most, until it has come to that instant. Raises as
+    `PastView.rows`.
     """
-    rows = _since_horizon(source.fetch(_ALLOCATIONS_AT, {"id_commande": id_commande, "at": at}), at)
-    return [row for row in rows if row["sku"] is not None]
+    wanted = Freshness(wait_s=wait_s)
+    return ALLOCATIONS_AT.rows({"id_commande": id_commande}, at, source.reads, wanted).value
 
 
-def stock_at(sku: str, at: datetime, source: ReadSource) -> Row | None:
+def stock_at(sku: str, at: datetime, source: ReadSource, *, wait_s: float = DEFAULT_WAIT_S) -> Row | None:
     """The stock of the SKU at this instant, as `views.stock` gives it; None when there was none yet.
 
-    Raises HistoireArchivée.
+    As `allocations_at`.
     """
-    rows = _since_horizon(source.fetch(_STOCK_AT, {"sku": sku, "at": at}), at)
-    return next((row for row in rows if row["sku"] is not None), None)
+    return STOCK_AT.row({"sku": sku}, at, source.reads, Freshness(wait_s=wait_s)).value
 
 
-def _history(rows: Sequence[Row]) -> History | None:
+def _history(rows: Sequence[Row]) -> Answer[History | None]:
     [first, *_] = rows
     if not first["connu"]:
-        return None
-    return History([_event(row) for row in rows if row["position"] is not None], first["horizon"])
+        return Answer(None, first["fin"])
+    events = [_event(row) for row in rows if row["position"] is not None]
+    return Answer(History(events, first["horizon"]), first["fin"])
 
 
 def _event(row: Row) -> Row:
     version, data = upcast(row["type"], row["version"], row["data"])
     names = ("position", "survenu_le", "type", "version", "data", "commande", "cause")
     return {name: row[name] for name in names} | {"version": version, "data": data}
-
-
-def _since_horizon(rows: Sequence[Row], at: datetime) -> list[Row]:
-    """The rows without their horizon, if the instant is not before it."""
-    horizon: datetime | None = rows[0]["horizon"] if rows else None
-    if horizon is not None and at < horizon:
-        raise HistoireArchivée(horizon)
-    return [{name: value for name, value in row.items() if name != "horizon"} for row in rows]

@@ -18,7 +18,7 @@ from allocation.entrypoints.csv_files.numbering import LastNumber, LineNumbers, 
 from allocation.entrypoints.csv_files.outcome_files import OutcomeFile, check_place
 from allocation.entrypoints.csv_files.reading import CsvReading, Row
 from allocation.entrypoints.csv_files.records import Record
-from allocation.service_layer.group_commit import Answer
+from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.messagebus import Results
 
 # Enough for the transactions to be large; less than a queue of default size holds.

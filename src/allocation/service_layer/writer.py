@@ -1,0 +1,99 @@
+"""A thread that carries out what its queue holds: all that has arrived since it was last there, at once."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from allocation.service_layer.commit_queue import FairQueue, Pending
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M")
+
+# Who was answered together often comes back together: a crowd is waited for as long as it grows, a step at a
+# time. A larger transaction costs less for each command; a lone command never waits.
+GATHERING_STEP_S = 0.001
+MAX_GATHERING_STEPS = 5
+# A writer thread that has nothing to do for so long ends; the next command starts another.
+LINGER_S = 0.2
+
+
+class Writer(Generic[M]):
+    """Carries out batches of at most `limit` commands, as long as some come within `linger_s`.
+
+    Every method is called with the `lock` held, as is `at_end`, when the thread ends; `carry_out` is not.
+    """
+
+    def __init__(  # noqa: PLR0913 - one for each part
+        self,
+        name: str,
+        lock: threading.Lock,
+        carry_out: Callable[[Sequence[Pending[M]]], None],
+        limit: int,
+        linger_s: float,
+        *,
+        at_end: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._name = name
+        self._carry_out = carry_out
+        self._limit = limit
+        self._linger_s = linger_s
+        self._at_end = at_end
+        self._queue: FairQueue[M] = FairQueue()
+        self._arrival = threading.Condition(lock)
+        self._thread: threading.Thread | None = None
+        self._crowded = False
+
+    def __len__(self) -> int:
+        """How many commands wait."""
+        return len(self._queue)
+
+    def put(self, pending: Pending[M]) -> None:
+        """Take in a command, after all others of its key."""
+        self._queue.put(pending)
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name=self._name)
+            self._thread.start()
+        self._arrival.notify()
+
+    def put_back(self, taken: Sequence[Pending[M]]) -> None:
+        """Take in commands of the present batch again, before all others."""
+        self._queue.put_back(taken)
+
+    def take_all(self, key: str) -> Sequence[Pending[M]]:
+        """Give away all commands of this key."""
+        return self._queue.take_all(key)
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            begun = [pending for pending in batch if pending.answer.begin()]
+            if not begun:
+                continue
+            try:
+                self._carry_out(begun)
+            except Exception:
+                logger.exception("%s goes on", self._name)
+
+    def _next_batch(self) -> Sequence[Pending[M]]:
+        """What waits, as soon as something does; nothing, and the end of this thread, if nothing comes."""
+        with self._arrival:
+            if not self._arrival.wait_for(self._queue.__len__, self._linger_s):
+                self._thread = None
+                self._at_end()
+                return ()
+        if self._crowded:
+            self._gather()
+        with self._arrival:
+            batch = self._queue.take(self._limit)
+        self._crowded = len(batch) > 1
+        return batch
+
+    def _gather(self) -> None:
+        """Let more commands arrive, as long as more do."""
+        for _ in range(MAX_GATHERING_STEPS):
+            waiting = len(self._queue)
+            time.sleep(GATHERING_STEP_S)
+            if len(self._queue) == waiting:
+                return
