@@ -212,6 +212,19 @@ def test_ce_qui_ne_peut_pas_démarrer_est_dit_en_une_phrase(
         pass
 
 
+def test_les_données_peuvent_être_ailleurs_et_leur_disque_manquer(used: Path, place: Path) -> None:
+    disk = place / "disk"
+    disk.mkdir()
+    (used / "postgresql").rename(disk / "data")
+    (used / "postgresql").symlink_to(disk / "data")
+    with embedded_postgresql(used) as server:
+        assert query(server, "SELECT n FROM lampes") == [(3,)]
+
+    disk.rename(place / "away")
+    with pytest.raises(EmbeddedServerTrouble, match="is a disk missing"), embedded_postgresql(used):
+        pass
+
+
 def test_un_fichier_n_est_pas_un_dossier_de_données(place: Path) -> None:
     (place / "file").touch()
 

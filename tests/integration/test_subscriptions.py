@@ -130,9 +130,7 @@ def test_chaque_allocation_est_publiée_à_qui_écoute(database: Database, bus: 
     follower = SubscriptionFollower(ALLOCATIONS_PUBLICATION, {Alloué: publier_événement_allocation}, database)
     register([follower])
 
-    with database.sessions.connect() as listener:
-        listener.autocommit = True
-        listener.execute(f"LISTEN {ALLOCATIONS_CHANNEL}".encode())
+    with database.sessions.listen(ALLOCATIONS_CHANNEL) as listener:
         results = bus.handle(Allouer("c-1", "LAMPE", 1))
         assert results.position is not None
         catch_up([follower], results.position)

@@ -49,6 +49,11 @@ class Settings(BaseSettings):
         repr=False,
         description="streaming standby to read views from; without it, the database",
     )
+    database_schema: str | None = Field(
+        default=None,
+        pattern="^[a-z_][a-z0-9_]{0,39}$",
+        description="schema of this installation; without it, the first of the role's search path",
+    )
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
     )

@@ -50,16 +50,26 @@ def make_data_dir(data_dir: Path) -> Path:
     return data_dir.resolve()
 
 
-def open_way(data_dir: Path, account: Account) -> None:
-    """See to it that the server gets to its data; of the data directory alone is the mode changed for that.
-
-    Raises EmbeddedServerTrouble when a folder above it is closed to the server.
-    """
+def place_of_cluster(data_dir: Path) -> Path:
+    """Where the database of the data directory is, or will be. Raises EmbeddedServerTrouble."""
     if "\n" in str(data_dir):
         raise EmbeddedServerTrouble(f"a data directory's name can't have a line break: {str(data_dir)!r}")
+    place = data_dir / "postgresql"
+    if place.is_symlink() and not place.exists():
+        raise EmbeddedServerTrouble(
+            f"{place} leads to {place.readlink()}, which is not there: is a disk missing?"
+        )
+    return place.resolve()
+
+
+def open_way(data_dir: Path, pgdata: Path, account: Account) -> None:
+    """See to it that the server gets to its data; of the data directory alone is the mode changed for that.
+
+    Raises EmbeddedServerTrouble when another folder on the way is closed to the server.
+    """
     if account.uid == os.geteuid():
         return
-    for folder in data_dir.parents:
+    for folder in {*pgdata.parents, *data_dir.parents} - {data_dir}:
         if not account.may_enter(folder):
             raise EmbeddedServerTrouble(
                 f"PostgreSQL does not run as root, and {folder} is closed to user {account.uid}, as whom "

@@ -79,10 +79,16 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, read_url: str | None = None, pool_size: int = 10, writable: bool = True
+        self,
+        url: str,
+        *,
+        schema: str | None = None,
+        read_url: str | None = None,
+        pool_size: int = 10,
+        writable: bool = True,
     ) -> None:
         info = connection_info(url)
-        self.sessions = Sessions(of_primary(info) if writable else info)
+        self.sessions = Sessions(of_primary(info) if writable else info, schema)
         self._writes = self._session_pool(
             _WRITE_SETTINGS, pool_size, WRITE_LIMIT_S, pool_recycle=_WRITE_CONNECTION_LIFE_S
         )
@@ -92,7 +98,11 @@ class Database:
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
         self._followers = self._transaction_pool(_WITHOUT_THE_DISK, pool_size, FOLLOW_LIMIT_S)
         self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
-        self._replica = None if read_url is None else Database(read_url, pool_size=pool_size, writable=False)
+        self._replica = (
+            None
+            if read_url is None
+            else Database(read_url, schema=schema, pool_size=pool_size, writable=False)
+        )
         self.reads = ReadServers(self, self._replica)
         self.checkpoints = CheckpointWatch(self.fetch)
 

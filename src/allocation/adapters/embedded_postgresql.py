@@ -24,6 +24,7 @@ from allocation.adapters.data_directory import (
     last_words,
     make_data_dir,
     open_way,
+    place_of_cluster,
     write_access_rules,
 )
 from allocation.adapters.postgresql_programs import (
@@ -70,7 +71,7 @@ class EmbeddedPostgreSQL:
 
     def __init__(self, data_dir: Path, connections: int) -> None:
         self._data_dir = data_dir
-        self._pgdata = data_dir / "postgresql"
+        self._pgdata = place_of_cluster(data_dir)
         self._log = data_dir / "postgresql.log"
         self._lock = InterProcessLock(data_dir / "server.lock")
         self._sockets = SocketDirectory(self._pgdata)
@@ -105,8 +106,8 @@ class EmbeddedPostgreSQL:
         if now < self._due_at:
             return
         if self._runs():
-            self._pause, self._told = MIN_PAUSE_S, ""
-            self._sockets.make()
+            self._pause = MIN_PAUSE_S
+            self._keep_reachable()
             return
         self._due_at = now + self._pause
         self._pause = min(2 * self._pause, MAX_PAUSE_S)
@@ -125,7 +126,7 @@ class EmbeddedPostgreSQL:
 
     def _start(self) -> None:
         account = account_of(self._pgdata)
-        open_way(self._data_dir, account)
+        open_way(self._data_dir, self._pgdata, account)
         programs = programs_for(account, self._data_dir)
         claim(self._pgdata, account)
         if is_missing(self._pgdata):
@@ -139,6 +140,14 @@ class EmbeddedPostgreSQL:
         start_postmaster(programs, self._pgdata, settings, self._log, account)
         give_files_to_owner(self._data_dir)
 
+    def _keep_reachable(self) -> None:
+        try:
+            self._sockets.make()
+        except OSError as error:
+            self._tell(f"the embedded PostgreSQL can't be reached: {error}")
+        else:
+            self._told = ""
+
     def _start_again(self) -> None:
         reason = self._last_words()
         try:
@@ -148,9 +157,12 @@ class EmbeddedPostgreSQL:
             self._start()
         except OSError as error:
             reason = str(error)
-        if reason != self._told:
-            logger.error("the embedded PostgreSQL has ended and is started again: %s", reason)
-            self._told = reason
+        self._tell(f"the embedded PostgreSQL has ended and is started again: {reason}")
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._told:
+            logger.error(trouble)
+            self._told = trouble
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + ANSWER_TIMEOUT_S

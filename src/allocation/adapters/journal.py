@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from allocation.adapters.installation import advisory_lock, channel
 from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.messages import Statement
 from allocation.adapters.metadata import metadata
@@ -34,9 +35,8 @@ from allocation.domain.values import LONGUEUR_MAX
 
 logger = logging.getLogger(__name__)
 
+# What each transaction that appends is told of by, and the number of its lock (see `installation`).
 CHANNEL = "allocation_journal"
-
-# Any number will do, as long as nobody else takes advisory locks with it in the same database.
 APPEND_LOCK = 5_274_190_661
 
 journal = Table(
@@ -67,12 +67,12 @@ Index(
     postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
 )
 
-_LOCK = "SELECT pg_advisory_xact_lock(%s)"
+_LOCK = f"SELECT {advisory_lock(APPEND_LOCK)}"
 # All events of a transaction have one instant, later than that of the one before, whatever the clock says: an
 # instant never falls between events that became visible together, and leads to one place in the journal.
 # A position that the journal has passed already must not be committed: no reader would find it. The last
 # column then fails, as a subquery that gives two rows, which nothing else here can.
-_APPEND = """
+_APPEND = f"""
     WITH before AS MATERIALIZED (
         SELECT coalesce(max(position), 0) AS position,
                greatest(clock_timestamp(), max(survenu_le) + interval '1 microsecond') AS instant
@@ -84,10 +84,10 @@ _APPEND = """
         ORDER BY ordinality
         RETURNING position
     )
-    SELECT last, pg_notify(%s, ''),
+    SELECT last, pg_notify({channel(f"'{CHANNEL}'")}, ''),
            (SELECT NULL FROM generate_series(1, CASE WHEN first > before.position THEN 1 ELSE 2 END))
     FROM before, (SELECT min(position) AS first, max(position) AS last FROM appended) AS positions
-"""
+"""  # noqa: S608 - our own expression
 _OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position"
 _BEHIND = "position > %s ORDER BY position LIMIT %s"
 _AT = "position = ANY(%s) ORDER BY position"
@@ -161,7 +161,7 @@ def append_statements(
         }
         for event, cause, event_id in zip(events, causes or repeat(NO_CAUSE), ids, strict=False)
     ]
-    return (_LOCK, (APPEND_LOCK,)), (_APPEND, (as_json(rows), CHANNEL))
+    return (_LOCK, ()), (_APPEND, (as_json(rows),))
 
 
 def new_ids(events: Sequence[Event]) -> Sequence[UUID]:

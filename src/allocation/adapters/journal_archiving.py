@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, text
 
 from allocation.adapters.database import Database
+from allocation.adapters.installation import advisory_lock
 from allocation.adapters.journal_archive import ArchiveTrouble, sha256_of
 from allocation.adapters.journal_instants import position_at
 from allocation.adapters.raw_copy import copy_out
@@ -27,7 +28,7 @@ CHUNK = 100_000
 
 # Any number: one run after the other, chunk by chunk.
 _ARCHIVE_LOCK = 5_274_190_663
-_BEGIN = text(f"SELECT pg_advisory_xact_lock({_ARCHIVE_LOCK}), set_config('timezone', 'UTC', true)")
+_BEGIN = text(f"SELECT {advisory_lock(_ARCHIVE_LOCK)}, set_config('timezone', 'UTC', true)")
 
 _HOLDER = """
     SELECT holder, position FROM (

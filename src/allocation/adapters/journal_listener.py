@@ -72,10 +72,7 @@ class JournalListener:
                 self._stopping.wait(patience.pause_after(error, expected=isinstance(error, psycopg.Error)))
 
     def _listen(self, patience: Patience) -> None:
-        with self._sessions.connect() as connection:
-            connection.autocommit = True
-            connection.execute("SET idle_session_timeout = 0")
-            connection.execute(f"LISTEN {CHANNEL}")
+        with self._sessions.listen(CHANNEL) as connection:
             patience.all_is_well()
             self._waker.wake()
             while not self._stopping.is_set():

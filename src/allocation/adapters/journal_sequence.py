@@ -8,11 +8,12 @@ import logging
 import psycopg
 from sqlalchemy import Connection, text
 
+from allocation.adapters.installation import advisory_lock
 from allocation.adapters.journal import APPEND_LOCK
 
 logger = logging.getLogger(__name__)
 
-_LOCK = text(f"SELECT pg_advisory_xact_lock({APPEND_LOCK})")
+_LOCK = text(f"SELECT {advisory_lock(APPEND_LOCK)}")
 _STATE = text("""
     SELECT sequence, coalesce(pg_sequence_last_value(sequence), 0) AS handed_out, who, position
     FROM (SELECT pg_get_serial_sequence('journal', 'position')::regclass AS sequence) AS of_journal,

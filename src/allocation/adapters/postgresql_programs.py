@@ -103,9 +103,15 @@ def named_account(account: Account) -> Account:
 
 
 def give(directory: Path, account: Account) -> None:
-    """Let everything in `directory`, and itself, belong to `account`."""
-    for path in _all_in(directory):
-        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    """Let everything in `directory`, and itself, belong to `account`. Raises EmbeddedServerTrouble."""
+    try:
+        for path in _all_in(directory):
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
+    except OSError as error:
+        raise EmbeddedServerTrouble(
+            f"PostgreSQL does not run as root, and root can't give {directory} to user {account.uid} here "
+            f"({error.strerror}): run the program as another user, or set ALLOCATION_DATABASE_URL"
+        ) from error
 
 
 def programs_for(account: Account, data_dir: Path) -> Path:

@@ -18,10 +18,12 @@ from sqlalchemy import (
     delete,
     func,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from allocation.adapters.installation import advisory_lock
 from allocation.adapters.metadata import identifier, metadata
 
 # More rows or events a second than this are no limit.
@@ -29,6 +31,7 @@ DÉBIT_MAX = 1_000_000_000
 
 # Any number, as for the journal's lock.
 _REQUESTS_LOCK = 5_274_190_664
+_HOLD_REQUESTS = text(f"SELECT {advisory_lock(f'hashtextextended(:name, {_REQUESTS_LOCK})')}")
 
 # The write model, the whole journal with its archive, or the newest snapshot and what is behind it.
 Source: TypeAlias = Literal["model", "journal", "snapshot"]
@@ -116,8 +119,7 @@ class Rebuilds:
 
     def hold_requests(self, name: str) -> None:
         """Let whoever else begins or undoes a rebuild of this name wait until the transaction ends."""
-        key = func.hashtextextended(name, _REQUESTS_LOCK)
-        self._connection.execute(select(func.pg_advisory_xact_lock(key)))
+        self._connection.execute(_HOLD_REQUESTS, {"name": name})
 
     def start(self, name: str, **values: Any) -> None:
         """Begin a rebuild, in place of any earlier one of this name."""

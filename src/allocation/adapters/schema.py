@@ -5,22 +5,43 @@ ones that say that they suit it: see `docs/how-to/upgrade.md`.
 """
 
 import functools
+import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Connection, Table, Text, func, select, text, true
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Connection,
+    Table,
+    Text,
+    event,
+    func,
+    select,
+    text,
+    true,
+)
 
 from allocation.adapters.database import Database
+from allocation.adapters.installation import advisory_lock
 from allocation.adapters.journal_sequence import mend_sequence
 from allocation.adapters.metadata import metadata
+from allocation.adapters.rights import RightMissing, check_creating, check_schema, check_working
+from allocation.adapters.shadow_tables import make_schemas
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
+logger = logging.getLogger(__name__)
+
 # Any number, as for the journal's lock: two programs that start together migrate one after the other.
-_MIGRATION_LOCK = 5_274_190_662
+_LOCK = text(f"SELECT {advisory_lock(5_274_190_662)}")
+# The second migration creates them under these names, whoever may. Its text stays as it has landed.
+_SCHEMAS_OF_REBUILDS = re.compile(r"^CREATE SCHEMA allocation_\w+;$", re.MULTILINE)
 _VERSIONS = Path(__file__).parents[1] / "migrations" / "versions"
 
 schema_compatibility = Table(
@@ -69,12 +90,16 @@ class Migration:
 def migrate(database: Database) -> None:
     """Bring the schema up to date, in one transaction; a newer one that suits this program is left alone.
 
-    The journal's sequence is mended, if that is needed. Raises SchemaTooNew or StorageUnavailable.
+    The journal's sequence is mended, if that is needed. Raises SchemaTooNew, RightMissing or
+    StorageUnavailable.
     """
     with database.working() as connection, connection.begin():
-        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        check_schema(connection)
+        connection.execute(_LOCK)
         if _is_older(connection):
+            check_creating(connection)
             _upgrade(connection)
+        check_working(connection)
         mend_sequence(connection)
 
 
@@ -88,8 +113,12 @@ def pending(database: Database) -> list[Migration]:
 
 
 def check(database: Database) -> None:
-    """Raises SchemaTooOld or SchemaTooNew unless this program can work on the schema; StorageUnavailable."""
+    """Raises SchemaTooOld, SchemaTooNew or RightMissing unless this program can work on the schema.
+
+    Raises StorageUnavailable, too.
+    """
     with database.working() as connection:
+        check_schema(connection)
         if _is_older(connection):
             raise SchemaTooOld(_revision(connection))
 
@@ -146,7 +175,20 @@ def _upgrade(connection: Connection) -> None:
 
     config = _alembic()
     config.attributes["connection"] = connection
+    event.listen(connection, "before_cursor_execute", _without_schemas_of_rebuilds, retval=True)
     command.upgrade(config, "head")
+    event.remove(connection, "before_cursor_execute", _without_schemas_of_rebuilds)
+    try:
+        make_schemas(connection)
+    except RightMissing as missing:
+        logger.warning("Read models can't be rebuilt. %s", missing)
+
+
+def _without_schemas_of_rebuilds(
+    _connection: Connection, _cursor: Any, statement: str, parameters: Any, *_context: Any
+) -> tuple[str, Any]:
+    """They are made afterwards, with the names that this installation has for them, if the role may."""
+    return _SCHEMAS_OF_REBUILDS.sub("", statement), parameters
 
 
 def _alembic() -> "Config":

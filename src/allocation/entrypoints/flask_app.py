@@ -84,7 +84,10 @@ def _app_from_environment() -> Flask:
     if settings.database_url is None:
         raise RuntimeError("ALLOCATION_DATABASE_URL is not set; `allocation serve` sets it for its workers")
     database = Database(
-        settings.database_url, read_url=settings.read_database_url, pool_size=settings.pool_size
+        settings.database_url,
+        schema=settings.database_schema,
+        read_url=settings.read_database_url,
+        pool_size=settings.pool_size,
     )
     metrics = HttpMetrics(database)
     bus = bootstrap(database, settings=settings, inline=False, observer=metrics.group_commit)

@@ -83,7 +83,7 @@ def run_worker_from_environment() -> None:
     follow_parent()
     settings = Settings()
     configure_logging(settings.log_level)
-    with Database(settings.database_url or "") as database:
+    with Database(settings.database_url or "", schema=settings.database_schema) as database:
         run_worker(database, settings)
 
 

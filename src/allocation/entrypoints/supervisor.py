@@ -32,14 +32,17 @@ class Child:
         self._backoff = MIN_BACKOFF_S
 
     def start(self) -> None:
-        """Start the process."""
-        self._process = multiprocessing.Process(
+        """Start the process. Raises OSError when the machine has no room for one more."""
+        process = multiprocessing.Process(
             target=_with_signals_of_its_own, args=(self._target, *self._args), name=self.name
         )
         # Until the child has ways of its own, it would take a signal in the supervisor's.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        self._process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+        self._process = process
         self._started_at = time.monotonic()
         self._due_at: float | None = None
 
@@ -54,16 +57,18 @@ class Child:
         if self._due_at is None and not self._process.is_alive():
             if now - self._started_at > WELL_AFTER_S:
                 self._backoff = MIN_BACKOFF_S
-            logger.error(
-                "%s ended with status %s, starting it again in %.2f s",
-                self.name,
-                self._process.exitcode,
-                self._backoff,
-            )
-            self._due_at = now + self._backoff
-            self._backoff = min(2 * self._backoff, MAX_BACKOFF_S)
+            self._pause(now, f"ended with status {self._process.exitcode}")
         if self._due_at is not None and now >= self._due_at:
-            self.start()
+            try:
+                self.start()
+            except OSError as error:
+                self._pause(now, f"could not be started: {error}")
+
+    def _pause(self, now: float, trouble: str) -> None:
+        """Have the process started after a while, which is longer each time."""
+        logger.error("%s %s, starting it again in %.2f s", self.name, trouble, self._backoff)
+        self._due_at = now + self._backoff
+        self._backoff = min(2 * self._backoff, MAX_BACKOFF_S)
 
     def seconds_until_due(self) -> float:
         """How long its pause still lasts; infinite while the process runs."""

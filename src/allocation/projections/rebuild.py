@@ -16,6 +16,7 @@ from allocation.adapters.database import Database
 from allocation.adapters.journal import SqlAlchemyJournal
 from allocation.adapters.journal_archive import JournalArchive, has_snapshot
 from allocation.adapters.rebuilds import Rebuilds, RebuildState, Source
+from allocation.adapters.rights import RightMissing
 from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections import standby_tables
 from allocation.projections.delivery import Projection
@@ -85,6 +86,10 @@ def _continues(state: RebuildState, projection: Projection, source: Source | Non
 
 def _begin(connection: Connection, projection: Projection, source: Source) -> None:
     from_model = source == "model"
+    try:
+        shadow_tables.make_schemas(connection)
+    except RightMissing as missing:
+        raise RebuildRefused(str(missing)) from missing
     for schema in (BUILDING, PREVIOUS):
         standby_tables.discard(connection, projection.name, schema)
     shadow_tables.create(connection, projection.table, with_keys=not from_model)

@@ -50,6 +50,7 @@ class Steps:
     ) -> None:
         self._connection = connection
         self._projection = follower.projection
+        self._building = shadow_tables.qualified(connection, follower.name, BUILDING)
         self._table = StandbyTable(connection, follower, BUILDING, archive, failures=failures)
         self._rebuilds = Rebuilds(connection)
 
@@ -74,7 +75,7 @@ class Steps:
         until = self._connection.scalar(text(_NEXT_SKUS), {"after": after, "limit": skus})
         if until is None:
             return {"phase": "indexing", "position": self._rebuilds.segments(state.name).first_position}
-        filled = fill(self._connection, self._projection, f"{BUILDING}.{state.name}", after, until)
+        filled = fill(self._connection, self._projection, self._building, after, until)
         self._rebuilds.add_segment(state.name, until, SqlAlchemyJournal(self._connection).last_position())
         return {"jusqu_au_sku": until, "fait": state.fait + filled}
 
@@ -96,7 +97,7 @@ class Steps:
         position = self._table.apply_all(state.position, self._segments(state))
         if obstacle := self._table.obstacle():
             return {"position": position, "erreur": obstacle}
-        difference = first_difference(self._connection, self._projection, f"{BUILDING}.{state.name}")
+        difference = first_difference(self._connection, self._projection, self._building)
         if difference is not None:
             return {
                 "position": position,

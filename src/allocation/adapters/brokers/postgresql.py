@@ -4,11 +4,15 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from allocation.adapters.installation import channel
 from allocation.adapters.journal_rows import RecordedEvent
 from allocation.adapters.serialization import as_json
 from allocation.domain.events import Event
 
-_NOTIFY = "SELECT pg_notify(%s, message) FROM json_array_elements_text(%s) AS message"
+_NOTIFY = (
+    f"SELECT pg_notify({channel('%s')}, message) "  # noqa: S608 - our own expression
+    "FROM json_array_elements_text(%s) AS message"
+)
 
 
 def publish(connection: Connection, channel: str, batch: Sequence[RecordedEvent[Event]]) -> None:

@@ -62,12 +62,13 @@ def _failures() -> tuple[type[Exception], ...]:
     from allocation.adapters.database import StorageUnavailable, VersionConflict
     from allocation.adapters.journal_archive import ArchiveTrouble
     from allocation.adapters.schema import SchemaTrouble
+    from allocation.adapters.sessions import UnsuitableServer
     from allocation.domain.errors import ErreurAllocation
     from allocation.entrypoints.csv_files.errors import FileUnreadable
     from allocation.service_layer.group_commit import GaveUp, QueueFull
 
     busy = (StorageUnavailable, VersionConflict, QueueFull, GaveUp)
-    refused = (SchemaTrouble, ArchiveTrouble, FileUnreadable, ErreurAllocation)
+    refused = (UnsuitableServer, SchemaTrouble, ArchiveTrouble, FileUnreadable, ErreurAllocation)
     return (*busy, *refused, Error, SQLAlchemyError, OSError)
 
 

@@ -55,7 +55,7 @@ def prepared_database(settings: Settings) -> Iterator[Database]:
 @contextmanager
 def connected(settings: Settings) -> Iterator[Database]:
     """The database as it is. Raises EmbeddedServerTrouble when the embedded one does not start."""
-    with database_url(settings) as (url, _), Database(url) as database:
+    with database_url(settings) as (url, _), Database(url, schema=settings.database_schema) as database:
         yield database
 
 
