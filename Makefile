@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lock clean
+.PHONY: help run test test-database check bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,10 +13,16 @@ help: ## List the commands
 run: $(VENV)/.run ## Start everything on the embedded PostgreSQL and print where to click
 	@$(BIN)/allocation serve
 
-test: $(VENV)/.dev ## Run all tests, with the coverage that the inner rooms must keep
+test: $(VENV)/.dev ## Run all tests, with the coverage that the inner rooms must keep (TEST_POSTGRESQL=/…/bin: on those programs)
 	$(BIN)/pytest --cov --cov-report=
 	$(BIN)/coverage report --fail-under=95 \
 		--include='*/allocation/domain/*,*/allocation/service_layer/*,*/allocation/projections/*'
+
+# Without what takes long and is the same on every server.
+test-database: $(VENV)/.dev
+	$(BIN)/pytest tests/contract tests/integration tests/e2e \
+		--ignore=tests/e2e/test_schemathesis.py --ignore=tests/e2e/test_readme.py \
+		--ignore=tests/integration/test_bench_shop.py --ignore=tests/integration/test_naive.py
 
 check: $(VENV)/.dev ## Formatting, lint, types and the direction of imports
 	$(BIN)/ruff format --check

@@ -41,7 +41,7 @@ class Service:
         self._command = [ALLOCATION, "serve", "--port", str(port), *options]
         self.environment = {"ALLOCATION_DATA_DIR": str(data_dir)} | variables
         if server is not None:
-            self.environment["ALLOCATION_DATABASE_URL"] = server.url
+            self.environment.setdefault("ALLOCATION_DATABASE_URL", server.url)
 
     def start(self) -> None:
         """Start the service, and its database where it does not do so itself; return when it is ready."""

@@ -63,9 +63,9 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(
         default=4,
-        ge=2,
+        ge=1,
         le=1000,
-        description="connections of one API process, for writing and for reading each",
+        description="connections in each of the four pools of an API process; fewer if the server has fewer",
     )
     queue_size: int = Field(
         default=1000,

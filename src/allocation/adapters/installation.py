@@ -8,12 +8,12 @@ _NUMBER = "CASE current_schema() WHEN 'public' THEN 0 ELSE hashtextextended(curr
 _SUFFIX = "CASE current_schema() WHEN 'public' THEN '' ELSE '.' || current_schema() END"
 
 
-def advisory_lock(number: int | str) -> str:
-    """SQL that takes an advisory lock of this installation until the transaction ends.
+def advisory_lock(number: int | str, *, shared: bool = False) -> str:
+    """SQL that takes an advisory lock of this installation until the transaction ends, perhaps with others.
 
     Any `number` (or SQL that gives one) will do, as long as nobody else has it in the same database.
     """
-    return f"pg_advisory_xact_lock({number} # {_NUMBER})"
+    return f"pg_advisory_xact_lock{'_shared' if shared else ''}({number} # {_NUMBER})"
 
 
 def channel(name: str) -> str:

@@ -110,6 +110,8 @@ _SET = """
     SELECT set_config(name, value, %(for_transaction)s) FROM settings
     WHERE %(for_transaction)s OR pg_backend_pid() = %(pid)s
 """
+# Between transactions nobody is disconnected, unless it is by a pooler, whose matter that is.
+_STAY = "SELECT set_config('idle_session_timeout', '0', false) WHERE pg_backend_pid() = %s"
 
 
 class UnsuitableServer(Exception):
@@ -148,13 +150,15 @@ class Sessions:
         """
         address = make_conninfo(**{**_DEFAULTS, **self._info, "client_encoding": "UTF8"})
         # What is prepared belongs to a session, and the next transaction may have another one.
-        connection = kind.connect(address, prepare_threshold=None)
+        connection = kind.connect(address, prepare_threshold=None, autocommit=True)
         try:
             encoding = connection.info.parameter_status("server_encoding")
             check_server(connection.info.server_version, str(encoding))
-        except UnsuitableServer:
+            connection.execute(_STAY, [connection.info.backend_pid])
+        except BaseException:
             connection.close()
             raise
+        connection.autocommit = False
         return connection
 
     def listen(self, name: str, kind: type[psycopg.Connection] = psycopg.Connection) -> psycopg.Connection:
@@ -168,7 +172,6 @@ class Sessions:
                 connection.execute(_SET, self._parameters(connection, NOTHING, for_transaction=True))
                 [called] = connection.execute(f"SELECT {channel('%s')}", [name]).fetchone() or [name]
             connection.autocommit = True
-            connection.execute("SET idle_session_timeout = 0")
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(called)))
         except BaseException:
             connection.close()

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
+from allocation.adapters.installation import advisory_lock
 from allocation.adapters.journal import APPEND_LOCK
 from allocation.adapters.journal_instants import POSITION_AT
 from allocation.adapters.read_servers import ReadServer, ReadServers
@@ -16,7 +17,7 @@ _LOOK = f"""
          ON next.position = (SELECT min(position) FROM journal WHERE position > place.position)
 """  # noqa: S608 - our own text
 # Granted when whoever has taken the time for his events has shown them; who comes later takes a later time.
-_AWAIT_APPENDERS = f"SELECT pg_advisory_xact_lock_shared({APPEND_LOCK})"
+_AWAIT_APPENDERS = f"SELECT {advisory_lock(APPEND_LOCK, shared=True)}"
 
 
 class InstantFutur(Exception):

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.listening import Address
 
-# Of the projection worker, of other commands, and of whoever looks on with psql.
-OTHER_CONNECTIONS = 60
 TICK_S = 1.0
 READY_POLL_S = 0.05
 
@@ -60,18 +58,21 @@ def serve(
 
 
 def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, workers: int) -> None:
+    from allocation.adapters.connection_shares import needed, share_out
     from allocation.adapters.database import Database
     from allocation.entrypoints import processes
     from allocation.entrypoints.cli.database import database_url, prepare
     from allocation.entrypoints.supervisor import Child, supervise
 
     processes.configure_logging(settings.log_level)
-    with database_url(settings, connections=_connections(settings, workers)) as (storage_url, embedded):
+    with database_url(settings, connections=needed(workers, settings.pool_size)) as (storage_url, embedded):
         with Database(storage_url, schema=settings.database_schema) as database:
             prepare(database, settings)
+            pool_size = share_out(database, workers, settings.pool_size)
             postgresql = f"PostgreSQL {database.server_version()}"
         # The children are configured by their environment, as they would be without this supervisor.
         os.environ["ALLOCATION_DATABASE_URL"] = storage_url
+        os.environ["ALLOCATION_POOL_SIZE"] = str(pool_size)
         children = [
             Child("api", processes.run_api, address.ip, address.port, workers),
             Child("projection worker", processes.run_worker_from_environment),
@@ -100,11 +101,6 @@ def worker() -> None:
     configure_logging(settings.log_level)
     with prepared_database(settings) as database:
         run_worker(database, settings)
-
-
-def _connections(settings: "Settings", workers: int) -> int:
-    """How many connections the embedded PostgreSQL has to take: each API process has three pools."""
-    return workers * (3 * settings.pool_size + 2) + OTHER_CONNECTIONS
 
 
 def _metrics_place(settings: "Settings") -> Path:
