@@ -156,7 +156,7 @@ def served(url: str) -> Iterator[Service]:
 
 @pytest.mark.parametrize(
     "outage",
-    [read_only, restart, standby_promoted, silent_host, connection_limit, role_locked_out],
+    [read_only, restart, standby_promoted, silent_host, connection_limit, disk_full, role_locked_out],
     ids=lambda outage: outage.__name__,
 )
 def test_une_panne_ne_trompe_personne_et_ne_perd_rien(place: Place, outage: Outage) -> None:

@@ -133,3 +133,22 @@ def test_une_base_qui_ne_fait_que_lire_rend_le_service_indisponible_et_refuse_le
 
     assert eventually(lambda: prêt(client) == (200, "ok"))
     assert eventually(lambda: client.post(f"/projections/{NAME}/rebuild", json={}).status_code == 202)
+
+
+def test_une_base_qui_ne_peut_plus_rien_garder_rend_le_service_indisponible_jusqu_à_ce_qu_elle_le_puisse(
+    client: FlaskClient, sql: Sql
+) -> None:
+    client.post("/lots", json={"réf": "lot-1", "sku": "LAMPE", "quantité": 10})
+    sql("""
+        CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$
+    """)
+    sql("CREATE TRIGGER disk_full BEFORE INSERT ON allocations EXECUTE FUNCTION disk_full()")
+    order = {"id_commande": "c-1", "sku": "LAMPE", "quantité": 1}
+
+    assert client.post("/allocate", json=order).status_code == 503
+    assert prêt(client) == (503, "failing")
+
+    sql("DROP TRIGGER disk_full ON allocations")
+    assert client.post("/allocate", json=order).status_code == 201
+    assert prêt(client) == (200, "ok")

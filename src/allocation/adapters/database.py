@@ -27,6 +27,7 @@ from allocation.adapters.database_errors import (
 from allocation.adapters.lookups import Lookups, Prepared, first_row
 from allocation.adapters.read_servers import ReadServers
 from allocation.adapters.sessions import NOTHING, Sessions, Settings
+from allocation.adapters.write_state import LastWrite, WriteState
 
 __all__ = [
     "Database",
@@ -105,6 +106,7 @@ class Database:
             else Database(read_url, schema=schema, pool_size=pool_size, writable=False)
         )
         self.reads = ReadServers(self, self._replica)
+        self._last_write = LastWrite()
         self.checkpoints = CheckpointWatch(self.fetch)
 
     def __enter__(self) -> Self:
@@ -122,7 +124,7 @@ class Database:
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
         within, VersionConflict, ValueRefused and StorageUnavailable.
         """
-        with write_errors_translated(), _borrowed(self._writes) as (connection, _):
+        with self._last_write.noted(), self._borrowed_for_writing() as connection:
             yield connection
 
     def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
@@ -178,11 +180,13 @@ class Database:
         """
         return self._connected(self._background)
 
-    def is_writable(self) -> bool:
-        """Whether this is a server that takes changes: no standby. Raises StorageUnavailable."""
-        with self.writing() as connection:
-            read_only = connection.execute("SHOW transaction_read_only").fetchone()
-        return read_only is not None and read_only[0] == "off"
+    def write_state(self) -> WriteState:
+        """Whether writes go through: not on a standby, nor while they fail. Raises StorageUnavailable."""
+        with self._borrowed_for_writing() as connection:
+            [(read_only,)] = connection.execute("SHOW transaction_read_only")
+        if read_only == "on":
+            return "read-only"
+        return "failing" if self._last_write.has_failed else "ok"
 
     def server_version(self) -> str:
         """PostgreSQL's version, as it names it itself. Raises StorageUnavailable."""
@@ -196,6 +200,11 @@ class Database:
         self._lookups.close()
         if self._replica is not None:
             self._replica.close()
+
+    @contextmanager
+    def _borrowed_for_writing(self) -> Iterator[BoundedConnection]:
+        with write_errors_translated(), _borrowed(self._writes) as (connection, _):
+            yield connection
 
     @staticmethod
     @contextmanager

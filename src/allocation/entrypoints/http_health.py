@@ -59,14 +59,14 @@ class HttpHealth:
             with self._database.reading() as connection:
                 usable = schema.is_usable(connection)
             readers = progress(self._database) if usable else []
-            writable = self._database.is_writable()
+            writes = self._database.write_state()
         except StorageUnavailable as error:
             logger.warning("not ready: %s", error)
             return _report("unavailable", database="unavailable", migrations="unknown", readers=[])
         if not usable:
             return _report("pending", database="ok", migrations="pending", readers=[])
-        if not writable:
-            return _report("read-only", database="read-only", migrations="ok", readers=readers)
+        if writes != "ok":
+            return _report(writes, database=writes, migrations="ok", readers=readers)
         return _report(self._status(readers), database="ok", migrations="ok", readers=readers)
 
     def _status(self, readers: Sequence[Progress]) -> str:
