@@ -192,8 +192,8 @@ class Sessions:
         self, connection: psycopg.Connection, settings: Settings, *, for_transaction: bool
     ) -> dict[str, Any]:
         version = connection.info.server_version
-        known = {name: value for name, value in EVERYWHERE.items() if version >= _SINCE.get(name, 0)}
-        effective = {**known, **settings}
+        wanted = {**EVERYWHERE, **settings}
+        effective = {name: value for name, value in wanted.items() if version >= _SINCE.get(name, 0)}
         return {
             "schema": self._schema,
             "names": list(effective),
