@@ -85,6 +85,6 @@ def _listeners(database_url: str) -> int:
     with psycopg.connect(database_url) as connection:
         [(number,)] = connection.execute(
             "SELECT count(*) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND query = 'LISTEN allocation_journal'"
+            " WHERE datname = current_database() AND query IN ('LISTEN \"allocation_journal\"', 'SELECT 1')"
         ).fetchall()
     return int(number)

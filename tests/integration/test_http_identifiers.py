@@ -74,7 +74,7 @@ def test_dans_une_adresse_aussi(client: FlaskClient) -> None:
     for response in (
         client.get("/stock/LAM%E2%80%8BPE"),
         client.get("/stock/LAM%E2%80%8BPE/histoire"),
-        client.get("/stock/LAM%E2%80%8BPE?at=2027-01-31T10:00:00Z"),
+        client.get("/stock/LAM%E2%80%8BPE?at=2026-01-31T10:00:00Z"),
         client.get("/lots/LAM%E2%80%8BPE"),
         client.patch("/lots/LAM%E2%80%8BPE", json={"quantité": 1}),
         client.get("/allocations/" + quote("\U0001f6cb" * 192)),
