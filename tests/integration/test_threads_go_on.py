@@ -132,11 +132,11 @@ def test_celui_qui_écoute_le_journal_recommence_quoi_qu_il_arrive(
     waker = Waker()
     connect, calls = type(database.sessions).connect, []
 
-    def failing(sessions: Any) -> Any:
+    def failing(sessions: Any, *kind: Any) -> Any:
         calls.append(1)
         if len(calls) <= TROUBLES:
             raise raised("inattendu")
-        return connect(sessions)
+        return connect(sessions, *kind)
 
     monkeypatch.setattr(type(database.sessions), "connect", failing)
 
