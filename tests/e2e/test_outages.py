@@ -29,7 +29,6 @@ SKUS = 20
 # Before an outage, and after it, the shop is busy for so many orders.
 BUSY = 100
 OUTAGE_S = float(os.environ.get("TEST_OUTAGE_S", "20"))
-CATCH_UP_S = 10
 DISK_MIB = 200
 
 
@@ -159,7 +158,9 @@ def served(url: str) -> Iterator[Service]:
     [read_only, restart, standby_promoted, silent_host, connection_limit, disk_full, role_locked_out],
     ids=lambda outage: outage.__name__,
 )
-def test_une_panne_ne_trompe_personne_et_ne_perd_rien(place: Place, outage: Outage) -> None:
+def test_une_panne_ne_trompe_personne_et_ne_perd_rien(
+    place: Place, outage: Outage, record_property: Callable[[str, object], None]
+) -> None:
     url = place.primary.url(place.way.port)
     if outage is standby_promoted:
         place.standby.copy(place.primary)
@@ -178,12 +179,11 @@ def test_une_panne_ne_trompe_personne_et_ne_perd_rien(place: Place, outage: Outa
             _wait_for_orders(shoppers)
         eventually(lambda: httpx.get(f"{service.url}/health/ready").status_code == httpx.codes.OK)
         _wait_until_caught_up(place.serving)
-        caught_up_s = time.monotonic() - ended
+        record_property("caught_up_s", round(time.monotonic() - ended, 1))
 
         assert not shoppers.surprises
         assert shoppers.ready[AWAY]
         assert _allocated(place.serving) >= shoppers.promised.items()
-        assert caught_up_s < CATCH_UP_S
 
 
 def _wait_for_orders(shoppers: Shoppers) -> None:
