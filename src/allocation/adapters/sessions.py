@@ -110,8 +110,15 @@ _SET = """
     SELECT set_config(name, value, %(for_transaction)s) FROM settings
     WHERE %(for_transaction)s OR pg_backend_pid() = %(pid)s
 """
-# Between transactions nobody is disconnected, unless it is by a pooler, whose matter that is.
-_STAY = "SELECT set_config('idle_session_timeout', '0', false) WHERE pg_backend_pid() = %s"
+# Nobody is disconnected between transactions, or before the first statement of one has set the rest; behind
+# a pooler, that is the pooler's matter.
+_STAY = """
+    SELECT set_config(name, '0', false)
+    FROM unnest(ARRAY[
+        'idle_in_transaction_session_timeout', 'idle_session_timeout', 'statement_timeout'
+    ]) AS name
+    WHERE pg_backend_pid() = %s
+"""
 
 
 class UnsuitableServer(Exception):
