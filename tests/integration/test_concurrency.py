@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.waiting import PATIENCE_S, wait_until_blocked
 
 from allocation.adapters import postgresql_repository
+from allocation.adapters.configuration import Settings
 from allocation.adapters.database import (
     Database,
     Locked,
@@ -271,6 +272,30 @@ def test_un_verrou_ne_retient_que_les_commandes_qui_en_ont_besoin(
 
     assert answers == [[f"lot-{skus[n % len(skus)]}"] for n in range(200)]
     assert len(results.events) == 1 or what == "a new product"
+
+
+def test_plus_de_verrous_que_de_connexions_ne_retiennent_pas_les_autres_articles(
+    database_url: str, database: Database
+) -> None:
+    """Whoever waits for a lock has a connection; one is always left for those who wait for nothing."""
+    locked = [f"PRIS-{n}" for n in range(5)]
+    with Database(database_url, pool_size=2) as few:
+        bus = bootstrap(few, settings=Settings(pool_size=2), inline=False)
+        for sku in ("LAMPE", *locked):
+            bus.handle(CréerLot(f"lot-{sku}", sku, 1000))
+
+        with ThreadPoolExecutor(6) as clients, database.working() as holder, holder.begin():
+            holder.exec_driver_sql("SELECT FROM produits WHERE sku <> 'LAMPE' FOR UPDATE")
+            first = clients.submit(bus.handle, Allouer("c-1", locked[0], 1))
+            wait_until_blocked(database)
+            blocked = [first, *(clients.submit(bus.handle, Allouer("c-1", sku, 1)) for sku in locked[1:])]
+            answers = [bus.handle(Allouer(f"c-{n}", "LAMPE", 1)) for n in range(20)]
+            assert not first.done()
+            for each in blocked:
+                with pytest.raises(Locked):
+                    each.result(PATIENCE_S)
+
+    assert answers == [["lot-LAMPE"]] * 20
 
 
 def test_un_verrou_qui_reste_est_le_refus_de_la_seule_commande_qui_l_attend(

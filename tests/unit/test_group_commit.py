@@ -355,11 +355,10 @@ def test_un_verrou_qui_ne_vient_pas_est_le_refus_de_qui_l_attend(
 
 
 def test_plus_de_verrous_qu_il_n_est_permis_d_attendre_se_refusent_tout_de_suite(
-    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+    group: Group, transactions: Transactions
 ) -> None:
-    monkeypatch.setattr(group_commit, "MAX_APART", 1)
     transactions.locked = {"a1", "b1"}
-    commits = group()
+    commits = group(apart=1)
     held(commits, transactions)
     waiting = [commits.submit(name) for name in ("a1", "b1", "c1")]
     transactions.free.set()

@@ -17,7 +17,7 @@ from allocation.projections.lots_view import mettre_à_jour_lots_vue
 from allocation.projections.outside import subscription_follower
 from allocation.projections.stock_view import mettre_à_jour_stock_vue
 from allocation.service_layer import handlers
-from allocation.service_layer.group_commit import Limits, Observer
+from allocation.service_layer.group_commit import DEFAULT_LIMITS, Limits, Observer
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
 from allocation.service_layer.needs import COMMAND_NEEDS
 from allocation.service_layer.original_positions import PostgreSQLOriginalPositions
@@ -84,7 +84,7 @@ def bootstrap(
         reactions=_reactions(),
         after_commit=partial(projector.catch_up, followers),
         original_positions=PostgreSQLOriginalPositions(database),
-        limits=Limits(waiting=settings.queue_size),
+        limits=Limits(waiting=settings.queue_size, apart=min(DEFAULT_LIMITS.apart, settings.pool_size - 1)),
         observer=observer,
     )
 

@@ -35,9 +35,7 @@ M = TypeVar("M")
 
 MAX_ATTEMPTS = 10
 MAX_RETRY_TIME_S = 5
-# So many keys may have a writer of their own, each with a connection; it stays a while, as whoever comes next
-# for its key would else hold up the others again.
-MAX_APART = 4
+# A key's own writer stays a while, as whoever comes next for the key would else hold up the others again.
 APART_LINGER_S = 2.0
 
 
@@ -51,12 +49,16 @@ class GaveUp(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """How many commands may wait and for how long, how many share a transaction, how long it may run them."""
+    """How many commands may wait and for how long, how many share a transaction, how long it may run them.
+
+    `apart` keys may have a writer of their own, which takes a connection each: one must be left for the rest.
+    """
 
     waiting: int = 1000
     waiting_s: float = 10.0
     batch: int = 256
     batch_s: float = 0.1
+    apart: int = 4
 
 
 DEFAULT_LIMITS = Limits()
@@ -152,7 +154,7 @@ class GroupCommit(Generic[M]):
         with self._lock:
             new = set()
             for pending in locked:
-                if pending.key not in self._apart and len(self._apart) < MAX_APART:
+                if pending.key not in self._apart and len(self._apart) < self._limits.apart:
                     self._apart[pending.key] = self._writer_of(pending.key)
                     new.add(pending.key)
                 if pending.key in self._apart:
