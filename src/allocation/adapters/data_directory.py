@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
+from allocation.adapters.durable import sync_directory
 from allocation.adapters.postgresql_programs import (
     Account,
     EmbeddedServerTrouble,
@@ -136,7 +137,7 @@ def create_cluster(programs: Path, pgdata: Path, account: Account) -> None:
             raise EmbeddedServerTrouble(f"the database could not be created in {pgdata.parent}: {said}")
         give(unfinished, account)
         unfinished.rename(pgdata)
-        _sync(pgdata.parent)
+        sync_directory(pgdata.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -167,11 +168,3 @@ def last_words(lines: Sequence[str]) -> str:
     said = [line.strip() for line in lines if line.strip()]
     complaints = [found[0] for line in said if (found := _COMPLAINT.search(line))]
     return next(reversed(complaints or said), "it gives no reason")
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -68,6 +68,11 @@ _WRITE_CONNECTION_LIFE_S = 60
 # are done again. So nobody needs to wait for the disk. One that is lost in the middle does not keep others
 # from its checkpoint for long.
 _FOLLOW_SETTINGS = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "15s"}
+# What sessions begin with is not what this one was set to: it only reads, whatever the server does.
+_ONLY_READS = text("""
+    SELECT pg_is_in_recovery() OR reset_val::boolean
+    FROM pg_settings WHERE name = 'default_transaction_read_only'
+""")
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
 
 
@@ -124,7 +129,11 @@ class Database:
         What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
         within, VersionConflict, ValueRefused and StorageUnavailable.
         """
-        with self._last_write.noted(), self._borrowed_for_writing() as connection:
+        with (
+            self._last_write.noted(),
+            write_errors_translated(),
+            _borrowed(self._writes) as (connection, _),
+        ):
             yield connection
 
     def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
@@ -182,10 +191,9 @@ class Database:
 
     def write_state(self) -> WriteState:
         """Whether writes go through: not on a standby, nor while they fail. Raises StorageUnavailable."""
-        with self._borrowed_for_writing() as connection:
-            [(read_only,)] = connection.execute("SHOW transaction_read_only")
-        if read_only == "on":
-            return "read-only"
+        with self.reading() as connection:
+            if connection.scalar(_ONLY_READS):
+                return "read-only"
         return "failing" if self._last_write.has_failed else "ok"
 
     def server_version(self) -> str:
@@ -200,11 +208,6 @@ class Database:
         self._lookups.close()
         if self._replica is not None:
             self._replica.close()
-
-    @contextmanager
-    def _borrowed_for_writing(self) -> Iterator[BoundedConnection]:
-        with write_errors_translated(), _borrowed(self._writes) as (connection, _):
-            yield connection
 
     @staticmethod
     @contextmanager

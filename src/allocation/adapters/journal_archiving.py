@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, text
 
 from allocation.adapters.database import Database
+from allocation.adapters.durable import sync_directory
 from allocation.adapters.installation import advisory_lock
 from allocation.adapters.journal_archive import ArchiveTrouble, sha256_of
 from allocation.adapters.journal_instants import position_at
@@ -225,7 +226,7 @@ class JournalArchiver:
         finally:
             with suppress(FileNotFoundError):
                 unfinished.unlink()
-        _sync(self._directory)
+        sync_directory(self._directory)
         return _Written(last, path, events, sha256)
 
 
@@ -267,14 +268,6 @@ def _compress(path: Path, blocks: Iterable[bytes]) -> int:
         raw.flush()
         os.fsync(raw.fileno())
     return lines
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _scalar(connection: Connection, query: str, position: int) -> int | None:

@@ -49,10 +49,10 @@ _ENDS: Settings = {
     "lock_timeout": "0",
     "statement_timeout": "0",
     # Of a client whose host is gone, PostgreSQL learns by this, too; until then its locks are kept.
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "10s",
+    "tcp_keepalives_idle": KEEPALIVES["keepalives_idle"],
+    "tcp_keepalives_interval": KEEPALIVES["keepalives_interval"],
+    "tcp_keepalives_count": KEEPALIVES["keepalives_count"],
+    "tcp_user_timeout": KEEPALIVES["tcp_user_timeout"],
 }
 # How statements are carried out.
 _PLANS: Settings = {

@@ -60,8 +60,8 @@ class Follower(ABC, Generic[R]):
 
         While another reader holds the checkpoint, its end is awaited or, without `wait`, None is returned.
         Afterwards, `has_backlog` says whether the batch was a full one, and `rest_s` for how many seconds
-        nothing is to be done. Raises what a handler raises, twice
-        for the same batch at most, and whatever else goes wrong.
+        nothing is to be done. Raises what a handler raises, twice for the same batch at most, and whatever
+        else goes wrong.
         """
         try:
             reached = self._advance(wait=wait)
@@ -257,6 +257,10 @@ class SubscriptionFollower(Follower[RecordedRow]):
         return journal.read_recorded_rows_at(positions)
 
     def _deliver(self, connection: Connection, rows: Sequence[RecordedRow]) -> None:
+        self._hand_out(rows, connection)
+
+    def _hand_out(self, rows: Sequence[RecordedRow], place: Connection | Database) -> None:
+        """Let the handlers have these events, and what they are given beside them. Raises what they raise."""
         batch = (row.recorded() for row in rows)
         for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
-            handler(list(run), connection)
+            handler(list(run), place)

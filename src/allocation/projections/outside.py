@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 
 from sqlalchemy import Connection
 
@@ -156,7 +155,7 @@ class OutsideFollower(SubscriptionFollower):
     def _carry_out(self, claimed: _Claimed, aside: _Aside) -> None:
         """Let the handlers have the events. Raises what they raise or, after two failures, puts it aside."""
         if self._failures + 1 < MAX_TRIES:
-            self._deliver_outside(claimed.rows)
+            self._hand_out(claimed.rows, self._database)
             return
         failures: list[BaseException] = []
 
@@ -176,17 +175,12 @@ class OutsideFollower(SubscriptionFollower):
         """Let the handlers have these events; what they raise, None if all went well."""
         self._renew(claimed)
         try:
-            self._deliver_outside(rows)
+            self._hand_out(rows, self._database)
         except BaseException as error:
             if is_passing(error):
                 raise
             return error
         return None
-
-    def _deliver_outside(self, rows: Sequence[RecordedRow]) -> None:
-        batch = (row.recorded() for row in rows)
-        for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
-            handler(list(run), self._database)
 
     def _renew(self, claimed: _Claimed) -> None:
         with self._database.following() as connection, connection.begin():
