@@ -73,7 +73,6 @@ _LINES_FROM = """
     ) AS line
 """
 
-
 _LOCK_TIMEOUTS = {Waiting.BRIEFLY: "100ms", Waiting.NOT_AT_ALL: "100ms", Waiting.PATIENTLY: "3s"}
 
 

@@ -10,20 +10,32 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
+from pydantic_core import to_json
+
+from allocation.entrypoints.http_errors import HTTP_PROBLEMS, MEDIA_TYPE
+from allocation.entrypoints.http_words import Language
+
 # How much later than its last byte a request may have begun to be worked on.
 _PICKED_UP_WITHIN_S = 5.0
 # Of Linux's tcp_info: milliseconds since data was sent, since an acknowledgement was, and since data came
 # (at first, since the connection was opened); and how many segments of data have come.
 _OF_TCP_INFO = struct.Struct("=44xIII96xI")
 
-_PROBLEM = (
-    '{"type":"urn:allocation:corps-trop-lent","title":"Corps trop lent","status":408,'
-    '"detail":"Le corps de la requête n\'est pas venu à temps."}\n'
-).encode()
-_TOO_SLOW = (
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/problem+json\r\nContent-Language: fr\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_PROBLEM), _PROBLEM)
+_PROBLEM = HTTP_PROBLEMS[408]
+# Nobody has asked for a language yet.
+_LANGUAGE: Language = "fr"
+_DOCUMENT = to_json(
+    {
+        "type": _PROBLEM.type,
+        "title": _PROBLEM.title.said(_LANGUAGE),
+        "status": _PROBLEM.status,
+        "detail": _PROBLEM.detail.said(_LANGUAGE),
+    }
 )
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: %s\r\nContent-Language: %s\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s\n"
+) % (MEDIA_TYPE.encode(), _LANGUAGE.encode(), len(_DOCUMENT) + 1, _DOCUMENT)
 
 
 def close_unanswered(port: int, timeout_s: float, *, spared: Sequence[float]) -> int:
