@@ -200,6 +200,15 @@ def test_les_lignes_sans_stock_sont_rendues_et_retentées_plus_tard(shop: Databa
     assert second.files == {}
 
 
+def test_une_ligne_encore_sans_stock_est_rendue_pour_la_même_raison(shop: Database, écrire: Write) -> None:
+    path = écrire("id_commande,sku,quantité", "c-1,TABLE,5")
+
+    first, second = (importer(shop, path).files["out of stock"] for _ in range(2))
+
+    assert "le mieux fourni a 3 unités" in first.read_text("utf-8")
+    assert second.read_bytes() == first.read_bytes()
+
+
 def test_ce_qui_fut_rendu_d_un_import_d_avant_est_gardé(shop: Database, écrire: Write) -> None:
     path = écrire("id_commande,sku,quantité", "c-1,LAMPE,x")
 

@@ -83,8 +83,7 @@ class HttpCommands:
         results = self._handle(demande.command())
         réf_lot = results.pop(0)
         if réf_lot is None:
-            told = (*results.events, *results.recalled)
-            raise RuptureConstatée(next(e for e in told if isinstance(e, RuptureDeStock)))
+            raise RuptureConstatée(next(e for e in results.told if isinstance(e, RuptureDeStock)))
         return _created(results, {"réf_lot": réf_lot}, f"/allocations/{quote(demande.id_commande, safe='')}")
 
     def receive_lot(self) -> Response:

@@ -38,6 +38,11 @@ class Results(list[Any]):
         """What a read sends back to see the command's effect."""
         return ConsistencyToken(self.position or 0, self.mark)
 
+    @property
+    def told(self) -> tuple[Event, ...]:
+        """All events that answer the command."""
+        return (*self.events, *self.recalled)
+
     def add(self, returned: Any) -> None:
         """Take in what a handler returned."""
         if isinstance(returned, Unfinished):

@@ -89,7 +89,7 @@ def _lot_outcome(results: Results) -> Outcome:
 def _order_line_outcome(results: Results) -> Outcome:
     if results[0] is not None:
         return Outcome("allocated" if results.events else REPEATED)
-    available = [str(e.quantité_disponible) for e in results.events if isinstance(e, RuptureDeStock)]
+    available = [str(e.quantité_disponible) for e in results.told if isinstance(e, RuptureDeStock)]
     best = f", le mieux fourni a {available[0]} unités" if available else ""
     return Outcome(OUT_OF_STOCK, f"rupture de stock : aucun lot ne suffit{best}")
 
