@@ -21,6 +21,7 @@ class Transactions:
     """A database that answers each command with its own name, held back until it is let go."""
 
     batches: list[list[str]] = field(default_factory=list)
+    waitings: set[Waiting] = field(default_factory=set)
     troubles: list[Exception] = field(default_factory=list)
     poison: frozenset[str] = frozenset()
     locked: set[str] = field(default_factory=set)
@@ -30,6 +31,7 @@ class Transactions:
 
     def transact(self, messages: Sequence[str], deadline: float, waiting: Waiting) -> list[str | Locked]:
         self.batches.append(list(messages))
+        self.waitings.add(waiting)
         trouble = self.troubles.pop(0) if self.troubles else None
         self.begun.release()
         assert self.free.wait(30)
@@ -354,16 +356,38 @@ def test_un_verrou_qui_ne_vient_pas_est_le_refus_de_qui_l_attend(
     assert waiting[1].result(30) == "B1"
 
 
-def test_plus_de_verrous_qu_il_n_est_permis_d_attendre_se_refusent_tout_de_suite(
+def test_sans_fil_à_part_une_commande_verrouillée_reprend_sa_place_parmi_les_autres(
     group: Group, transactions: Transactions
 ) -> None:
+    transactions.locked = {"a1", "a2"}
+    commits = group(apart=0)
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1", "a2")]
+    transactions.free.set()
+
+    assert waiting[1].result(30) == "B1"
+    assert commits.answer("c1") == "C1"
+    with pytest.raises(TimeoutError):
+        waiting[0].result(0)
+    transactions.locked.clear()
+
+    assert [each.result(30) for each in waiting] == ["A1", "B1", "A2"]
+    order = [name for batch in transactions.batches for name in batch if name in ("a1", "a2")]
+    assert order[-2:] == ["a1", "a2"]
+    assert Waiting.BRIEFLY not in transactions.waitings
+
+
+def test_sans_fil_à_part_un_verrou_qui_ne_vient_pas_est_refusé_après_un_temps(
+    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "LOCK_PATIENCE_S", 0.01)
     transactions.locked = {"a1", "b1"}
     commits = group(apart=1)
     held(commits, transactions)
     waiting = [commits.submit(name) for name in ("a1", "b1", "c1")]
     transactions.free.set()
 
-    with pytest.raises(Locked, match="too many locks"):
+    with pytest.raises(Locked, match=r"for 0\.01 s"):
         waiting[1].result(30)
     with pytest.raises(Locked, match="by somebody"):
         waiting[0].result(30)

@@ -73,7 +73,12 @@ _LINES_FROM = """
     ) AS line
 """
 
-_LOCK_TIMEOUTS = {Waiting.BRIEFLY: "100ms", Waiting.NOT_AT_ALL: "100ms", Waiting.PATIENTLY: "3s"}
+_LOCK_TIMEOUTS = {
+    Waiting.BRIEFLY: "100ms",
+    Waiting.LONGER: "1s",
+    Waiting.NOT_AT_ALL: "100ms",
+    Waiting.PATIENTLY: "3s",
+}
 
 
 class PostgreSQLRepository(AbstractRepository):

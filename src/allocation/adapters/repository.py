@@ -13,6 +13,8 @@ class Waiting(Enum):
 
     BRIEFLY = auto()
     """As long as another process may take for its transaction: everybody waits meanwhile."""
+    LONGER = auto()
+    """As long as many other processes may take: what stays locked could not be waited for elsewhere."""
     NOT_AT_ALL = auto()
     """Products that are locked are left out; whatever else is locked is waited for briefly."""
     PATIENTLY = auto()

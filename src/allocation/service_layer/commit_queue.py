@@ -63,6 +63,13 @@ class Pending(Generic[M]):
     message: M
     answer: Answer = field(default_factory=Answer)
     arrived_at: float = field(default_factory=time.monotonic)
+    found_locked_at: float | None = None
+
+    def waited_for_lock_s(self, now: float) -> float:
+        """For how long this command is known to wait for somebody's lock: from when it is first asked."""
+        if self.found_locked_at is None:
+            self.found_locked_at = now
+        return now - self.found_locked_at
 
 
 class FairQueue(Generic[M]):

@@ -1,7 +1,8 @@
 """Group commit: commands that arrive while a transaction is under way go together into the next one.
 
     submit ──▶ queue, a lane for each key ──▶ writer thread: one transaction for many ──▶ an answer for each
-                                   └▶ what somebody has locked: a writer thread of its own, which waits for it
+                ▲                  ├▶ what somebody has locked: a writer thread of its own, which waits for it
+                └──────────────────┘  and without one that is free: into the queue again, for a while
 
 One transaction after the other is bounded by how fast the database can commit; here, more load means larger
 transactions, not more of them. Databases do so with their logs (DeWitt et al., "Implementation techniques for
@@ -37,6 +38,8 @@ MAX_ATTEMPTS = 10
 MAX_RETRY_TIME_S = 5
 # A key's own writer stays a while, as whoever comes next for the key would else hold up the others again.
 APART_LINGER_S = 2.0
+# So long a locked command that can have no writer of its own is tried again among the others.
+LOCK_PATIENCE_S = 3.0
 
 
 class QueueFull(Exception):
@@ -126,7 +129,7 @@ class GroupCommit(Generic[M]):
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands; what is locked goes on apart from the others."""
         began = time.monotonic()
-        outcomes = self._outcomes(batch, Waiting.BRIEFLY)
+        outcomes = self._outcomes(batch, Waiting.BRIEFLY if self._limits.apart else Waiting.LONGER)
         with self._lock:
             self._together.put_back(batch[len(outcomes) :])
         locked = []
@@ -136,7 +139,8 @@ class GroupCommit(Generic[M]):
             else:
                 pending.answer.give(outcome)
         self._set_apart(locked)
-        self._tell_of(batch, len(outcomes), began)
+        if len(outcomes) > len(locked):
+            self._tell_of(batch, len(outcomes) - len(locked), began)
 
     def _carry_out_apart(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands of one key, however long it takes."""
@@ -149,8 +153,9 @@ class GroupCommit(Generic[M]):
         self._tell_of(batch, len(outcomes), began)
 
     def _set_apart(self, locked: Iterable[Pending[M]]) -> None:
-        """Let these commands, and all others of their keys, wait without the rest."""
-        refused = []
+        """Let these commands, and all others of their keys, wait without the rest: as many as may."""
+        now = time.monotonic()
+        again, refused = [], []
         with self._lock:
             new = set()
             for pending in locked:
@@ -159,13 +164,16 @@ class GroupCommit(Generic[M]):
                     new.add(pending.key)
                 if pending.key in self._apart:
                     self._apart[pending.key].put(pending)
+                elif pending.waited_for_lock_s(now) < LOCK_PATIENCE_S:
+                    again.append(pending)
                 else:
                     refused.append(pending)
+            self._together.put_back(again)
             for key in new:
                 for pending in self._together.take_all(key):
                     self._apart[key].put(pending)
         for pending in refused:
-            pending.answer.give(Locked("too many locks are waited for already"))
+            pending.answer.give(Locked(f"locked by somebody else for {LOCK_PATIENCE_S:g} s"))
 
     def _writer_of(self, key: str) -> Writer[M]:
         return Writer(
@@ -185,7 +193,7 @@ class GroupCommit(Generic[M]):
             if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
                 # One for each: threads that raise the same exception would write over each other's traces.
                 return [type(away)(*away.args) for _ in batch]
-            if waiting is Waiting.BRIEFLY:
+            if waiting is not Waiting.NOT_AT_ALL:
                 return self._outcomes(batch, Waiting.NOT_AT_ALL)
         except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
             if len(batch) == 1:
