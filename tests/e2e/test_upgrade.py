@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,11 +20,9 @@ from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.bootstrap import bootstrap
 
-# Version 0.1.0 does not work on PostgreSQL 15; what is tested here has nothing to do with the server.
-pytestmark = pytest.mark.embedded
+MIGRATIONS = "src/allocation/migrations/versions"
 
-# What reads and writes, from HTTP to the database and back, as that version has it. Its programs are not run:
-# 0.1.0 needs packages that are no longer installed, and refuses every newer schema when it starts.
+# What reads and writes, from HTTP to the database and back, as that version has it.
 READS_AND_WRITES = ("tests/integration/test_http.py", "tests/integration/test_le_chapitre.py")
 CHOSEN = "TestAllouer or TestLots or TestStock or TestReconstructions or chapitre"
 AT_LEAST = 25
@@ -74,6 +73,11 @@ def fill(program: ReleasedProgram, url: str, begin: str, prefix: str) -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+def migrations(project: Path) -> set[str]:
+    """The names of the migrations that the project has."""
+    return {file.name for file in (project / MIGRATIONS).glob("[0-9]*.py")}
+
+
 @pytest.fixture
 def today(allocation: RunAllocation, empty_url: str) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Today's `allocation` on the database that was empty."""
@@ -110,8 +114,9 @@ def test_une_base_de_la_version_publiée_se_migre_et_sert_aujourd_hui(
 ) -> None:
     fill(released, empty_url, "new", "old")
 
-    assert today("verify").returncode == 1
-    assert today("migrate", "--check").returncode == 3
+    to_do = migrations(PROJECT) > migrations(released.folder)
+    assert today("verify").returncode == (1 if to_do else 0)
+    assert today("migrate", "--check").returncode == (3 if to_do else 0)
     assert today("migrate").returncode == 0
     assert today("verify").returncode == 0
 
