@@ -5,14 +5,14 @@ from functools import partial
 
 import pytest
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Désalloué
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, bootstrap
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.needs import COMMAND_NEEDS
-from allocation.service_layer.unit_of_work import JournalledUnitOfWork
 from allocation.testing import FakeOriginalPositions, FakeStore, FakeUnitOfWork
 
 Bus = MessageBus[JournalledUnitOfWork]
