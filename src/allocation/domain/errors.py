@@ -1,5 +1,8 @@
 """Why the business says no. Each refusal is a type that carries its facts."""
 
+from collections.abc import Iterable
+from typing import ClassVar
+
 
 class ErreurAllocation(Exception):
     """A refusal by the domain: nothing has changed."""
@@ -36,12 +39,23 @@ class LotInconnu(ErreurAllocation):
 
 
 class LotExistant(ErreurAllocation):
-    """Another lot, of the SKU `sku`, already has this reference. → 409"""
+    """Another lot of the SKU `sku` already has this reference. → 409"""
 
     def __init__(self, réf_lot: str, sku: str) -> None:
-        super().__init__(f"Un autre lot, du SKU {sku}, porte déjà cette référence : {réf_lot}")
+        super().__init__(f"Un autre lot du SKU {sku} porte déjà cette référence : {réf_lot}")
         self.réf_lot = réf_lot
         self.sku = sku
+
+
+class RéférenceAmbiguë(ErreurAllocation):
+    """Lots of several SKUs have this reference: of `skus`, in order, and perhaps of more. → 409"""
+
+    SKUS_MAX: ClassVar = 100
+
+    def __init__(self, réf_lot: str, skus: Iterable[str]) -> None:
+        super().__init__(f"Des lots de plusieurs SKU portent cette référence, précisez le SKU : {réf_lot}")
+        self.réf_lot = réf_lot
+        self.skus = tuple(sorted(skus)[: self.SKUS_MAX])
 
 
 class LigneModifiée(ErreurAllocation):

@@ -10,14 +10,15 @@ from typing import TypeAlias
 from allocation.domain.lignes import LigneDeCommande
 from allocation.domain.values import QUANTITÉ_LOT_MIN, enregistrable, vérifier_quantité
 
-Ordre: TypeAlias = tuple[bool, date, str]
+Ordre: TypeAlias = tuple[bool, date, int, str]
 
 
 @dataclass(eq=False, slots=True)
 class Lot:
     """A batch of stock: `quantité` units, of which `quantité_allouée` are tied to order lines.
 
-    It was received with units in it (`quantité_initiale`); a count may find that all are gone.
+    It was received with units in it (`quantité_initiale`); a count may find that all are gone. Within its
+    product, it is known by its reference, and `rang` is its seniority: the product gives it on receipt.
     """
 
     référence: str
@@ -26,6 +27,7 @@ class Lot:
     eta: date | None = None
     quantité_allouée: int = 0
     quantité_initiale: int = 0
+    rang: int = 0
 
     def __post_init__(self) -> None:
         enregistrable("réf", self.référence)
@@ -41,8 +43,8 @@ class Lot:
 
     @property
     def ordre(self) -> Ordre:
-        """Its place among the lots: warehouse stock, then the earliest arrival, then the reference."""
-        return self.eta is not None, self.eta or date.min, self.référence
+        """Its place among the lots: warehouse stock, then the earliest arrival; what was received first."""
+        return self.eta is not None, self.eta or date.min, self.rang, self.référence
 
     def peut_allouer(self, ligne: LigneDeCommande) -> bool:
         """Whether the whole line fits into what is left."""
@@ -63,5 +65,5 @@ Politique: TypeAlias = Callable[[Iterable[Lot]], Iterable[Lot]]
 
 
 def entrepôt_d_abord(lots: Iterable[Lot]) -> list[Lot]:
-    """The lots in the order to try: warehouse stock, then the earliest arrival, then the reference."""
+    """The lots in the order to try: warehouse stock, then the earliest arrival; what was received first."""
     return sorted(lots, key=lambda lot: lot.ordre)

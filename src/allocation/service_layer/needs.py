@@ -11,7 +11,7 @@ from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuan
 
 
 def _of_receiving(command: CréerLot) -> Needs:
-    return Needs(skus=(command.sku,), réfs_lots=(command.réf,))
+    return Needs(skus=(command.sku,), lots=((command.sku, command.réf),))
 
 
 def _of_allocating(command: Allouer) -> Needs:
@@ -20,7 +20,9 @@ def _of_allocating(command: Allouer) -> Needs:
 
 
 def _of_correcting(command: ModifierQuantitéLot) -> Needs:
-    return Needs(réfs_lots=(command.réf,))
+    if command.sku is None:
+        return Needs(réfs_lots=(command.réf,))
+    return Needs(skus=(command.sku,), lots=((command.sku, command.réf),))
 
 
 COMMAND_NEEDS: Mapping[type[Command], Callable[[Any], Needs]] = {

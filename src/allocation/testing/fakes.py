@@ -1,7 +1,6 @@
 """In-memory implementations of the repository, the unit of work, the journal and the notifications."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from allocation.adapters.journal.rows import NO_CAUSE, Cause, RecordedEvent
 from allocation.adapters.journal.tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.postgresql.database import VersionConflict
-from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting
+from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting, only_sku
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
@@ -77,18 +76,19 @@ class FakeRepository(AbstractRepository):
             self.seen[sku] = self.known[sku]
         return self.seen.get(sku)
 
-    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        for sku, produit in self._store.produits.items():
-            if produit.lot(réf_lot) is not None:
-                return self.get(sku)
-        return None
+    def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
+        produits = self._store.produits | self.known
+        skus = {sku for sku, produit in produits.items() if produit.lot(réf_lot) is not None}
+        if sku is None:
+            sku = only_sku(réf_lot, skus)
+        return self.get(sku) if sku in skus else None
 
     def load_surplus(
-        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+        self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
         """Everything is at hand already."""
-        [(produit, lot)] = [(each, lot) for each in self.seen.values() if (lot := each.lot(réf_lot))]
-        return depuis_rang or produit.rang_limite(lot, quantité)
+        lot = produit.lot(réf_lot)
+        return None if lot is None else depuis_rang or produit.rang_limite(lot, quantité)
 
     def flush(self) -> None:
         """Commit the products. Raises VersionConflict as a database would refuse them."""
@@ -96,11 +96,7 @@ class FakeRepository(AbstractRepository):
             committed = self._store.produits.get(sku)
             if version != (committed.version if committed else None):
                 raise VersionConflict(f"another writer changed {sku}")
-        produits = self._store.produits | deepcopy(self.known)
-        references = Counter(lot.référence for produit in produits.values() for lot in produit.lots)
-        if any(count > 1 for count in references.values()):
-            raise VersionConflict("another writer created a lot with the same reference")
-        self._store.produits = produits
+        self._store.produits |= deepcopy(self.known)
 
 
 class FakeUnitOfWork(JournalledUnitOfWork):

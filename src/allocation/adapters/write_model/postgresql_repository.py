@@ -10,7 +10,8 @@ from allocation.adapters.postgresql.messages import Messages, Rows, Statement
 from allocation.adapters.write_model.change_set import ChangeSet, Snapshot
 from allocation.adapters.write_model.lost_commits import Trace, leave_trace, trace_of
 from allocation.adapters.write_model.open_lots import FIRST_LOTS, LOT, OpenLots
-from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting
+from allocation.adapters.write_model.repository import AbstractRepository, CléLot, Needs, Waiting, only_sku
+from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.events import RuptureDeStock
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Placement, Produit, Rupture
 
@@ -20,10 +21,20 @@ _LOCK_PRODUITS = """
 """
 _LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
 _EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
-_NAMED_LOTS = f"{LOT} WHERE référence = ANY(%s)"
-_SKUS_OF_LOTS = "SELECT référence, sku FROM lots WHERE référence = ANY(%s)"
+# Of each reference, no more SKUs than a refusal names.
+_SKUS_OF_LOTS = f"""
+    SELECT lot.référence, lot.sku FROM unnest(%s::text[]) AS asked (référence)
+    CROSS JOIN LATERAL (
+        SELECT référence, sku FROM lots AS l
+        WHERE l.référence = asked.référence ORDER BY sku LIMIT {RéférenceAmbiguë.SKUS_MAX}
+    ) AS lot
+"""  # noqa: S608 - our own number
 
-# The lines that are asked for, one after the other: OFFSET 0 keeps the planner from reading the whole table.
+# What is asked for, one after the other: OFFSET 0 keeps the planner from reading the whole table.
+_NAMED_LOTS = f"""
+    SELECT lot.* FROM unnest(%s::text[], %s::text[]) AS asked (sku, référence)
+    CROSS JOIN LATERAL ({LOT} AS l WHERE l.sku = asked.sku AND l.référence = asked.référence OFFSET 0) AS lot
+"""  # noqa: S608 - our own text
 _KNOWN_LINES = """
     SELECT line.*
     FROM json_populate_recordset(NULL::order_lines, %s) AS asked
@@ -96,7 +107,8 @@ class PostgreSQLRepository(AbstractRepository):
         self._locked: set[str] = set()
         self._absent: set[str] = set()
         self._snapshots: dict[str, Snapshot] = {}
-        self._skus_of_lots: dict[str, str | None] = {}
+        self._skus_of_réfs: dict[str, set[str]] = {}
+        self._asked_lots: set[CléLot] = set()
         self._asked_lines: set[tuple[str, CléLigne]] = set()
         self._open_lots: dict[str, OpenLots] = {}
         # Of these lines nobody has looked yet whether they were refused.
@@ -107,7 +119,8 @@ class PostgreSQLRepository(AbstractRepository):
         self._load(
             {sku for each in needs for sku in each.skus},
             {ligne for each in needs for ligne in each.lignes},
-            [réf for each in needs for réf in each.réfs_lots],
+            {lot for each in needs for lot in each.lots},
+            {réf for each in needs for réf in each.réfs_lots},
         )
 
     def add(self, produit: Produit) -> None:
@@ -118,7 +131,7 @@ class PostgreSQLRepository(AbstractRepository):
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
         asked = {(sku, ligne.clé) for ligne in lignes} - self._asked_lines
         if asked or not (sku in self.known or sku in self._absent):
-            self._load({sku}, asked, [])
+            self._load({sku}, asked)
         if sku in self._locked:
             raise Locked(f"{sku} is locked by somebody else")
         produit = self.known.get(sku)
@@ -128,20 +141,27 @@ class PostgreSQLRepository(AbstractRepository):
                 self._load_choice(produit, ligne)
         return produit
 
-    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        if réf_lot not in self._skus_of_lots:
-            self._load(set(), set(), [réf_lot])
-        sku = self._skus_of_lots[réf_lot]
-        return None if sku is None else self.get(sku)
+    def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
+        if sku is None:
+            self._find_skus({réf_lot})
+            # Lots of commands before this one in the same transaction may be among them.
+            known = {sku for sku, produit in self.known.items() if produit.lot(réf_lot) is not None}
+            sku = only_sku(réf_lot, self._skus_of_réfs[réf_lot] | known)
+        if sku is None:
+            return None
+        if (sku, réf_lot) not in self._asked_lots:
+            self._load({sku}, lots={(sku, réf_lot)})
+        produit = self.get(sku)
+        return produit if produit is not None and produit.lot(réf_lot) is not None else None
 
     def load_surplus(
-        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+        self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        sku = self._skus_of_lots[réf_lot]
-        lot = None if sku is None else self.known[sku].lot(réf_lot)
+        lot = produit.lot(réf_lot)
         if lot is None or (depuis_rang is None and lot.quantité_allouée <= quantité):
             return None
-        names = {"sku": sku, "réf_lot": réf_lot, "units": lot.quantité_allouée - quantité, "limit": limit}
+        units = lot.quantité_allouée - quantité
+        names = {"sku": produit.sku, "réf_lot": réf_lot, "units": units, "limit": limit}
         # Lines of commands before this one in the same transaction may be among them.
         self._ask(*self.changes())
         if depuis_rang is None:
@@ -177,19 +197,37 @@ class PostgreSQLRepository(AbstractRepository):
         self.trace = trace_of(lock, rows[len(opening) - 1])
         return rows[len(opening) :]
 
-    def _load(self, skus: Set[str], lignes: Set[tuple[str, CléLigne]], réfs_lots: Sequence[str]) -> None:
-        """Lock these products, and load of them what is not there yet, in one round trip (two with lots)."""
-        if réfs_lots:
-            found: dict[str, str] = dict(self._messages.rows(_SKUS_OF_LOTS, (list(réfs_lots),)))
-            self._skus_of_lots |= {réf: found.get(réf) for réf in réfs_lots}
-            skus = skus | set(found.values())
+    def _find_skus(self, réfs_lots: Set[str]) -> None:
+        """Learn of which SKUs there are lots with these references."""
+        if new := réfs_lots - self._skus_of_réfs.keys():
+            self._skus_of_réfs |= {réf: set() for réf in new}
+            for réf, sku in self._messages.rows(_SKUS_OF_LOTS, (sorted(new),)):
+                self._skus_of_réfs[réf].add(sku)
+
+    def _load(
+        self,
+        skus: Set[str],
+        lignes: Set[tuple[str, CléLigne]] = frozenset(),
+        lots: Set[CléLot] = frozenset(),
+        réfs_lots: Set[str] = frozenset(),
+    ) -> None:
+        """Lock these products, and load of them what is not there yet, in one round trip.
+
+        It takes another one to find the products of references; those that are ambiguous are left out.
+        """
+        self._find_skus(réfs_lots)
+        lots = lots | {
+            (sku, réf) for réf in réfs_lots if len(found := self._skus_of_réfs[réf]) == 1 for sku in found
+        }
+        self._asked_lots |= lots
+        skus = skus | {sku for sku, _ in lots}
         new = sorted(skus - self.known.keys() - self._absent - self._locked)
         keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
         only_free = self._waiting is Waiting.NOT_AT_ALL
         produits, first, named, lines, *existing = self._ask(
             (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
             (FIRST_LOTS, (new,)),
-            (_NAMED_LOTS, (list(réfs_lots),)),
+            (_NAMED_LOTS, ([sku for sku, _ in lots], [réf for _, réf in lots])),
             (_KNOWN_LINES, (as_json(keys),)),
             *([(_EXISTING, (new,))] if only_free else ()),
         )
@@ -210,7 +248,7 @@ class PostgreSQLRepository(AbstractRepository):
         # Lots that were not there when their SKUs were asked for, and were when these were locked.
         if created_meanwhile := {sku for _, sku, *_ in named} - self.known.keys() - self._locked:
             self._absent -= created_meanwhile
-            self._load(created_meanwhile, set(), réfs_lots)
+            self._load(created_meanwhile, lots={(sku, réf) for sku, réf in lots if sku in created_meanwhile})
 
     def _register(self, lignes: Iterable[tuple[str, CléLigne]]) -> None:
         """Note that all that is known of these lines is loaded, but for refusals."""
@@ -241,16 +279,15 @@ class PostgreSQLRepository(AbstractRepository):
             produit.ruptures.setdefault((id_commande, ligne), rupture)
 
     def _take_lots(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        for référence, sku, quantité, eta, quantité_allouée, quantité_initiale in rows:
+        for référence, sku, *rest in rows:
             if sku not in self.known:
                 # Committed after its product was looked for, and not locked.
                 continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             if référence not in snapshot.lots:
-                lot = Lot(référence, sku, quantité, eta, quantité_allouée, quantité_initiale)
+                lot = Lot(référence, sku, *rest)
                 produit.lots.append(lot)
                 snapshot.remember_lot(lot)
-                self._skus_of_lots[référence] = sku
 
     def _take_lines(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for sku, id_commande, numéro, quantité, rang, réf_lot in rows:

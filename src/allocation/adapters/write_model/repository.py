@@ -1,11 +1,17 @@
 """The port of the repository: products in and out of where they are kept, never more than a command needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import TypeAlias
 
+from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.model import CléLigne, LigneDeCommande, Produit
+
+
+# Its SKU and its reference.
+CléLot: TypeAlias = tuple[str, str]
 
 
 class Waiting(Enum):
@@ -25,12 +31,24 @@ class Waiting(Enum):
 class Needs:
     """What a command will ask the repository for, as far as that can be known before it runs.
 
-    A line is named by its SKU and its key within the product.
+    A line is named by its SKU and its key within the product; a lot by its SKU and its reference, or by the
+    reference alone (`réfs_lots`).
     """
 
     skus: tuple[str, ...] = ()
     lignes: tuple[tuple[str, CléLigne], ...] = ()
+    lots: tuple[CléLot, ...] = ()
     réfs_lots: tuple[str, ...] = ()
+
+
+def only_sku(réf_lot: str, skus: Set[str]) -> str | None:
+    """The SKU whose lot has this reference, of those that have one; None where there is none.
+
+    Raises RéférenceAmbiguë where there are several.
+    """
+    if len(skus) > 1:
+        raise RéférenceAmbiguë(réf_lot, skus)
+    return next(iter(skus), None)
 
 
 class AbstractRepository(ABC):
@@ -62,14 +80,17 @@ class AbstractRepository(ABC):
         """
 
     @abstractmethod
-    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        """The product of this lot, with the lot, whatever is left in it; None if the lot is unknown."""
+    def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
+        """The product of this lot, with the lot, whatever is left in it; None if the lot is unknown.
+
+        Raises RéférenceAmbiguë where no SKU is given, and several have such a lot.
+        """
 
     @abstractmethod
     def load_surplus(
-        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+        self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        """Load the lines that must leave a lot, at most `limit`, the oldest; whose product was handed out.
+        """Load the lines that must leave a lot of the product, at most `limit`, the oldest.
 
         The seniority from which on they go, as `Produit.rang_limite`, unless it is known (`depuis_rang`);
         None when the lot's lines fit into `quantité` units.
