@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Désalloué
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import JournalledUnitOfWork
 from allocation.testing import in_memory_bus
 
 Bus = MessageBus[JournalledUnitOfWork]

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allocation.adapters.database import Database, VersionConflict
+from allocation.adapters.postgresql.database import Database, VersionConflict
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
+from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.errors import LotInconnu
 from allocation.domain.events import Alloué, LotCréé, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Produit
-from allocation.service_layer.unit_of_work import JournalledUnitOfWork, PostgreSQLUnitOfWork
 from allocation.testing import FakeStore, FakeUnitOfWork
 
 NewUow = Callable[[], JournalledUnitOfWork]

@@ -13,7 +13,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from allocation.adapters.database import VersionConflict
+from allocation.adapters.postgresql.database import VersionConflict
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
 from allocation.domain.events import (

@@ -11,17 +11,17 @@ from operator import attrgetter
 from typing import Self
 from uuid import uuid4
 
-from allocation.adapters.database import VersionConflict
-from allocation.adapters.journal import AbstractJournal
-from allocation.adapters.journal_rows import NO_CAUSE, Cause, RecordedEvent
-from allocation.adapters.journal_tokens import ConsistencyToken, mark_of
+from allocation.adapters.journal.journal import AbstractJournal
+from allocation.adapters.journal.original_positions import AbstractOriginalPositions
+from allocation.adapters.journal.rows import NO_CAUSE, Cause, RecordedEvent
+from allocation.adapters.journal.tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
-from allocation.adapters.repository import AbstractRepository, Needs, Waiting
+from allocation.adapters.postgresql.database import VersionConflict
+from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting
+from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Produit
-from allocation.service_layer.original_positions import AbstractOriginalPositions
-from allocation.service_layer.unit_of_work import JournalledUnitOfWork
 
 
 class FakeJournal(AbstractJournal):

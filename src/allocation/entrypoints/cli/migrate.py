@@ -21,8 +21,8 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database's schema up to date. `serve` and `worker` do so, too; nothing else."""
-    from allocation.adapters import schema
     from allocation.adapters.configuration import Settings
+    from allocation.adapters.postgresql import schema
     from allocation.entrypoints.cli.database import connected, prepare
 
     settings = Settings()
