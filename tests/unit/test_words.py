@@ -20,24 +20,16 @@ from allocation.domain.events import RuptureDeStock
 from allocation.domain.model import Lot, Produit
 from allocation.domain.values import identifiant, vérifier_quantité
 from allocation.entrypoints.http import words
-from allocation.entrypoints.http.errors import (
-    HTTP_PROBLEMS,
-    PROBLEMS,
-    ChampsInvalides,
-    Introuvable,
-    JsonMalformé,
-    RuptureConstatée,
-)
+from allocation.entrypoints.http.errors import HTTP_PROBLEMS, PROBLEMS
 from allocation.entrypoints.http.history import DemandeHistoire, DemandeInstant
 from allocation.entrypoints.http.problems import problem_response
-from allocation.entrypoints.http.schemas import (
-    Demande,
-    DemandeAllocation,
-    DemandeDeLecture,
-    DemandeLot,
-    DemandePage,
-    DemandeReconstruction,
-)
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
+from allocation.entrypoints.http.schemas.allocations import DemandeAllocation
+from allocation.entrypoints.http.schemas.fields import Demande
+from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
+from allocation.entrypoints.http.schemas.lots import DemandeLot
+from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction
+from allocation.entrypoints.http.schemas.stock import DemandePage
 from allocation.entrypoints.http.words import Words, wanted_language
 from allocation.views.freshness import ProjectionPaused, ViewLate
 from allocation.views.instants import InstantFutur, JournalEnAvance

@@ -10,7 +10,14 @@ from allocation.adapters.postgresql.messages import Messages, Rows, Statement
 from allocation.adapters.write_model.change_set import ChangeSet, Snapshot
 from allocation.adapters.write_model.lost_commits import Trace, leave_trace, trace_of
 from allocation.adapters.write_model.open_lots import FIRST_LOTS, LOT, OpenLots
-from allocation.adapters.write_model.repository import AbstractRepository, CléLot, Needs, Waiting, only_sku
+from allocation.adapters.write_model.repository import (
+    AbstractRepository,
+    CléLot,
+    Needs,
+    Waiting,
+    handed_out,
+    only_sku,
+)
 from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.events import RuptureDeStock
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Placement, Produit, Rupture
@@ -157,8 +164,8 @@ class PostgreSQLRepository(AbstractRepository):
     def load_surplus(
         self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        lot = produit.lot(réf_lot)
-        if lot is None or (depuis_rang is None and lot.quantité_allouée <= quantité):
+        lot = handed_out(produit, réf_lot)
+        if depuis_rang is None and lot.quantité_allouée <= quantité:
             return None
         units = lot.quantité_allouée - quantité
         names = {"sku": produit.sku, "réf_lot": réf_lot, "units": units, "limit": limit}

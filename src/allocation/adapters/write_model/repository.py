@@ -7,8 +7,7 @@ from enum import Enum, auto
 from typing import TypeAlias
 
 from allocation.domain.errors import RéférenceAmbiguë
-from allocation.domain.model import CléLigne, LigneDeCommande, Produit
-
+from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Produit
 
 # Its SKU and its reference.
 CléLot: TypeAlias = tuple[str, str]
@@ -51,6 +50,14 @@ def only_sku(réf_lot: str, skus: Set[str]) -> str | None:
     return next(iter(skus), None)
 
 
+def handed_out(produit: Produit, réf_lot: str) -> Lot:
+    """The product's lot of this reference. Raises LookupError where nobody has asked for it."""
+    lot = produit.lot(réf_lot)
+    if lot is None:
+        raise LookupError(f"lot {réf_lot} of {produit.sku} was not asked for")
+    return lot
+
+
 class AbstractRepository(ABC):
     """Port: the products that one unit of work has loaded or added.
 
@@ -76,7 +83,8 @@ class AbstractRepository(ABC):
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
         """The product, with what is known of `lignes` and the lots that they may get; None if unknown.
 
-        That is so for each line as long as no other has been allocated since.
+        That is so for each line as long as no other has been allocated since. Nothing else is promised to be
+        there, and what is known already is refused at the commit (VersionConflict) when it is added again.
         """
 
     @abstractmethod
@@ -90,8 +98,9 @@ class AbstractRepository(ABC):
     def load_surplus(
         self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        """Load the lines that must leave a lot of the product, at most `limit`, the oldest.
+        """Load the lines that must leave a lot that was handed out: the oldest, at most `limit`.
 
         The seniority from which on they go, as `Produit.rang_limite`, unless it is known (`depuis_rang`);
-        None when the lot's lines fit into `quantité` units.
+        None when the lot's lines fit into `quantité` units. Raises LookupError for a lot that nobody has
+        asked for.
         """

@@ -19,18 +19,17 @@ from allocation.adapters.postgresql.database import (
 from allocation.domain.commands import Command
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, RuptureDeStock
-from allocation.entrypoints.http.errors import RuptureConstatée
 from allocation.entrypoints.http.freshness import announce_token, token_header
 from allocation.entrypoints.http.identifiers import spellings
+from allocation.entrypoints.http.refusals import RuptureConstatée
 from allocation.entrypoints.http.route import Header, Route, read_body
-from allocation.entrypoints.http.schemas import (
+from allocation.entrypoints.http.schemas.allocations import DemandeAllocation, LotDeLaLigne
+from allocation.entrypoints.http.schemas.lots import (
     CorrectionDeLot,
-    DemandeAllocation,
     DemandeCorrection,
     DemandeLot,
     LigneSansLot,
     LotConnu,
-    LotDeLaLigne,
 )
 from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.service_layer.messagebus import MessageBus, Results

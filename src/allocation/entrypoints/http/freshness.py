@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from allocation.adapters.journal.tokens import ConsistencyToken
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
-from allocation.entrypoints.http.errors import ChampsInvalides
 from allocation.entrypoints.http.preferences import preferences_in
+from allocation.entrypoints.http.refusals import ChampsInvalides
 from allocation.entrypoints.http.route import Header
-from allocation.entrypoints.http.schemas import TOKEN_SCHEMA, DemandeDeLecture
+from allocation.entrypoints.http.schemas.freshness import TOKEN_SCHEMA, DemandeDeLecture
 from allocation.views.freshness import (
     ANY,
     DEFAULT_WAIT_S,

@@ -12,7 +12,7 @@ from allocation.adapters.postgresql import schema
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
 from allocation.entrypoints.http.metrics import MEDIA_TYPE, HttpMetrics
 from allocation.entrypoints.http.route import Route
-from allocation.entrypoints.http.schemas import EtatDuService, Vivant
+from allocation.entrypoints.http.schemas.read_models import EtatDuService, Vivant
 from allocation.views.progress import Progress, progress
 
 logger = logging.getLogger(__name__)

@@ -18,11 +18,13 @@ from pydantic_core import PydanticCustomError
 from allocation.adapters.journal.tokens import POSITION_MAX
 from allocation.adapters.postgresql.database import StorageUnavailable
 from allocation.entrypoints.http import freshness
-from allocation.entrypoints.http.errors import Introuvable
 from allocation.entrypoints.http.freshness import announced, wanted_freshness
 from allocation.entrypoints.http.identifiers import spellings
+from allocation.entrypoints.http.refusals import Introuvable
 from allocation.entrypoints.http.route import Route, read_query
-from allocation.entrypoints.http.schemas import DEFAULT_PAGE, MAX_PAGE, DemandeDeLecture, digits
+from allocation.entrypoints.http.schemas.fields import digits
+from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
+from allocation.entrypoints.http.schemas.stock import DEFAULT_PAGE, MAX_PAGE
 from allocation.entrypoints.http.words import Words
 from allocation.views import history
 from allocation.views.freshness import JetonInconnu

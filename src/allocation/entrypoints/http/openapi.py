@@ -9,18 +9,11 @@ from pydantic import BaseModel, TypeAdapter
 
 from allocation import __version__
 from allocation.domain.errors import ValeurInvalide
-from allocation.entrypoints.http.errors import (
-    HTTP_PROBLEMS,
-    MEDIA_TYPE,
-    PROBLEMS,
-    ChampsInvalides,
-    Introuvable,
-    JsonMalformé,
-    Problem,
-)
+from allocation.entrypoints.http.errors import HTTP_PROBLEMS, MEDIA_TYPE, PROBLEMS, Problem
 from allocation.entrypoints.http.identifiers import Identifiant
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé
 from allocation.entrypoints.http.route import Route
-from allocation.entrypoints.http.schemas import Refus
+from allocation.entrypoints.http.schemas.problems import Refus
 
 _Json: TypeAlias = dict[str, Any]
 

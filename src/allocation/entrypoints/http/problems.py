@@ -9,15 +9,8 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from allocation.domain.errors import ValeurInvalide
-from allocation.entrypoints.http.errors import (
-    HTTP_PROBLEMS,
-    INTERNAL,
-    MEDIA_TYPE,
-    PROBLEMS,
-    ChampsInvalides,
-    Introuvable,
-    Problem,
-)
+from allocation.entrypoints.http.errors import HTTP_PROBLEMS, INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable
 from allocation.entrypoints.http.words import Language, Words, reason_of, wanted_language
 from allocation.views.freshness import NotFresh
 

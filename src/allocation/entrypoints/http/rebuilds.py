@@ -10,9 +10,9 @@ from flask import Response, jsonify
 
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
 from allocation.adapters.read_models.rebuilds import RebuildState
-from allocation.entrypoints.http.errors import Introuvable
+from allocation.entrypoints.http.refusals import Introuvable
 from allocation.entrypoints.http.route import Header, Route, read_body
-from allocation.entrypoints.http.schemas import DemandeReconstruction, ReconstructionVue
+from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction, ReconstructionVue
 from allocation.entrypoints.http.words import Words
 from allocation.projections import rebuild as rebuilding
 from allocation.projections.delivery import Projection

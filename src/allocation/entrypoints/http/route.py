@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from allocation.entrypoints.http.errors import ChampsInvalides, JsonMalformé
+from allocation.entrypoints.http.refusals import ChampsInvalides, JsonMalformé
 from allocation.entrypoints.http.words import REPEATED, UNKNOWN
 
 MAX_BODY = 64 * 1024

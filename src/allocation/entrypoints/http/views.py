@@ -9,7 +9,6 @@ from flask import Response, jsonify
 
 from allocation.adapters.postgresql.database import StorageUnavailable
 from allocation.entrypoints.http import freshness
-from allocation.entrypoints.http.errors import Introuvable
 from allocation.entrypoints.http.freshness import (
     announce_freshness,
     announced,
@@ -18,9 +17,12 @@ from allocation.entrypoints.http.freshness import (
 )
 from allocation.entrypoints.http.history import DemandeInstant, unknown_sku, wanted_instant
 from allocation.entrypoints.http.identifiers import spellings
+from allocation.entrypoints.http.refusals import Introuvable
 from allocation.entrypoints.http.route import Route, read_query
-from allocation.entrypoints.http.schemas import DemandeDeLecture, DemandePage
-from allocation.entrypoints.http.view_schemas import AllocationVue, LotVue, PageDeStock, StockVue
+from allocation.entrypoints.http.schemas.allocations import AllocationVue
+from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
+from allocation.entrypoints.http.schemas.lots import LotVue
+from allocation.entrypoints.http.schemas.stock import DemandePage, PageDeStock, StockVue
 from allocation.entrypoints.http.words import Words
 from allocation.views import history, views
 from allocation.views.instants import InstantFutur, JournalEnAvance

@@ -1,28 +1,29 @@
-"""What the read models answer, as schemas of the OpenAPI document."""
+"""The stock of SKUs, page by page."""
 
 from datetime import date
+from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
+
+from allocation.domain.values import (
+    CARACTÈRES_DE_CONTRÔLE,
+    LONGUEUR_MAX,
+)
+from allocation.entrypoints.http.schemas.fields import digits
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
 
 
-class AllocationVue(BaseModel):
-    """An allocated line of an order."""
+class DemandePage(BaseModel):
+    """Which part of a list."""
 
-    sku: str = Field(examples=["LAMPE-ROUGE"])
-    réf_lot: str = Field(examples=["lot-001"])
-    quantité: int = Field(examples=[10])
-    ligne: str = Field(examples=["1"])
-
-
-class LotVue(BaseModel):
-    """A lot."""
-
-    réf: str = Field(examples=["lot-001"])
-    sku: str = Field(examples=["LAMPE-ROUGE"])
-    quantité: int = Field(examples=[100])
-    quantité_allouée: int = Field(examples=[10])
-    eta: date | None = Field(examples=[None])
-    eta_dépassée: bool = Field(description="whether that day (of UTC) is past", examples=[False])
+    after: Annotated[str, Field(max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")] = Field(
+        default="", description="the last SKU of the page before"
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(digits)] = Field(
+        default=DEFAULT_PAGE, description="how many at most"
+    )
 
 
 class StockVue(BaseModel):
