@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from allocation.adapters.embedded_postgresql import embedded_postgresql
+from allocation.adapters.embedded.embedded_postgresql import embedded_postgresql
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 RECORDED = ("server_version", "shared_buffers", "max_connections", *DURABLE)

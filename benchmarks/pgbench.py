@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from allocation.adapters.postgresql_programs import program
+from allocation.adapters.embedded.postgresql_programs import program
 from benchmarks.laboratory import libpq_url
 
 SCRIPTS = Path(__file__).with_name("pgbench_scripts")

@@ -1,7 +1,7 @@
 """A shop that has been in business for a while, made by SQL, as consistent as if it was made by orders."""
 
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 from allocation.projections.projector import register
 from allocation.projections.rebuild import rebuild
 from allocation.service_layer.bootstrap import projection_followers

@@ -11,8 +11,8 @@ from hypothesis import settings
 from sqlalchemy import make_url
 from tests.postgresql_server import OTHER_PROGRAMS, Server, running_server
 
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 
 TEMPLATE = "allocation_template"
 

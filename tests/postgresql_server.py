@@ -15,8 +15,8 @@ from typing import Protocol
 import psutil
 from tests.waiting import PATIENCE_S
 
-from allocation.adapters.embedded_postgresql import DATABASE, embedded_postgresql
-from allocation.adapters.postgresql_programs import Account, give, programs_for
+from allocation.adapters.embedded.embedded_postgresql import DATABASE, embedded_postgresql
+from allocation.adapters.embedded.postgresql_programs import Account, give, programs_for
 
 # The directory of another PostgreSQL's programs, such as /usr/lib/postgresql/15/bin.
 OTHER_PROGRAMS = os.environ.get("TEST_POSTGRESQL")

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import text
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 
 _END_ALL_OTHERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

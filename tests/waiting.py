@@ -9,7 +9,7 @@ import psutil
 import pytest
 from sqlalchemy import text
 
-from allocation.adapters.database import Database, StorageUnavailable
+from allocation.adapters.postgresql.database import Database, StorageUnavailable
 from allocation.views.progress import progress
 
 T = TypeVar("T")

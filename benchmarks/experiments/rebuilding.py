@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.projections.rebuild import rebuild
 from allocation.service_layer.bootstrap import projection_followers
 from benchmarks.contestants import Bench

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from functools import partial
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal_listener import Waker
-from allocation.adapters.schema import migrate
+from allocation.adapters.journal.listener import Waker
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 from allocation.projections.follower import AnyFollower
 from allocation.projections.projector import Projector, register
 from allocation.service_layer.bootstrap import projection_followers

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.projector import register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers

@@ -62,8 +62,11 @@ def test_importer_un_module_ne_fait_rien() -> None:
 @pytest.mark.parametrize(
     ("module", "unneeded"),
     [
-        ("allocation.entrypoints.cli", {"allocation.entrypoints.processes", "pydantic", "sqlalchemy"}),
-        ("allocation.entrypoints.processes", {"alembic", "typer"}),
+        (
+            "allocation.entrypoints.cli",
+            {"allocation.entrypoints.serving.processes", "pydantic", "sqlalchemy"},
+        ),
+        ("allocation.entrypoints.serving.processes", {"alembic", "typer"}),
     ],
 )
 def test_un_démarrage_ne_charge_que_ce_qu_il_lui_faut(module: str, unneeded: set[str]) -> None:

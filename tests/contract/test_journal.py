@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal import AbstractJournal, SqlAlchemyJournal
-from allocation.adapters.journal_rows import NO_CAUSE, Cause
+from allocation.adapters.journal.journal import AbstractJournal, SqlAlchemyJournal
+from allocation.adapters.journal.rows import NO_CAUSE, Cause
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.events import (
     Alloué,
     Désalloué,

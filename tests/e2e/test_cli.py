@@ -13,7 +13,7 @@ from tests.e2e.conftest import ALLOCATION, RunAllocation
 from tests.waiting import eventually, wait_until_blocked
 from typer.testing import CliRunner
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.entrypoints.cli.app import app
 from allocation.projections.projector import catch_up

@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.conftest import ALLOCATION, RunAllocation
 from tests.waiting import eventually
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.service_layer.bootstrap import bootstrap
 

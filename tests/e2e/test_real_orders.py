@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import RunAllocation
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "online_retail_sample.csv"
 COLUMNS = ("--column", "id_commande=InvoiceNo", "--column", "sku=StockCode", "--column", "quantité=Quantity")

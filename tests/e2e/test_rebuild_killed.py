@@ -12,7 +12,7 @@ from benchmarks.shop import SPREAD, open_shop, receive
 from tests.e2e.conftest import ALLOCATION, RunAllocation
 from tests.waiting import eventually
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer
 from allocation.projections import rebuild as rebuilding
 from allocation.service_layer.bootstrap import bootstrap

@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.conftest import ALLOCATION, RunAllocation, Service
 from tests.waiting import PATIENCE_S, SOMEONE_WAITS_FOR_A_LOCK, eventually
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import CréerLot
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.views.progress import progress

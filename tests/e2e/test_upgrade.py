@@ -15,7 +15,7 @@ from tests.e2e.conftest import RunAllocation
 from tests.postgresql_server import Server
 from tests.released import PROJECT, Release, ReleasedProgram, last_release, unpacked
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.bootstrap import bootstrap

@@ -11,12 +11,12 @@ import pytest
 from tests.e2e.conftest import ALLOCATION
 from tests.waiting import PATIENCE_S, eventually, wait_until_reached
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views.progress import progress
 
 Bus = MessageBus[PostgreSQLUnitOfWork]

@@ -10,9 +10,9 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.postgresql_server import Server
 from tests.standby import new_standby
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal import CHANNEL
-from allocation.adapters.schema import migrate
+from allocation.adapters.journal.journal import CHANNEL
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import CréerLot
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers

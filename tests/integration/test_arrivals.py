@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import history, views
 from allocation.views.freshness import ViewLate
 

@@ -8,7 +8,7 @@ from benchmarks.pgbench import pgbench
 from benchmarks.shop import FEW_LINES, SPREAD, open_shop, receive
 from tests.postgresql_server import Server
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import projection_followers
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from tests.e2e.conftest import ALLOCATION
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.entrypoints.cli import main, read_models
 from allocation.service_layer.bootstrap import bootstrap

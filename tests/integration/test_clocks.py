@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal_archiving import JournalArchiver
+from allocation.adapters.journal.archiving import JournalArchiver
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import history
 from allocation.views.progress import progress
 

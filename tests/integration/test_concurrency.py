@@ -12,17 +12,18 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from tests.waiting import PATIENCE_S, wait_until_blocked
 
-from allocation.adapters import postgresql_repository
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import (
+from allocation.adapters.postgresql.database import (
     Database,
     Locked,
     StorageUnavailable,
     VersionConflict,
     write_errors_translated,
 )
-from allocation.adapters.messages import Rows, Statement
-from allocation.adapters.postgresql_repository import PostgreSQLRepository
+from allocation.adapters.postgresql.messages import Rows, Statement
+from allocation.adapters.write_model import postgresql_repository
+from allocation.adapters.write_model.postgresql_repository import PostgreSQLRepository
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotExistant, SkuInconnu
 from allocation.domain.events import QuantitéLotModifiée
@@ -30,7 +31,6 @@ from allocation.domain.model import LigneDeCommande, Produit
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]

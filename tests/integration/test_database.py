@@ -12,8 +12,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from tests.waiting import eventually
 
-from allocation.adapters import database as database_module
-from allocation.adapters.database import Database, Locked, StorageUnavailable, ValueRefused, VersionConflict
+from allocation.adapters.postgresql import database as database_module
+from allocation.adapters.postgresql.database import (
+    Database,
+    Locked,
+    StorageUnavailable,
+    ValueRefused,
+    VersionConflict,
+)
 
 # As of a lost connection, a server that only reads, a locked-out role, a full disk, too many connections, an
 # object in use, an administrator's hand, a failing device.

@@ -15,11 +15,11 @@ import pytest
 from tests.postgresql_server import kill_all, run_program
 from tests.waiting import eventually
 
-from allocation.adapters import postgresql_programs
-from allocation.adapters.data_directory import make_data_dir
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL, embedded_postgresql
-from allocation.adapters.postgresql_programs import EmbeddedServerTrouble
-from allocation.adapters.postmaster import running_postmaster
+from allocation.adapters.embedded import postgresql_programs
+from allocation.adapters.embedded.data_directory import make_data_dir
+from allocation.adapters.embedded.embedded_postgresql import EmbeddedPostgreSQL, embedded_postgresql
+from allocation.adapters.embedded.postgresql_programs import EmbeddedServerTrouble
+from allocation.adapters.embedded.postmaster import running_postmaster
 
 pytestmark = pytest.mark.embedded
 

@@ -15,9 +15,9 @@ from tests.postgresql_server import OtherServer, kill_all, other_server
 from tests.standby import Standby, new_standby
 from tests.waiting import eventually
 
-from allocation.adapters.database import Database, StorageUnavailable
-from allocation.adapters.embedded_postgresql import DATABASE
-from allocation.adapters.schema import migrate
+from allocation.adapters.embedded.embedded_postgresql import DATABASE
+from allocation.adapters.postgresql.database import Database, StorageUnavailable
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap

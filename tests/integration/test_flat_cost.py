@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters.database import Database
-from allocation.adapters.messages import Messages, Rows, Statement
-from allocation.adapters.repository import Waiting
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.messages import Messages, Rows, Statement
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
+from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.service_layer import handlers
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 

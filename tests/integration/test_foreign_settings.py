@@ -8,10 +8,10 @@ from sqlalchemy import text
 from tests.integration.conftest import Sql
 from tests.postgresql_server import Server
 
-from allocation.adapters import sessions
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
-from allocation.adapters.sessions import EVERYWHERE, UnsuitableServer, check_server
+from allocation.adapters.postgresql import sessions
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
+from allocation.adapters.postgresql.sessions import EVERYWHERE, UnsuitableServer, check_server
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.cli.app import main
 from allocation.projections.rebuild import rebuild

@@ -8,9 +8,9 @@ import pytest
 from alembic import command
 from sqlalchemy import make_url
 
-from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import EmbeddedPostgreSQL
-from allocation.adapters.schema import _alembic, migrate
+from allocation.adapters.embedded.embedded_postgresql import EmbeddedPostgreSQL
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import _alembic, migrate
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.service_layer.bootstrap import bootstrap
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from tests.wire import Wire
 
-from allocation.adapters.database import Database, ValueRefused
-from allocation.adapters.repository import Waiting
+from allocation.adapters.postgresql.database import Database, ValueRefused
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
+from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LigneModifiée, SkuInconnu
 from allocation.domain.events import Alloué
@@ -18,7 +19,6 @@ from allocation.projections import projector
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus, Results
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]

@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 from tests.read_only import reading_only
 from tests.waiting import eventually
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal_listener import Waker
+from allocation.adapters.journal.listener import Waker
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import CréerLot
 from allocation.domain.events import LotCréé
 from allocation.entrypoints.flask_app import create_app

@@ -12,14 +12,14 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from allocation.adapters.database import Database
-from allocation.adapters.serialization import UPCASTS
+from allocation.adapters.journal.serialization import UPCASTS
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.projector import catch_up
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import history, views
 from allocation.views.freshness import ViewLate
 

@@ -13,8 +13,8 @@ from tests.standby import Standby, new_standby
 from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
-from allocation.adapters import read_servers
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql import read_servers
+from allocation.adapters.postgresql.database import Database
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.bootstrap import bootstrap
 

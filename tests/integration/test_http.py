@@ -12,13 +12,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from allocation.adapters.database import Database, Locked, OutcomeUnknown, ValueRefused
+from allocation.adapters.postgresql.database import Database, Locked, OutcomeUnknown, ValueRefused
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.rebuild import Rebuilder, run
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 

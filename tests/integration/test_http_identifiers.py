@@ -12,13 +12,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from allocation.adapters.brokers.postgresql import publish
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.values import Enregistré
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 

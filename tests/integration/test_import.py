@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters.database import Database
-from allocation.adapters.known_stock import KnownLot, KnownStock
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.known_stock import KnownLot, KnownStock
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.entrypoints.csv_files import kinds
 from allocation.entrypoints.csv_files.columns import Fields

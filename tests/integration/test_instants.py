@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from tests.waiting import eventually, wait_until_blocked
 from werkzeug.test import TestResponse
 
-from allocation.adapters import read_servers
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.postgresql import read_servers
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.events import Alloué
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.projector import catch_up, register

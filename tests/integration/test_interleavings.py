@@ -17,10 +17,11 @@ from sqlalchemy import text
 from tests.waiting import wait_until_reached
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database, StorageUnavailable, VersionConflict
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_listener import JournalListener, Waker
-from allocation.adapters.journal_rows import Cause
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.listener import JournalListener, Waker
+from allocation.adapters.journal.rows import Cause
+from allocation.adapters.postgresql.database import Database, StorageUnavailable, VersionConflict
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.projections.projector import Projector, register
@@ -29,7 +30,6 @@ from allocation.service_layer.bootstrap import bootstrap, journal_followers, pro
 from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.group_commit import Limits
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views.progress import progress
 
 Sql = Callable[..., list[dict[str, Any]]]

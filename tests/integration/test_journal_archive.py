@@ -14,11 +14,12 @@ import pytest
 from sqlalchemy import Connection
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
-from allocation.adapters.journal import EventsArchived, SqlAlchemyJournal
-from allocation.adapters.journal_archive import ArchiveUnreadable, JournalArchive, JournalWithArchive
-from allocation.adapters.journal_archiving import ArchiveConflict, ArchiveReport, Holder, JournalArchiver
-from allocation.adapters.journal_rows import RecordedEvent
+from allocation.adapters.journal.archive import ArchiveUnreadable, JournalArchive, JournalWithArchive
+from allocation.adapters.journal.archiving import ArchiveConflict, ArchiveReport, Holder, JournalArchiver
+from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal
+from allocation.adapters.journal.rows import RecordedEvent
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.projections.follower import ProjectionFollower
@@ -26,7 +27,6 @@ from allocation.projections.projector import catch_up
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import history, views
 from allocation.views.past_view import HistoireArchivée
 

@@ -10,10 +10,10 @@ from threading import Thread
 from sqlalchemy import Connection, insert, text
 from tests.waiting import wait_until_blocked
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.orm import produits
-from allocation.adapters.serialization import as_json
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.tables import produits
 from allocation.domain.events import Alloué, Event
 
 

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
 
-LOGGER = "allocation.adapters.journal_sequence"
+LOGGER = "allocation.adapters.journal.sequence"
 
 
 @pytest.fixture

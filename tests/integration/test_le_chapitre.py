@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from allocation.adapters import checkpoints
-from allocation.adapters.checkpoints import Checkpoints
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_listener import Waker
+from allocation.adapters.journal import checkpoints
+from allocation.adapters.journal.checkpoints import Checkpoints
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.listener import Waker
 from allocation.adapters.orm import allocations_view
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain import commands, events, model
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.allocations_view import ALLOCATIONS_VIEW
@@ -22,7 +23,7 @@ from allocation.projections.rebuild import rebuild
 from allocation.service_layer import handlers
 from allocation.service_layer.bootstrap import EVENT_HANDLERS, bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import AbstractUnitOfWork, PostgreSQLUnitOfWork
+from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 from allocation.views import views
 from allocation.views.freshness import ANY
 

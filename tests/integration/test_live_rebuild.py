@@ -14,11 +14,12 @@ from sqlalchemy import Connection, text
 from tests.waiting import eventually
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
-from allocation.adapters.journal_archiving import JournalArchiver
-from allocation.adapters.journal_listener import Waker
-from allocation.adapters.metadata import metadata
-from allocation.adapters.rebuilds import RebuildState, Source
+from allocation.adapters.journal.archiving import JournalArchiver
+from allocation.adapters.journal.listener import Waker
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.metadata import metadata
+from allocation.adapters.read_models.rebuilds import RebuildState, Source
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué
 from allocation.projections import rebuild as rebuilding
@@ -32,7 +33,6 @@ from allocation.projections.undo import undo
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 from allocation.views.progress import progress
 

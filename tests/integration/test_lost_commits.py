@@ -14,16 +14,16 @@ from tests.postgresql_server import Server, running_server
 from tests.waiting import PATIENCE_S, eventually
 from tests.wire import Wire
 
-from allocation.adapters import database as database_module
-from allocation.adapters import lost_commits
-from allocation.adapters.database import Database, OutcomeUnknown, StorageUnavailable
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql import database as database_module
+from allocation.adapters.postgresql.database import Database, OutcomeUnknown, StorageUnavailable
+from allocation.adapters.postgresql.schema import migrate
+from allocation.adapters.write_model import lost_commits
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué
 from allocation.domain.model import LigneDeCommande
 from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]

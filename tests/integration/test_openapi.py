@@ -7,10 +7,10 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 UNDOCUMENTED = {"openapi", "docs", "swagger.swagger", "swagger.oauth2-redirect", "swagger.static"}
 

@@ -13,7 +13,7 @@ from tests.e2e.conftest import ALLOCATION
 from tests.postgresql_server import USER
 from tests.waiting import eventually, wait_until_reached
 
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers

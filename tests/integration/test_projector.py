@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.waiting import eventually, wait_until_reached
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.adapters.journal.listener import JournalListener, Waker
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué
 from allocation.projections.allocations_view import ALLOCATIONS_VIEW, ajouter_allocation_vue
@@ -20,7 +21,6 @@ from allocation.projections.projector import Projector, catch_up, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 from allocation.views.progress import progress
 

@@ -12,15 +12,15 @@ from tests.histories import forked
 from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
-from allocation.adapters import read_servers
-from allocation.adapters.database import Database
+from allocation.adapters.postgresql import read_servers
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
-from allocation.entrypoints import http_freshness
 from allocation.entrypoints.flask_app import create_app
+from allocation.entrypoints.http import freshness
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
 
@@ -229,7 +229,7 @@ class TestLire:
     ) -> None:
         headers = {"Consistency-Token": "1", "Prefer": prefer}
         with client.application.test_request_context(headers=headers):
-            assert http_freshness.wanted_freshness().wait_s == wait_s
+            assert freshness.wanted_freshness().wait_s == wait_s
 
     def test_une_projection_en_pause_se_dit_sur_le_champ_avec_sa_raison(
         self, client: FlaskClient, sql: Sql, worked: Callable[[], None]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from allocation.adapters.database import Database
-from allocation.adapters.journal_listener import Waker
-from allocation.adapters.rebuilds import Source
+from allocation.adapters.journal.listener import Waker
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.read_models.rebuilds import Source
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.cli.app import app
 from allocation.projections.follower import ProjectionFollower
@@ -19,7 +20,6 @@ from allocation.projections.rebuild import rebuild, request
 from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views import views
 
 Bus = MessageBus[PostgreSQLUnitOfWork]

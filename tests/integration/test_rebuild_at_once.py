@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.waiting import eventually, wait_until_blocked
 
-from allocation.adapters import shadow_tables
-from allocation.adapters.checkpoints import Checkpoints, ParkedEvents, projections
-from allocation.adapters.database import Database
-from allocation.adapters.journal_listener import Waker
-from allocation.adapters.rebuilds import Rebuilds
-from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.adapters.journal.checkpoints import Checkpoints, ParkedEvents, projections
+from allocation.adapters.journal.listener import Waker
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Rebuilds
+from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué, LotCréé
 from allocation.projections import rebuild as rebuilding
@@ -28,7 +29,6 @@ from allocation.projections.undo import undo
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views.progress import progress
 
 Bus = MessageBus[PostgreSQLUnitOfWork]

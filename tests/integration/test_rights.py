@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from tests.postgresql_server import Server
 
-from allocation.adapters.database import Database
-from allocation.adapters.rights import RightMissing
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.rights import RightMissing
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.rebuild import RebuildRefused, rebuild, request
 from allocation.projections.undo import undo

@@ -11,19 +11,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, make_url, text
 from tests.postgresql_server import Server
 
-from allocation.adapters import (
-    checkpoints,
-    journal,
-    journal_archive,
-    notifications,
-    orm,
-    read_tables,
-    rebuilds,
-    schema,
-)
-from allocation.adapters.database import Database
-from allocation.adapters.metadata import metadata
-from allocation.adapters.schema import (
+from allocation.adapters import notifications, orm
+from allocation.adapters.journal import archive, checkpoints, journal
+from allocation.adapters.postgresql import schema
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.metadata import metadata
+from allocation.adapters.postgresql.schema import (
     SchemaTooNew,
     SchemaTooOld,
     check,
@@ -32,9 +25,10 @@ from allocation.adapters.schema import (
     pending,
     schema_compatibility,
 )
+from allocation.adapters.read_models import rebuilds, tables
 
 WRITE_TABLES = (orm.produits, orm.lots, orm.order_lines, orm.allocations)
-MODULES = (checkpoints, journal, journal_archive, notifications, orm, read_tables, rebuilds, schema)
+MODULES = (checkpoints, journal, archive, notifications, orm, tables, rebuilds, schema)
 
 
 @pytest.fixture

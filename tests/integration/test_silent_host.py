@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 from tests.waiting import PATIENCE_S, eventually
 from tests.wire import Wire
 
-from allocation.adapters import database as database_module
-from allocation.adapters import journal_listener
-from allocation.adapters.database import Database, StorageUnavailable
-from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.adapters.journal import listener
+from allocation.adapters.journal.listener import JournalListener, Waker
+from allocation.adapters.postgresql import database as database_module
+from allocation.adapters.postgresql.database import Database, StorageUnavailable
 from allocation.domain.commands import CréerLot
 from allocation.service_layer.bootstrap import bootstrap
 
@@ -94,8 +94,8 @@ def test_qui_était_muet_ensemble_ne_se_redécouvre_pas_un_à_un(wired: Database
 def test_qui_écoute_un_serveur_muet_se_reconnecte(
     wired: Database, database: Database, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_listener, "ASKING_INTERVAL_S", 0.1)
-    monkeypatch.setattr(journal_listener, "ANSWER_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr(listener, "ASKING_INTERVAL_S", 0.1)
+    monkeypatch.setattr(listener, "ANSWER_LIMIT_S", LIMIT_S)
     bus, waker = bootstrap(database, inline=False), Waker()
 
     with JournalListener(wired.sessions, waker):

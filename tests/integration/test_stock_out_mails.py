@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 from tests.waiting import eventually
 
-from allocation.adapters import checkpoints
-from allocation.adapters.checkpoints import Checkpoints
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_listener import Waker
+from allocation.adapters.journal import checkpoints
+from allocation.adapters.journal.checkpoints import Checkpoints
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.listener import Waker
 from allocation.adapters.notifications import Notification, NotificationRefused
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.events import RuptureDeStock
 from allocation.projections import outside
 from allocation.projections.delivery import Subscription

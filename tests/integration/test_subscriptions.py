@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
 from allocation.adapters.notifications import Notification
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué, RuptureDeStock
 from allocation.projections.delivery import Subscription
@@ -24,7 +25,6 @@ from allocation.service_layer.handlers import (
     publier_événement_allocation,
 )
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.testing import FakeNotifications
 from allocation.views.progress import progress
 

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from tests.read_only import reading_only
 from tests.waiting import eventually, wait_until_reached
 
-from allocation.adapters.checkpoint_watch import CheckpointWatch
-from allocation.adapters.database import Database
-from allocation.adapters.journal_listener import JournalListener, Waker
+from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
+from allocation.adapters.journal.listener import JournalListener, Waker
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import LotCréé
 from allocation.projections import rebuild as rebuilding
@@ -26,7 +27,6 @@ from allocation.projections.stock_view import STOCK_VIEW, mettre_à_jour_stock_v
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 from allocation.views.progress import progress
 
 Bus = MessageBus[PostgreSQLUnitOfWork]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters import journal_rows, serialization
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.serialization import UPCASTS, UnknownEvent
+from allocation.adapters.journal import rows, serialization
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.serialization import UPCASTS, UnknownEvent
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.projector import catch_up
@@ -43,7 +43,7 @@ def end(database: Database, sql: Sql) -> int:
 def test_la_lecture_les_saute_sans_rien_manquer_derrière(
     end: int, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal_rows._warn_once.cache_clear()
+    rows._warn_once.cache_clear()
     with database.reading() as connection, caplog.at_level(logging.WARNING):
         journal = SqlAlchemyJournal(connection)
         assert [each.position for each in journal.read(0, 3)] == [1, 2, 7]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from allocation.adapters.connection_info import connection_info, of_primary, shown_url
+from allocation.adapters.postgresql.connection_info import connection_info, of_primary, shown_url
 
 ODD = "é /:?#[]@!$&'()*+,;=%"
 ODD_ENCODED = "%C3%A9%20%2F%3A%3F%23%5B%5D%40%21%24%26%27%28%29%2A%2B%2C%3B%3D%25"

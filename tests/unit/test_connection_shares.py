@@ -2,7 +2,7 @@
 
 import pytest
 
-from allocation.adapters.connection_shares import ROOM, fitting, needed
+from allocation.adapters.postgresql.connection_shares import ROOM, fitting, needed
 
 
 @pytest.mark.parametrize(

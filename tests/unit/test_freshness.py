@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 from tests.waiting import eventually
 
-from allocation.adapters import read_servers
-from allocation.adapters.checkpoint_watch import CheckpointWatch
-from allocation.adapters.database import StorageUnavailable
-from allocation.adapters.read_servers import ReadServer, ReadServers, TooManyFallBacks, TooManyWaiting
+from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
+from allocation.adapters.postgresql import read_servers
+from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.adapters.postgresql.read_servers import (
+    ReadServer,
+    ReadServers,
+    TooManyFallBacks,
+    TooManyWaiting,
+)
 from allocation.views.freshness import (
     ANY,
     Answer,

@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.waiting import eventually
 
-from allocation.adapters.database import Locked, OutcomeUnknown, StorageUnavailable, VersionConflict
-from allocation.adapters.repository import Waiting
+from allocation.adapters.postgresql.database import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    VersionConflict,
+)
+from allocation.adapters.write_model.repository import Waiting
 from allocation.service_layer import group_commit
 from allocation.service_layer.commit_queue import Answer, FairQueue, Pending
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull

@@ -13,8 +13,8 @@ import pytest
 from tests.waiting import eventually
 from werkzeug.exceptions import RequestTimeout
 
-from allocation.entrypoints.http_bodies import WholeRequests
-from allocation.entrypoints.http_connections import close_unanswered
+from allocation.entrypoints.http.bodies import WholeRequests
+from allocation.entrypoints.http.connections import close_unanswered
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 

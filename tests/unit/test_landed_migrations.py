@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from allocation.adapters.schema import _VERSIONS
+from allocation.adapters.postgresql.schema import _VERSIONS
 
 RECORDED = Path(__file__).with_name("landed_migrations.sha256")
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from granian.net import SocketSpec  # type: ignore[attr-defined]
 
-from allocation.entrypoints.listening import Address, CannotListen, held_address
+from allocation.entrypoints.serving.listening import Address, CannotListen, held_address
 
 
 @pytest.mark.parametrize("other", ["127.0.0.1", "0.0.0.0", "localhost"])

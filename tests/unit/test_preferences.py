@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from allocation.entrypoints.http_preferences import preferences_in
+from allocation.entrypoints.http.preferences import preferences_in
 
 
 @pytest.mark.parametrize(

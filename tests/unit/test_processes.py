@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from allocation.entrypoints.processes import in_one_piece
+from allocation.entrypoints.serving.processes import in_one_piece
 
 
 class Pieces:

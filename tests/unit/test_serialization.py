@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from allocation.adapters.serialization import (
+from allocation.adapters.journal.serialization import (
     UPCASTS,
     UnknownEvent,
     as_json,

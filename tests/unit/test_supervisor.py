@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from allocation.entrypoints.supervisor import Child
+from allocation.entrypoints.serving.supervisor import Child
 
 
 @pytest.fixture
 def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     """A child that ends at once, whose pauses are over at once."""
     child = Child("sleeper", time.sleep, 0)
-    monkeypatch.setattr("allocation.entrypoints.supervisor.MIN_BACKOFF_S", 0.0)
+    monkeypatch.setattr("allocation.entrypoints.serving.supervisor.MIN_BACKOFF_S", 0.0)
     child._backoff = 0.0
     child.start()
     yield child

@@ -19,26 +19,18 @@ from allocation.domain.errors import (
 from allocation.domain.events import RuptureDeStock
 from allocation.domain.model import Lot, Produit
 from allocation.domain.values import identifiant, vérifier_quantité
-from allocation.entrypoints import http_words
-from allocation.entrypoints.http_errors import (
-    HTTP_PROBLEMS,
-    PROBLEMS,
-    ChampsInvalides,
-    Introuvable,
-    JsonMalformé,
-    RuptureConstatée,
-)
-from allocation.entrypoints.http_history import DemandeHistoire, DemandeInstant
-from allocation.entrypoints.http_problems import problem_response
-from allocation.entrypoints.http_schemas import (
-    Demande,
-    DemandeAllocation,
-    DemandeDeLecture,
-    DemandeLot,
-    DemandePage,
-    DemandeReconstruction,
-)
-from allocation.entrypoints.http_words import Words, wanted_language
+from allocation.entrypoints.http import words
+from allocation.entrypoints.http.errors import HTTP_PROBLEMS, PROBLEMS
+from allocation.entrypoints.http.history import DemandeHistoire, DemandeInstant
+from allocation.entrypoints.http.problems import problem_response
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
+from allocation.entrypoints.http.schemas.allocations import DemandeAllocation
+from allocation.entrypoints.http.schemas.fields import Demande
+from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
+from allocation.entrypoints.http.schemas.lots import DemandeLot
+from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction
+from allocation.entrypoints.http.schemas.stock import DemandePage
+from allocation.entrypoints.http.words import Words, wanted_language
 from allocation.views.freshness import ProjectionPaused, ViewLate
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
@@ -75,7 +67,7 @@ ERRORS: list[tuple[Exception, str]] = [
         "2027-02-01 00:00:00+00:00 or later, and until then what was at 2027-01-30 00:00:00+00:00 can't be "
         "told; the present is read without an instant",
     ),
-    (ChampsInvalides([("sku", http_words.REPEATED)]), "sku: this field is given more than once"),
+    (ChampsInvalides([("sku", words.REPEATED)]), "sku: this field is given more than once"),
     (
         ViewLate(projection="stock_view", position=1, position_attendue=2),
         "View behind: stock_view is at position 1, 2 is expected",
@@ -121,13 +113,13 @@ def _refusals_of_the_domain() -> list[ValeurInvalide]:
 
 @pytest.mark.parametrize("refusal", _refusals_of_the_domain(), ids=str)
 def test_toute_raison_du_domaine_a_ses_mots_anglais(refusal: ValeurInvalide) -> None:
-    words = http_words.reason_of(refusal)
+    told = words.reason_of(refusal)
 
-    assert words.fr == refusal.raison
-    assert words.en != words.fr
-    assert "{" not in words.en
+    assert told.fr == refusal.raison
+    assert told.en != told.fr
+    assert "{" not in told.en
     problem = PROBLEMS[ValeurInvalide]
-    assert _answered(problem, refusal, "en")["detail"] == f"{refusal.champ}: {words.en}"
+    assert _answered(problem, refusal, "en")["detail"] == f"{refusal.champ}: {told.en}"
     assert _answered(problem, refusal, "fr")["raison"] == refusal.raison
 
 
@@ -161,11 +153,11 @@ def test_aucune_phrase_de_pydantic_ne_sort(model: type[BaseModel], sound: dict[s
             model.model_validate(each)
         except ValidationError as error:
             for details in error.errors():
-                assert details["type"] == "identifiant" or details["type"] in http_words._OF_PYDANTIC, details
-                words = http_words.reason_in(details)
-                assert words.en != words.fr
-                assert "{" not in words.fr + words.en
-                told.add(words)
+                assert details["type"] == "identifiant" or details["type"] in words._OF_PYDANTIC, details
+                reason = words.reason_in(details)
+                assert reason.en != reason.fr
+                assert "{" not in reason.fr + reason.en
+                told.add(reason)
     assert told
 
 

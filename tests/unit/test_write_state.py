@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from allocation.adapters.database_errors import Locked, StorageUnavailable, VersionConflict
-from allocation.adapters.write_state import REMEMBERED_S, LastWrite
+from allocation.adapters.postgresql.database_errors import Locked, StorageUnavailable, VersionConflict
+from allocation.adapters.postgresql.write_state import REMEMBERED_S, LastWrite
 
 
 def write(last: LastWrite, error: Exception | None = None) -> None:

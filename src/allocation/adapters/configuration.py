@@ -8,7 +8,7 @@ import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from allocation.adapters.connection_info import connection_info, shown_url
+from allocation.adapters.postgresql.connection_info import connection_info, shown_url
 from allocation.adapters.smtp_url import shown_smtp_url, smtp_address
 
 

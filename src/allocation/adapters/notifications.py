@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Column, DateTime, Table, Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
-from allocation.adapters.database import Database
-from allocation.adapters.metadata import metadata
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.metadata import metadata
 
 logger = logging.getLogger(__name__)
 

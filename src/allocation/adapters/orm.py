@@ -1,109 +1,15 @@
-"""The write model: normalised tables whose constraints refuse what the domain refuses.
+"""The tables, under the name that the chapter gives to their place."""
 
-Every table has `sku` in its primary key, so that all rows of one allocation can live on one node.
-An order line is known by its natural key and by `(sku, rang)`, its seniority within the product;
-`allocations` ties it to a lot by the latter, which also finds a lot's newest lines without a sort.
+from allocation.adapters.read_models.tables import allocations_view, lots_view, stock_view
+from allocation.adapters.write_model.tables import allocations, lots, order_lines, produits, ruptures
 
-For each statement of the write path there is one index that serves it, and no other that begins in the same
-way, or gives its rows in the same order: so the planner can't take the wrong one while it knows nothing of a
-table that is still empty.
-"""
-
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    Date,
-    ForeignKey,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    PrimaryKeyConstraint,
-    Table,
-    UniqueConstraint,
-    text,
-)
-
-from allocation.adapters.metadata import identifier, metadata
-from allocation.adapters.read_tables import allocations_view
-from allocation.domain.values import QUANTITÉ_LOT_MIN, QUANTITÉ_MAX, QUANTITÉ_MIN
-
-__all__ = ["allocations", "allocations_view", "lots", "order_lines", "produits", "ruptures"]
-
-produits = Table(
-    "produits",
-    metadata,
-    Column("sku", identifier, primary_key=True),
-    Column("version", BigInteger, nullable=False),
-    Column("dernier_rang", BigInteger, nullable=False),
-    # Null where no lot has had more to give since version 0.1.0, which does not know the column.
-    Column("dernier_apport", BigInteger),
-)
-
-lots = Table(
-    "lots",
-    metadata,
-    Column("sku", identifier, ForeignKey("produits.sku"), primary_key=True),
-    Column("référence", identifier, primary_key=True),
-    Column("quantité_initiale", Integer, nullable=False),
-    Column("quantité", Integer, nullable=False),
-    Column("quantité_allouée", Integer, nullable=False),
-    Column("eta", Date),
-    UniqueConstraint("référence"),
-    CheckConstraint(f"quantité BETWEEN {QUANTITÉ_LOT_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
-    CheckConstraint("0 <= quantité_allouée AND quantité_allouée <= quantité", name="pas_de_survente"),
-)
-
-# Lots with units left, in the order in which they are used, and by how many are left.
-Index(
-    "lots_dans_l_ordre_idx",
-    lots.c.sku,
-    text("coalesce(eta, '-infinity')"),
-    lots.c.référence,
-    postgresql_where=text("quantité_allouée < quantité"),
-)
-Index(
-    "lots_par_disponible_idx",
-    lots.c.sku,
-    text("(quantité - quantité_allouée)"),
-    postgresql_where=text("quantité_allouée < quantité"),
-)
-
-order_lines = Table(
-    "order_lines",
-    metadata,
-    Column("sku", identifier, ForeignKey("produits.sku"), nullable=False),
-    Column("id_commande", identifier, nullable=False),
-    Column("ligne", identifier, nullable=False),
-    Column("quantité", Integer, nullable=False),
-    Column("rang", BigInteger, nullable=False),
-    PrimaryKeyConstraint("id_commande", "sku", "ligne"),
-    UniqueConstraint("rang", "sku"),
-    CheckConstraint(f"quantité BETWEEN {QUANTITÉ_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
-)
-
-allocations = Table(
+__all__ = [
     "allocations",
-    metadata,
-    Column("sku", identifier, primary_key=True),
-    Column("rang", BigInteger, primary_key=True, autoincrement=False),
-    Column("réf_lot", identifier, nullable=False),
-    ForeignKeyConstraint(["sku", "rang"], ["order_lines.sku", "order_lines.rang"]),
-    ForeignKeyConstraint(["sku", "réf_lot"], ["lots.sku", "lots.référence"]),
-)
-
-# The newest first; as an expression, it can't be mistaken for a way to look for a rank.
-Index("allocations_du_lot_idx", allocations.c.réf_lot, text("(- rang)"))
-
-# What was told when a line was last refused, and the product's version then.
-ruptures = Table(
+    "allocations_view",
+    "lots",
+    "lots_view",
+    "order_lines",
+    "produits",
     "ruptures",
-    metadata,
-    Column("sku", identifier, ForeignKey("produits.sku"), nullable=False),
-    Column("id_commande", identifier, nullable=False),
-    Column("ligne", identifier, nullable=False),
-    Column("quantité", Integer, nullable=False),
-    Column("quantité_disponible", Integer, nullable=False),
-    Column("version", BigInteger, nullable=False),
-    PrimaryKeyConstraint("id_commande", "sku", "ligne"),
-)
+    "stock_view",
+]

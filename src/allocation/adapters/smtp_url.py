@@ -3,7 +3,7 @@
 from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
-from allocation.adapters.connection_info import MASK
+from allocation.adapters.postgresql.connection_info import MASK
 
 _SCHEMES = {"smtp", "smtps"}
 

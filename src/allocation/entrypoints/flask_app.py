@@ -9,18 +9,18 @@ from flask_openapi3_swagger.plugins import RegisterPlugin as SwaggerUi
 from pydantic_core import to_json
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
-from allocation.entrypoints.http_commands import HttpCommands
-from allocation.entrypoints.http_health import HttpHealth
-from allocation.entrypoints.http_history import HttpHistory
-from allocation.entrypoints.http_home import HttpHome
-from allocation.entrypoints.http_identifiers import Identifier
-from allocation.entrypoints.http_metrics import HttpMetrics
-from allocation.entrypoints.http_problems import register_error_handlers
-from allocation.entrypoints.http_rebuilds import HttpRebuilds
-from allocation.entrypoints.http_route import Route, call
-from allocation.entrypoints.http_views import HttpViews
-from allocation.entrypoints.openapi import openapi_document
+from allocation.adapters.postgresql.database import Database
+from allocation.entrypoints.http.commands import HttpCommands
+from allocation.entrypoints.http.health import HttpHealth
+from allocation.entrypoints.http.history import HttpHistory
+from allocation.entrypoints.http.home import HttpHome
+from allocation.entrypoints.http.identifiers import Identifier
+from allocation.entrypoints.http.metrics import HttpMetrics
+from allocation.entrypoints.http.openapi import openapi_document
+from allocation.entrypoints.http.problems import register_error_handlers
+from allocation.entrypoints.http.rebuilds import HttpRebuilds
+from allocation.entrypoints.http.route import Route, call
+from allocation.entrypoints.http.views import HttpViews
 from allocation.service_layer.bootstrap import bootstrap, declared_projections
 from allocation.service_layer.messagebus import MessageBus
 

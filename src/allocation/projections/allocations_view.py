@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from allocation.adapters.read_tables import allocations_view
-from allocation.adapters.serialization import as_json
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.read_models.tables import allocations_view
 from allocation.domain.events import Alloué, Désalloué
 from allocation.projections.delivery import Projection, delivered
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-from allocation.adapters.serialization import as_json
+from allocation.adapters.journal.serialization import as_json
 
 
 class Counters:

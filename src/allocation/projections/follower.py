@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Table
 
-from allocation.adapters import checkpoints, shadow_tables
-from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_rows import RecordedRow, StoredRow
-from allocation.adapters.rebuilds import Rebuilds
+from allocation.adapters.journal import checkpoints
+from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.rows import RecordedRow, StoredRow
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Rebuilds
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
 from allocation.projections.parking import Row, Search, split_off_parked

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from sqlalchemy import Connection
 
-from allocation.adapters.read_tables import lots_view
+from allocation.adapters.read_models.tables import lots_view
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
 from allocation.projections.counters import Counters
 from allocation.projections.delivery import Projection, delivered

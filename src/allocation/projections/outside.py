@@ -12,10 +12,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents
-from allocation.adapters.database import Database, VersionConflict
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_rows import RecordedRow
+from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.rows import RecordedRow
+from allocation.adapters.postgresql.database import Database, VersionConflict
 from allocation.projections.delivery import Subscription
 from allocation.projections.follower import (
     BATCH,

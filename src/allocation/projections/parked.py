@@ -6,14 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from allocation.adapters import shadow_tables
-from allocation.adapters.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_archive import JournalArchive
-from allocation.adapters.journal_rows import RecordedRow
-from allocation.adapters.rebuilds import Rebuilds
-from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.adapters.journal.archive import JournalArchive
+from allocation.adapters.journal.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.rows import RecordedRow
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Rebuilds
+from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import AnyFollower, ProjectionFollower
 from allocation.projections.outside import OutsideFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable

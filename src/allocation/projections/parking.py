@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from allocation.adapters.checkpoints import ParkedEvents
+from allocation.adapters.journal.checkpoints import ParkedEvents
 
 logger = logging.getLogger(__name__)
 

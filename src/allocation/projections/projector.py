@@ -10,7 +10,7 @@ from typing import Self
 
 from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, wait_exponential
 
-from allocation.adapters.journal_listener import Waker
+from allocation.adapters.journal.listener import Waker
 from allocation.adapters.patience import MIN_BACKOFF_S, Patience
 from allocation.projections.follower import MAX_TRIES, AnyFollower
 from allocation.projections.rebuild import Rebuilder

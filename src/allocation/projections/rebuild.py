@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, func, select, text
 
-from allocation.adapters import shadow_tables
-from allocation.adapters.checkpoints import Checkpoints, projections
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_archive import JournalArchive, has_snapshot
-from allocation.adapters.rebuilds import Rebuilds, RebuildState, Source
-from allocation.adapters.rights import RightMissing
-from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.adapters.journal.archive import JournalArchive, has_snapshot
+from allocation.adapters.journal.checkpoints import Checkpoints, projections
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.rights import RightMissing
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Rebuilds, RebuildState, Source
+from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections import standby_tables
 from allocation.projections.delivery import Projection
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower

@@ -8,11 +8,11 @@ from typing import Any, Literal, TypeAlias
 
 from sqlalchemy import Connection, text
 
-from allocation.adapters import shadow_tables
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_archive import JournalArchive
-from allocation.adapters.rebuilds import Rebuilds, RebuildState, Segments
-from allocation.adapters.shadow_tables import BUILDING
+from allocation.adapters.journal.archive import JournalArchive
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Rebuilds, RebuildState, Segments
+from allocation.adapters.read_models.shadow_tables import BUILDING
 from allocation.projections.comparison import fill, first_difference
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.standby_tables import StandbyTable

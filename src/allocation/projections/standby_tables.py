@@ -2,11 +2,11 @@
 
 from sqlalchemy import Connection, text
 
-from allocation.adapters import shadow_tables
-from allocation.adapters.checkpoints import Checkpoint, Checkpoints, ParkedEvents, projections
-from allocation.adapters.journal_archive import JournalArchive, JournalWithArchive
-from allocation.adapters.rebuilds import Segments
-from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.adapters.journal.archive import JournalArchive, JournalWithArchive
+from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents, projections
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Segments
+from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import BATCH, ProjectionFollower
 
 # The serving table is locked in vain for so long at most: then its readers go first, and it is tried again.

@@ -9,7 +9,7 @@ from datetime import date
 
 from sqlalchemy import Connection
 
-from allocation.adapters.read_tables import stock_view
+from allocation.adapters.read_models.tables import stock_view
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
 from allocation.projections.counters import Counters
 from allocation.projections.delivery import Projection, delivered

@@ -1,7 +1,7 @@
 """What a failure is about: the event and its handler, or what both need and what comes back."""
 
-from allocation.adapters.database import StorageUnavailable, VersionConflict
-from allocation.adapters.serialization import UnknownEvent
+from allocation.adapters.journal.serialization import UnknownEvent
+from allocation.adapters.postgresql.database import StorageUnavailable, VersionConflict
 
 # Trouble outside of the program (database, mail server, a newer program has written what only it can read):
 # worth trying again, without end.

@@ -2,12 +2,12 @@
 
 from sqlalchemy import Connection
 
-from allocation.adapters import shadow_tables
-from allocation.adapters.checkpoints import Checkpoint, Checkpoints, projections
-from allocation.adapters.database import Database, StorageUnavailable
-from allocation.adapters.journal_archive import JournalArchive
-from allocation.adapters.rebuilds import Rebuilds, Segments
-from allocation.adapters.shadow_tables import BUILDING, PREVIOUS
+from allocation.adapters.journal.archive import JournalArchive
+from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, projections
+from allocation.adapters.postgresql.database import Database, StorageUnavailable
+from allocation.adapters.read_models import shadow_tables
+from allocation.adapters.read_models.rebuilds import Rebuilds, Segments
+from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.rebuild import RebuildRefused
 from allocation.projections.standby_tables import StandbyTable

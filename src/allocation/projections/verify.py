@@ -11,11 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from allocation.adapters.checkpoints import Checkpoints
-from allocation.adapters.database import Database
-from allocation.adapters.journal import SqlAlchemyJournal
-from allocation.adapters.journal_archive import JournalArchive, JournalWithArchive, load_snapshot
-from allocation.adapters.shadow_tables import put_first
+from allocation.adapters.journal.archive import JournalArchive, JournalWithArchive, load_snapshot
+from allocation.adapters.journal.checkpoints import Checkpoints
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.read_models.shadow_tables import put_first
 from allocation.projections.comparison import ALL_SKUS
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
 

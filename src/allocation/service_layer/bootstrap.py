@@ -7,8 +7,10 @@ from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
+from allocation.adapters.journal.original_positions import PostgreSQLOriginalPositions
 from allocation.adapters.notifications import AbstractNotifications, LoggedNotifications, SmtpNotifications
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain import commands, events
 from allocation.projections import projector
 from allocation.projections.delivery import EventHandler, Projection, Reaction, Subscription
@@ -20,8 +22,6 @@ from allocation.service_layer import handlers
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, Limits, Observer
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
 from allocation.service_layer.needs import COMMAND_NEEDS
-from allocation.service_layer.original_positions import PostgreSQLOriginalPositions
-from allocation.service_layer.unit_of_work import PostgreSQLUnitOfWork
 
 COMMAND_HANDLERS: CommandHandlers = {
     commands.CréerLot: handlers.ajouter_lot,
@@ -81,7 +81,7 @@ def bootstrap(
         partial(PostgreSQLUnitOfWork, database),
         command_handlers=COMMAND_HANDLERS,
         command_needs=COMMAND_NEEDS,
-        reactions=_reactions(),
+        reactions=reactions(),
         after_commit=partial(projector.catch_up, followers),
         original_positions=PostgreSQLOriginalPositions(database),
         limits=Limits(waiting=settings.queue_size, apart=min(DEFAULT_LIMITS.apart, settings.pool_size - 1)),
@@ -130,7 +130,8 @@ def _routes(
     return routes
 
 
-def _reactions() -> Reactions:
+def reactions() -> Reactions:
+    """What runs in the transaction of each event."""
     return {
         event_type: [handler for handler in of_type if isinstance(handler.delivery, Reaction)]
         for event_type, of_type in event_handlers().items()

@@ -25,8 +25,13 @@ from tenacity import (
 )
 from tenacity.wait import wait_random_exponential
 
-from allocation.adapters.database import Locked, OutcomeUnknown, StorageUnavailable, VersionConflict
-from allocation.adapters.repository import Waiting
+from allocation.adapters.postgresql.database import (
+    Locked,
+    OutcomeUnknown,
+    StorageUnavailable,
+    VersionConflict,
+)
+from allocation.adapters.write_model.repository import Waiting
 from allocation.service_layer.commit_queue import Answer, Outcome, Pending
 from allocation.service_layer.writer import LINGER_S, Writer
 

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from allocation.adapters import notifications as sent_notifications
 from allocation.adapters.brokers.postgresql import publish
-from allocation.adapters.database import Database
-from allocation.adapters.journal_rows import RecordedEvent
+from allocation.adapters.journal.rows import RecordedEvent
 from allocation.adapters.notifications import AbstractNotifications
+from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, Désalloué, RuptureDeStock

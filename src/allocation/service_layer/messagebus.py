@@ -13,18 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
-from allocation.adapters.database import Locked
-from allocation.adapters.journal_rows import Cause
-from allocation.adapters.journal_tokens import mark_of
-from allocation.adapters.repository import Needs, Waiting
+from allocation.adapters.journal.original_positions import AbstractOriginalPositions
+from allocation.adapters.journal.rows import Cause
+from allocation.adapters.journal.tokens import mark_of
+from allocation.adapters.postgresql.database import Locked
+from allocation.adapters.write_model.repository import Needs, Waiting
+from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Command
 from allocation.domain.errors import ErreurAllocation
 from allocation.domain.events import Event
 from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
-from allocation.service_layer.original_positions import AbstractOriginalPositions
 from allocation.service_layer.results import Results
-from allocation.service_layer.unit_of_work import JoinedUnitOfWork, JournalledUnitOfWork
+from allocation.service_layer.unit_of_work import JoinedUnitOfWork
 
 __all__ = ["CommandHandlers", "CommandNeeds", "Message", "MessageBus", "Reactions", "Results"]
 

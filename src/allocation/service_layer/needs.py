@@ -6,7 +6,7 @@ A command that needs more than is said here gets it all the same, by round trips
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from allocation.adapters.repository import Needs
+from allocation.adapters.write_model.repository import Needs
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from allocation.adapters.journal_tokens import ConsistencyToken
+from allocation.adapters.journal.tokens import ConsistencyToken
 from allocation.domain.commands import Command
 from allocation.domain.events import Event
 

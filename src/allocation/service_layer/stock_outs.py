@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from allocation.adapters.journal_rows import RecordedEvent
+from allocation.adapters.journal.rows import RecordedEvent
 from allocation.adapters.notifications import Notification
 from allocation.domain.events import RuptureDeStock
 

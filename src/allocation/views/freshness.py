@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 
 import psycopg
 
-from allocation.adapters.database import StorageUnavailable
-from allocation.adapters.journal_tokens import ConsistencyToken, is_known
-from allocation.adapters.read_servers import ReadServer, ReadServers, TooManyWaiting
+from allocation.adapters.journal.tokens import ConsistencyToken, is_known
+from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers, TooManyWaiting
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ and an event that is parked was never done.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from allocation.adapters.database import Row
-from allocation.adapters.natural_order import natural
-from allocation.adapters.read_servers import ReadServers
-from allocation.adapters.serialization import upcast
+from allocation.adapters.journal.serialization import upcast
+from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.natural_order import natural
+from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness, fresh_on_primary
 from allocation.views.past_view import PastView
 from allocation.views.views import ReadSource

@@ -4,10 +4,10 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from allocation.adapters.installation import advisory_lock
-from allocation.adapters.journal import APPEND_LOCK
-from allocation.adapters.journal_instants import POSITION_AT
-from allocation.adapters.read_servers import ReadServer, ReadServers
+from allocation.adapters.journal.instants import POSITION_AT
+from allocation.adapters.journal.journal import APPEND_LOCK
+from allocation.adapters.postgresql.installation import advisory_lock
+from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 
 _LOOK = f"""
     WITH place AS MATERIALIZED (SELECT {POSITION_AT} AS position)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from allocation.adapters.database import Row
-from allocation.adapters.read_servers import ReadServer, ReadServers
+from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.views.freshness import Answer, Freshness, fresh_on_primary
 from allocation.views.instants import settled_position
 

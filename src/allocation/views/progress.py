@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from allocation.adapters.checkpoints import RATE_SPAN_S
-from allocation.adapters.serialization import as_json, readable_versions
+from allocation.adapters.journal.checkpoints import RATE_SPAN_S
+from allocation.adapters.journal.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
 # So many failures in a row are no longer passing: what a handler can't apply is parked by then.

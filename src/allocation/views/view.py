@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from allocation.adapters.database import Row
-from allocation.adapters.read_servers import ReadServer, ReadServers
+from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.views.freshness import Answer, Freshness, fresh
 
 # The answer and the checkpoint come from one statement, so from one snapshot: they belong together. The

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from allocation.adapters.database import Row
-from allocation.adapters.natural_order import natural
-from allocation.adapters.read_servers import ReadServers
+from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.natural_order import natural
+from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.views.freshness import DEFAULT_WAIT_S, Freshness
 from allocation.views.view import View
 

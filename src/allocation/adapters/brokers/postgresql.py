@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from allocation.adapters.installation import channel
-from allocation.adapters.journal_rows import RecordedEvent
-from allocation.adapters.serialization import as_json
+from allocation.adapters.journal.rows import RecordedEvent
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.installation import channel
 from allocation.domain.events import Event
 
 _NOTIFY = (

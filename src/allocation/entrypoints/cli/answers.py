@@ -59,10 +59,10 @@ def _failures() -> tuple[type[Exception], ...]:
     from psycopg import Error
     from sqlalchemy.exc import SQLAlchemyError
 
-    from allocation.adapters.database import StorageUnavailable, VersionConflict
-    from allocation.adapters.journal_archive import ArchiveTrouble
-    from allocation.adapters.schema import SchemaTrouble
-    from allocation.adapters.sessions import UnsuitableServer
+    from allocation.adapters.journal.archive import ArchiveTrouble
+    from allocation.adapters.postgresql.database import StorageUnavailable, VersionConflict
+    from allocation.adapters.postgresql.schema import SchemaTrouble
+    from allocation.adapters.postgresql.sessions import UnsuitableServer
     from allocation.domain.errors import ErreurAllocation
     from allocation.entrypoints.csv_files.errors import FileUnreadable
     from allocation.service_layer.group_commit import GaveUp, QueueFull

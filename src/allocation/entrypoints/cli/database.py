@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from allocation.adapters import schema
 from allocation.adapters.configuration import Settings
-from allocation.adapters.database import Database
-from allocation.adapters.embedded_postgresql import (
+from allocation.adapters.embedded.embedded_postgresql import (
     MIN_CONNECTIONS,
     EmbeddedPostgreSQL,
     embedded_postgresql,
 )
+from allocation.adapters.postgresql import schema
+from allocation.adapters.postgresql.database import Database
 from allocation.projections import projector
 from allocation.service_layer.bootstrap import journal_followers
 

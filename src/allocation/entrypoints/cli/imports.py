@@ -14,8 +14,8 @@ from allocation.entrypoints.cli.stopping import StopRequest
 
 if TYPE_CHECKING:
     from allocation.adapters.configuration import Settings
-    from allocation.adapters.database import Database
-    from allocation.adapters.known_stock import KnownStock
+    from allocation.adapters.postgresql.database import Database
+    from allocation.adapters.write_model.known_stock import KnownStock
     from allocation.entrypoints.csv_files.importing import Import, Report
     from allocation.entrypoints.csv_files.kinds import Kind
     from allocation.entrypoints.csv_files.reading import CsvReading
@@ -161,7 +161,7 @@ def _import(
     file: "CsvReading", kind: "Callable[[KnownStock], Kind]", *, append: bool = False, as_json: bool
 ) -> None:
     from allocation.adapters.configuration import Settings
-    from allocation.adapters.known_stock import KnownStock
+    from allocation.adapters.write_model.known_stock import KnownStock
     from allocation.entrypoints.cli.database import open_database
     from allocation.entrypoints.csv_files.importing import IN_FLIGHT, Import, Report
     from allocation.entrypoints.csv_files.numbering import none_before
@@ -194,7 +194,7 @@ def _import(
 
 def _carry_out(work: "Import", report: "Report", database: "Database", settings: "Settings") -> None:
     """Import the file, then update the read models at once unless the import was stopped."""
-    from allocation.adapters.journal import SqlAlchemyJournal
+    from allocation.adapters.journal.journal import SqlAlchemyJournal
     from allocation.entrypoints.csv_files.importing import one_by_one
     from allocation.projections import projector
     from allocation.service_layer.bootstrap import bootstrap, projection_followers

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress
 
-    from allocation.adapters.database import Database
-    from allocation.adapters.journal_archive import JournalArchive
-    from allocation.adapters.journal_archiving import ArchiveReport
-    from allocation.adapters.journal_rows import RecordedEvent
+    from allocation.adapters.journal.archive import JournalArchive
+    from allocation.adapters.journal.archiving import ArchiveReport
+    from allocation.adapters.journal.rows import RecordedEvent
+    from allocation.adapters.postgresql.database import Database
     from allocation.domain.events import Event
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]
@@ -47,8 +47,8 @@ def journal(
     if context.invoked_subcommand is not None:
         return
     from allocation.adapters.configuration import Settings
-    from allocation.adapters.journal_archive import JournalArchive
-    from allocation.adapters.journal_listener import JournalListener, Waker
+    from allocation.adapters.journal.archive import JournalArchive
+    from allocation.adapters.journal.listener import JournalListener, Waker
     from allocation.entrypoints.cli.database import open_database
 
     settings = Settings()
@@ -85,7 +85,7 @@ def archive(
     A snapshot is written beside them; read models can be rebuilt from it and the rest of the journal.
     """
     from allocation.adapters.configuration import Settings
-    from allocation.adapters.journal_archiving import JournalArchiver
+    from allocation.adapters.journal.archiving import JournalArchiver
     from allocation.entrypoints.cli.database import open_database
 
     instant = _instant(before)
@@ -139,7 +139,7 @@ def _print_report(report: "ArchiveReport", *, as_json: bool) -> None:
 
 def _print_batch(database: "Database", archive: "JournalArchive", after: int, *, as_json: bool) -> int:
     """Print the next events; return the position reached."""
-    from allocation.adapters.journal_archive import JournalWithArchive
+    from allocation.adapters.journal.archive import JournalWithArchive
 
     with database.reading() as connection:
         batch = JournalWithArchive(connection, archive).read(after, JOURNAL_BATCH)

@@ -21,8 +21,8 @@ def migrate(
     ] = False,
 ) -> None:
     """Bring the database's schema up to date. Only `serve` and `worker` do so by themselves."""
-    from allocation.adapters import schema
     from allocation.adapters.configuration import Settings
+    from allocation.adapters.postgresql import schema
     from allocation.entrypoints.cli.database import connected, prepare
 
     settings = Settings()

@@ -12,8 +12,8 @@ from allocation.entrypoints.cli.console import err, fail, out, print_json
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from allocation.adapters.database import Database
-    from allocation.adapters.rebuilds import RebuildState
+    from allocation.adapters.postgresql.database import Database
+    from allocation.adapters.read_models.rebuilds import RebuildState
     from allocation.projections.follower import ProjectionFollower
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line.")]

@@ -17,7 +17,7 @@ from allocation.entrypoints.cli.console import fail, out
 
 if TYPE_CHECKING:
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.listening import Address
+    from allocation.entrypoints.serving.listening import Address
 
 TICK_S = 1.0
 READY_POLL_S = 0.05
@@ -41,9 +41,9 @@ def serve(
     Without ALLOCATION_DATABASE_URL, an embedded PostgreSQL is started, with its data in ALLOCATION_DATA_DIR.
     """
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.listening import CannotListen, held_address
-    from allocation.entrypoints.metrics_directory import metrics_directory
-    from allocation.entrypoints.supervisor import fork_where_it_is_safe
+    from allocation.entrypoints.serving.listening import CannotListen, held_address
+    from allocation.entrypoints.serving.metrics_directory import metrics_directory
+    from allocation.entrypoints.serving.supervisor import fork_where_it_is_safe
 
     settings = Settings()
     try:
@@ -58,11 +58,11 @@ def serve(
 
 
 def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, workers: int) -> None:
-    from allocation.adapters.connection_shares import needed, share_out
-    from allocation.adapters.database import Database
-    from allocation.entrypoints import processes
+    from allocation.adapters.postgresql.connection_shares import needed, share_out
+    from allocation.adapters.postgresql.database import Database
     from allocation.entrypoints.cli.database import database_url, prepare
-    from allocation.entrypoints.supervisor import Child, supervise
+    from allocation.entrypoints.serving import processes
+    from allocation.entrypoints.serving.supervisor import Child, supervise
 
     processes.configure_logging(settings.log_level)
     with database_url(settings, connections=needed(workers, settings.pool_size)) as (storage_url, embedded):
@@ -95,7 +95,7 @@ def worker() -> None:
     """Run projections and subscriptions, without the API, until Ctrl-C or SIGTERM."""
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.cli.database import prepared_database
-    from allocation.entrypoints.processes import configure_logging, run_worker
+    from allocation.entrypoints.serving.processes import configure_logging, run_worker
 
     settings = Settings()
     configure_logging(settings.log_level)
@@ -105,7 +105,7 @@ def worker() -> None:
 
 def _metrics_place(settings: "Settings") -> Path:
     """A folder that no clean-up job empties: the data directory if there is one on this machine."""
-    from allocation.adapters.data_directory import make_data_dir
+    from allocation.adapters.embedded.data_directory import make_data_dir
 
     if settings.database_url is None:
         return make_data_dir(settings.data_dir)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from allocation.adapters.known_stock import KnownLot
+from allocation.adapters.write_model.known_stock import KnownLot
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import ValeurInvalide
 from allocation.domain.events import QuantitéLotModifiée, RuptureDeStock

@@ -1,0 +1,58 @@
+"""Where the socket of the embedded PostgreSQL is reached: a path that every client can be given."""
+
+import os
+import re
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+import platformdirs
+
+from allocation.adapters.embedded.postgresql_programs import EmbeddedServerTrouble
+
+PORT = 5432
+
+# A socket's whole path may have 103 bytes on every system; several hosts are told apart by commas.
+_MAX_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
+_PLAIN = re.compile(r"/[A-Za-z0-9 ._/+=-]*")
+
+
+class SocketDirectory:
+    """The data directory itself or, if its path is too long or too odd, a link to it with a short name.
+
+    The link lies where the user's programs keep their state, which nobody tidies up.
+    """
+
+    def __init__(self, pgdata: Path) -> None:
+        self._pgdata = pgdata
+        self._place = pgdata if _is_plain(pgdata) else _links() / sha256(os.fsencode(pgdata)).hexdigest()[:16]
+        if not _is_plain(self._place):
+            raise EmbeddedServerTrouble(
+                f"{pgdata} is too long or too odd a path for a socket, and so is {self._place}: "
+                "choose a shorter ALLOCATION_DATA_DIR"
+            )
+
+    def url(self, user: str, database: str) -> str:
+        """The URL of a database of the server, which says all that PG* variables could."""
+        return f"postgresql://{user}@/{database}?host={quote(str(self._place))}&port={PORT}"
+
+    def make(self) -> None:
+        """See to it that the path leads to the data directory. Raises OSError."""
+        if self._place == self._pgdata or self._leads_there():
+            return
+        self._place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        link = self._place.with_name(f"{self._place.name}.{os.getpid()}")
+        link.unlink(missing_ok=True)
+        link.symlink_to(self._pgdata)
+        link.replace(self._place)
+
+    def _leads_there(self) -> bool:
+        return self._place.is_symlink() and self._place.readlink() == self._pgdata
+
+
+def _is_plain(path: Path) -> bool:
+    return _PLAIN.fullmatch(str(path)) is not None and len(os.fsencode(path)) <= _MAX_BYTES
+
+
+def _links() -> Path:
+    return platformdirs.user_state_path("allocation") / "sockets"

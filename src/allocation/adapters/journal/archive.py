@@ -1,0 +1,234 @@
+"""What has left the journal's table, and how it is read.
+
+A file `journal-000000000001-000000100000.jsonl.gz` holds the events of these positions, a JSON object a line,
+compressed. A snapshot, `snapshot-000000100000.jsonl.gz`, holds events in the same form that add up to the
+same state as all events up to its position: a LotCréé for each lot with the quantity that it had then, an
+Alloué for each line that had a lot. Registers name every file with its checksum; who moves a file corrects
+its path there.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, func
+
+from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal, names
+from allocation.adapters.journal.rows import RecordedEvent, RecordedRow, StoredRow, readable
+from allocation.adapters.postgresql.metadata import metadata
+from allocation.adapters.postgresql.raw_copy import copy_in
+from allocation.domain.events import Event
+
+journal_archives = Table(
+    "journal_archives",
+    metadata,
+    Column("dernière_position", BigInteger, primary_key=True, autoincrement=False),
+    Column("première_position", BigInteger, nullable=False),
+    Column("dernier_survenu_le", DateTime(timezone=True), nullable=False),
+    Column("événements", BigInteger, nullable=False),
+    Column("chemin", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("archivé_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+journal_snapshots = Table(
+    "journal_snapshots",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("événements", BigInteger, nullable=False),
+    Column("chemin", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("pris_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+Entry: TypeAlias = dict[str, Any]
+
+_ARCHIVED = """
+    SELECT dernière_position, chemin, sha256 FROM journal_archives
+    WHERE dernière_position > %s ORDER BY dernière_position LIMIT 1
+"""
+_SNAPSHOT = """
+    SELECT position, chemin, sha256 FROM journal_snapshots
+    WHERE position > %s ORDER BY position DESC LIMIT 1
+"""
+_CREATE_SNAPSHOT = (
+    "CREATE TEMP TABLE journal_snapshot (LIKE journal) ON COMMIT DROP",
+    "CREATE TEMP TABLE snapshot_lines (line text) ON COMMIT DROP",
+)
+_FILL_SNAPSHOT = """
+    INSERT INTO journal_snapshot
+    SELECT event.* FROM snapshot_lines, json_populate_record(NULL::journal, line::json) AS event
+"""
+_BLOCK = 1 << 20
+_READ_AHEAD = 5000
+
+
+class ArchiveTrouble(Exception):
+    """A file of the archive can't be read or written."""
+
+
+class ArchiveUnreadable(ArchiveTrouble):
+    """A registered file is missing, or is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; put it back from a copy, or correct the path in the register")
+        self.path = path
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """A registered file, and the position up to which it stands for the journal."""
+
+    last: int
+    path: Path
+    sha256: str
+
+    def lines(self) -> Iterator[bytes]:
+        """Each event's line, in order. Raises ArchiveUnreadable, unless the file is all there."""
+        if sha256_of(self.path) != self.sha256:
+            raise ArchiveUnreadable(self.path, "its checksum is not the registered one")
+        with gzip.open(self.path, "rb") as file:
+            yield from file
+
+    def entries(self, after: int) -> Iterator[Entry]:
+        """The events behind this position. Raises as `lines`."""
+        return (entry for line in self.lines() if (entry := json.loads(line))["position"] > after)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the archive has behind `after`, up to and including `until`."""
+
+    after: int
+    until: int
+    entries: Sequence[Entry]
+
+
+class JournalArchive:
+    """The files before the journal's table, in order; with `from_snapshot`, the newest snapshot alone.
+
+    It keeps its place: who goes on where the last batch ended, opens each file once, and has one batch of it
+    in memory. An instance serves one thread, and any number of transactions.
+    """
+
+    def __init__(self, *, from_snapshot: bool = False) -> None:
+        self._query = _SNAPSHOT if from_snapshot else _ARCHIVED
+        self._file: ArchiveFile | None = None
+        self._rest: Iterator[Entry] = iter(())
+        self._last: Batch | None = None
+
+    def batch(self, connection: Connection, after: int, size: int = _READ_AHEAD) -> Batch | None:
+        """The next events behind `after`, at most `size`; None when they are in the table.
+
+        It may have no event, and still reach further: a snapshot stands for more than it holds. Raises
+        ArchiveUnreadable.
+        """
+        if self._last is not None and self._last.after == after and len(self._last.entries) <= size:
+            return self._last
+        file = registered(connection, self._query, after)
+        if file is None:
+            return None
+        if file != self._file or self._last is None or self._last.until != after:
+            self._rest = file.entries(after)
+        entries = list(islice(self._rest, size))
+        until = entries[-1]["position"] if len(entries) == size else file.last
+        self._file, self._last = file, Batch(after, until, entries)
+        return self._last
+
+
+class JournalWithArchive(SqlAlchemyJournal):
+    """The journal from its beginning: what `archive` has, then the table.
+
+    To be made for each transaction, on one `archive`. Reading raises ArchiveUnreadable. Subscriptions have
+    no use for it: `read_recorded_rows` is the table's.
+    """
+
+    def __init__(self, connection: Connection, archive: JournalArchive) -> None:
+        super().__init__(connection)
+        self._archive = archive
+
+    def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
+        """The next events behind `after`: at most `limit`, and fewer at the end of a file."""
+        while batch := self._archive.batch(self._connection, after, limit):
+            if found := readable(map(_recorded, batch.entries)):
+                return found
+            after = batch.until
+        try:
+            return super().read(after, limit)
+        except EventsArchived:  # in this very moment
+            return self.read(after, limit)
+
+    def end_of_batch(self, after: int, size: int) -> int | None:
+        batch = self._archive.batch(self._connection, after, size)
+        return super().end_of_batch(after, size) if batch is None else batch.until
+
+    def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
+        wanted, found = names(types), list[StoredRow]()
+        while after < until and (batch := self._archive.batch(self._connection, after)):
+            found += _stored(batch.entries, wanted, until)
+            after = batch.until
+        if after >= until:
+            return found
+        try:
+            return found + super().read_rows(types, after=after, until=until)
+        except EventsArchived:  # in this very moment
+            return found + self.read_rows(types, after=after, until=until)
+
+
+def load_snapshot(connection: Connection) -> None:
+    """Fill a temporary table `journal_snapshot`, with the journal's columns, for this transaction.
+
+    With it, the journal's table tells everything again: it holds the newest snapshot, or nothing when nothing
+    is archived. Raises ArchiveUnreadable.
+    """
+    for statement in _CREATE_SNAPSHOT:
+        connection.exec_driver_sql(statement)
+    file = registered(connection, _SNAPSHOT, 0)
+    if file is not None:
+        copy_in(connection, "snapshot_lines", file.lines())
+        connection.exec_driver_sql(_FILL_SNAPSHOT)
+
+
+def has_snapshot(connection: Connection) -> bool:
+    """Whether a snapshot was ever taken."""
+    return registered(connection, _SNAPSHOT, 0) is not None
+
+
+def registered(connection: Connection, query: str, after: int) -> ArchiveFile | None:
+    """The file that a query of the register names."""
+    row = connection.exec_driver_sql(query, (after,)).first()
+    return None if row is None else ArchiveFile(row[0], Path(row[1]), row[2])
+
+
+def sha256_of(path: Path) -> str:
+    """The file's checksum, in hexadecimal. Raises ArchiveUnreadable."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise ArchiveUnreadable(path, error.strerror or str(error)) from error
+    return digest.hexdigest()
+
+
+def _stored(entries: Iterable[Entry], wanted: Sequence[str], until: int) -> Iterator[StoredRow]:
+    for entry in entries:
+        if entry["type"] in wanted and entry["position"] <= until:
+            yield StoredRow._make(entry[field] for field in StoredRow._fields)
+
+
+def _recorded(entry: Entry) -> RecordedRow:
+    values = {field: entry[field] for field in RecordedRow._fields}
+    values["id"] = UUID(entry["id"])
+    values["survenu_le"] = datetime.fromisoformat(entry["survenu_le"])
+    values["cause"] = None if entry["cause"] is None else UUID(entry["cause"])
+    return RecordedRow(**values)

@@ -1,0 +1,275 @@
+"""Moving old events from the journal's table to files, as far as nobody needs them there any more.
+
+    snapshot at the last position ─▶ file, register  │ commit
+    a chunk of events ─▶ file, register, delete      │ commit, and again
+
+A file is whole and on disk before the transaction that registers it commits. After a crash between the two, a
+file lies there that nobody knows, and the next run writes the same one over it.
+"""
+
+import gzip
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, RowMapping, text
+
+from allocation.adapters.durable import sync_directory
+from allocation.adapters.journal.archive import ArchiveTrouble, sha256_of
+from allocation.adapters.journal.instants import position_at
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.installation import advisory_lock
+from allocation.adapters.postgresql.raw_copy import copy_out
+from allocation.domain.events import Alloué, LotCréé
+
+CHUNK = 100_000
+
+# Any number: one run after the other, chunk by chunk.
+_ARCHIVE_LOCK = 5_274_190_663
+_BEGIN = text(f"SELECT {advisory_lock(_ARCHIVE_LOCK)}, set_config('timezone', 'UTC', true)")
+
+_HOLDER = """
+    SELECT holder, position FROM (
+        SELECT 'projection ' || name AS holder, position FROM projections
+        UNION ALL
+        SELECT 'subscription ' || name, position FROM subscriptions
+        UNION ALL
+        SELECT 'rebuild of ' || name, position FROM rebuilds WHERE phase NOT IN ('done', 'failed')
+        UNION ALL
+        SELECT 'event of ' || sku || ', parked by ' || lecteur, position - 1 FROM parked
+    ) AS holders WHERE position < %s ORDER BY position, holder LIMIT 1
+"""
+# The newest event always stays: its position is the one where the journal stands.
+_LAST = """
+    SELECT max(position) FROM journal WHERE position <= %s AND position < (SELECT max(position) FROM journal)
+"""
+_COUNT = "SELECT count(*) FROM journal WHERE position <= %s"
+_CHUNK = """
+    SELECT min(position) AS first, max(position) AS last, max(survenu_le) AS survenu_le, count(*) AS events
+    FROM (
+        SELECT position, survenu_le FROM journal WHERE position <= %s ORDER BY position LIMIT %s
+    ) AS chunk
+"""
+_EVENTS = """
+    SELECT row_to_json(event) FROM (
+        SELECT position, id, survenu_le, type, version, sku, commande, cause, data
+        FROM journal WHERE position BETWEEN %(first)s AND %(last)s ORDER BY position
+    ) AS event
+"""
+_DELETE = "DELETE FROM journal WHERE position BETWEEN %s AND %s"
+_REGISTER = text("""
+    INSERT INTO journal_archives
+        (première_position, dernière_position, dernier_survenu_le, événements, chemin, sha256)
+    VALUES (:first, :last, :survenu_le, :events, :path, :sha256)
+""")
+# The write model as it was: what the first event after the position found there, else what is there now. The
+# numbers of these events are lower than the position, as each stands for one event at least.
+_SNAPSHOT = f"""
+    WITH later_lots AS (
+        SELECT DISTINCT ON (data ->> 'réf_lot')
+               data ->> 'réf_lot' AS réf_lot, type, (data ->> 'quantité_précédente')::int AS quantité
+        FROM journal WHERE position > %(position)s AND type IN ('LotCréé', 'QuantitéLotModifiée')
+        ORDER BY data ->> 'réf_lot', journal.position
+    ), later_lines AS (
+        SELECT DISTINCT ON (sku, data ->> 'id_commande', data ->> 'ligne')
+               sku, data ->> 'id_commande' AS id_commande, data ->> 'ligne' AS ligne, type,
+               data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité
+        FROM journal WHERE position > %(position)s AND type IN ('Alloué', 'Désalloué')
+        ORDER BY sku, data ->> 'id_commande', data ->> 'ligne', journal.position
+    ), lots_then AS (
+        SELECT référence AS réf_lot, sku, coalesce(later.quantité, lots.quantité) AS quantité, eta
+        FROM lots LEFT JOIN later_lots AS later ON later.réf_lot = référence
+        WHERE later.type IS DISTINCT FROM 'LotCréé'
+    ), lines_then AS (
+        SELECT id_commande, sku, line.quantité, allocations.réf_lot, ligne
+        FROM allocations JOIN order_lines AS line USING (sku, rang)
+             LEFT JOIN later_lines AS later USING (sku, id_commande, ligne)
+        WHERE later.type IS NULL
+        UNION ALL
+        SELECT id_commande, sku, quantité, réf_lot, ligne FROM later_lines WHERE type = 'Désalloué'
+    ), facts AS (
+        SELECT 1 AS part, 'LotCréé' AS type, {LotCréé.version} AS version, sku, réf_lot AS key,
+               row_to_json(lots_then) AS data
+        FROM lots_then
+        UNION ALL
+        SELECT 2, 'Alloué', {Alloué.version}, sku, jsonb_build_array(id_commande, ligne)::text,
+               row_to_json(lines_then)
+        FROM lines_then
+    ), numbered AS (
+        SELECT row_number() OVER (ORDER BY part, sku, key COLLATE "C") AS position, type, version, sku, data
+        FROM facts
+    )
+    SELECT row_to_json(event) FROM (
+        SELECT position, md5(%(position)s || ':' || position)::uuid AS id, survenu_le, type, version, sku,
+               NULL AS commande, NULL AS cause, data
+        FROM numbered, (SELECT survenu_le FROM journal WHERE position = %(position)s) AS instant
+        ORDER BY position
+    ) AS event
+"""  # noqa: S608 - our own numbers
+_REGISTER_SNAPSHOT = text("""
+    INSERT INTO journal_snapshots (position, événements, chemin, sha256)
+    VALUES (:position, :events, :path, :sha256)
+    ON CONFLICT (position) DO UPDATE SET chemin = excluded.chemin, sha256 = excluded.sha256
+""")
+
+
+class ArchiveConflict(ArchiveTrouble):
+    """A file of this name holds something else: the archive of another database, or a damaged one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} exists and holds something else: give each database a folder of its own, "
+            "or delete the file if no register names it"
+        )
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A reader that still needs the events behind `position`."""
+
+    holder: str
+    position: int
+
+
+@dataclass(frozen=True)
+class ArchiveReport:
+    """What a run has moved, up to which position, and who kept it from going on."""
+
+    events: int
+    files: tuple[Path, ...]
+    position: int | None
+    snapshot: Path | None
+    held_back_by: Holder | None
+
+
+@dataclass(frozen=True)
+class _Written:
+    last: int
+    path: Path
+    events: int
+    sha256: str
+
+
+class JournalArchiver:
+    """Moves events to files in `directory`, at most `chunk` of them in one transaction."""
+
+    def __init__(self, database: Database, directory: Path, *, chunk: int = CHUNK) -> None:
+        self._database = database
+        self._directory = directory.absolute()
+        self._chunk = chunk
+
+    def archive(self, before: datetime, progress: Callable[[int, int], None]) -> ArchiveReport:
+        """Move what is older than `before` and needed by nobody; `progress` is told of how many of how many.
+
+        Raises ArchiveConflict, OSError or StorageUnavailable; whatever is moved by then stays so.
+        """
+        with self._database.working() as connection:
+            with connection.begin():
+                wanted = position_at(connection, before - timedelta(microseconds=1))
+                holder, last = _extent(connection, wanted)
+                total = _scalar(connection, _COUNT, last) if last else 0
+            if not last or not total:
+                return ArchiveReport(0, (), None, None, holder)
+            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            snapshot = self._take_snapshot(connection, last)
+            files = self._move_chunks(connection, last, lambda done: progress(done, total))
+            with connection.begin():
+                holder = holder or _extent(connection, last)[0]
+        return _report(files, snapshot, holder)
+
+    def _move_chunks(
+        self, connection: Connection, last: int, progress: Callable[[int], None]
+    ) -> list[_Written]:
+        files: list[_Written] = []
+        while written := self._move_chunk(connection, last):
+            files.append(written)
+            progress(sum(each.events for each in files))
+        return files
+
+    def _take_snapshot(self, connection: Connection, position: int) -> _Written:
+        with connection.begin():
+            connection.execute(_BEGIN)
+            blocks = copy_out(connection, _SNAPSHOT, {"position": position})
+            written = self._write(position, f"snapshot-{position:012}", blocks)
+            facts = {"position": position, "events": written.events, "path": str(written.path)}
+            connection.execute(_REGISTER_SNAPSHOT, {**facts, "sha256": written.sha256})
+        return written
+
+    def _move_chunk(self, connection: Connection, last: int) -> _Written | None:
+        """Move the oldest events up to `last`; None when there are none that nobody needs."""
+        with connection.begin():
+            connection.execute(_BEGIN)
+            _, allowed = _extent(connection, last)
+            chunk = connection.exec_driver_sql(_CHUNK, (allowed, self._chunk)).mappings().one()
+            if not chunk["events"]:
+                return None
+            blocks = copy_out(connection, _EVENTS, {"first": chunk["first"], "last": chunk["last"]})
+            name = f"journal-{chunk['first']:012}-{chunk['last']:012}"
+            written = self._write(chunk["last"], name, blocks)
+            _register(connection, chunk, written)
+        return written
+
+    def _write(self, last: int, name: str, blocks: Iterable[bytes]) -> _Written:
+        """A whole file, on disk, under its name. Raises ArchiveConflict or OSError."""
+        path = self._directory / f"{name}.jsonl.gz"
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            events = _compress(unfinished, blocks)
+            sha256 = sha256_of(unfinished)
+            if path.exists() and sha256_of(path) != sha256:
+                raise ArchiveConflict(path)
+            unfinished.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                unfinished.unlink()
+        sync_directory(self._directory)
+        return _Written(last, path, events, sha256)
+
+
+def _report(files: Sequence[_Written], snapshot: _Written, holder: Holder | None) -> ArchiveReport:
+    return ArchiveReport(
+        events=sum(each.events for each in files),
+        files=tuple(each.path for each in files),
+        position=files[-1].last if files else None,
+        snapshot=snapshot.path,
+        held_back_by=holder,
+    )
+
+
+def _extent(connection: Connection, wanted: int) -> tuple[Holder | None, int | None]:
+    """Who holds back what is wanted, and the last position that may leave the table."""
+    row = connection.exec_driver_sql(_HOLDER, (wanted,)).mappings().first()
+    holder = None if row is None else Holder(**row)
+    return holder, _scalar(connection, _LAST, wanted if holder is None else holder.position)
+
+
+def _register(connection: Connection, chunk: RowMapping, written: _Written) -> None:
+    """Note the file, and delete what it holds: both happen, or neither."""
+    connection.execute(_REGISTER, {**chunk, "path": str(written.path), "sha256": written.sha256})
+    deleted = connection.exec_driver_sql(_DELETE, (chunk["first"], chunk["last"])).rowcount
+    if not deleted == written.events == chunk["events"]:
+        raise ArchiveTrouble(f"{written.path} has {written.events} events where the journal had {deleted}")
+
+
+def _compress(path: Path, blocks: Iterable[bytes]) -> int:
+    """Write the blocks, which are the same file each time; the number of lines, once they are on disk."""
+    lines = 0
+    with path.open("wb") as raw:
+        # Who bought what concerns nobody else on the machine.
+        os.fchmod(raw.fileno(), 0o600)
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as file:
+            for block in blocks:
+                file.write(block)
+                lines += block.count(b"\n")
+        raw.flush()
+        os.fsync(raw.fileno())
+    return lines
+
+
+def _scalar(connection: Connection, query: str, position: int) -> int | None:
+    value: int | None = connection.exec_driver_sql(query, (position,)).scalar()
+    return value

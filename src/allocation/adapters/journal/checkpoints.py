@@ -1,0 +1,248 @@
+"""How far each reader of the journal has come. The row's lock is also what makes it one reader at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Double,
+    Integer,
+    Table,
+    Text,
+    cast,
+    delete,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+
+from allocation.adapters.journal.journal import journal
+from allocation.adapters.postgresql.metadata import identifier, metadata
+
+
+def _checkpoint_table(name: str, *columns: Column[Any]) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("name", Text, primary_key=True),
+        Column("position", BigInteger, nullable=False),
+        Column("mis_à_jour_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("erreur", Text),
+        Column("en_pause", Boolean, nullable=False, server_default=false()),
+        Column("appliqués", BigInteger, nullable=False, server_default="0"),
+        Column("débit", Double, nullable=False, server_default="0"),
+        Column("échecs", Integer, nullable=False, server_default="0"),
+        Column("attendu_avant", DateTime(timezone=True)),
+        *columns,
+    )
+
+
+projections = _checkpoint_table(
+    "projections",
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("version_précédente", Integer),
+    Column("position_précédente", BigInteger),
+)
+subscriptions = _checkpoint_table("subscriptions", Column("réservé_jusqu_au", DateTime(timezone=True)))
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("lecteur", Text, primary_key=True),
+    Column("sku", identifier, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("erreur", Text, nullable=False),
+    Column("parqué_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+# A reader's rate is an average over about so many seconds.
+RATE_SPAN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a reader stands; while `en_pause`, it does not go on. `erreur` says why it does not, or fails.
+
+    Of a read model, `version` is that of its table; the previous ones are those of the table before.
+    """
+
+    position: int
+    en_pause: bool
+    erreur: str | None = None
+    version: int = 1
+    version_précédente: int | None = None
+    position_précédente: int | None = None
+
+
+class Checkpoints:
+    """The checkpoints of one table, within the transaction of the connection."""
+
+    def __init__(self, connection: Connection, table: Table) -> None:
+        self._connection = connection
+        self._table = table
+
+    def register(self, name: str, *, from_now: bool, **values: int) -> None:
+        """Create the checkpoint if there is none: at the journal's beginning, or at its present end."""
+        end = select(func.coalesce(func.max(journal.c.position), 0)).scalar_subquery()
+        self._connection.execute(
+            insert(self._table)
+            .values(name=name, position=end if from_now else 0, **values)
+            .on_conflict_do_nothing()
+        )
+
+    def take(self, name: str, *, wait: bool) -> Checkpoint | None:
+        """The checkpoint, locked until the transaction ends.
+
+        None if there is none or, unless `wait`, while another reader holds it.
+        """
+        return self._checkpoint(name, with_lock=True, skip_locked=not wait)
+
+    def look_at(self, name: str) -> Checkpoint | None:
+        """The checkpoint as this transaction sees it, without a lock."""
+        return self._checkpoint(name, with_lock=False, skip_locked=False)
+
+    def move(self, name: str, position: int, *, applied: int) -> None:
+        """Everything up to `position` is done, and nothing is wrong; `applied` events were read for it."""
+        c = self._table.c
+        seconds = func.greatest(func.extract("epoch", func.clock_timestamp() - c.mis_à_jour_le), 0.001)
+        old_share = func.exp(-seconds / RATE_SPAN_S)
+        rate = c.débit * old_share + applied / cast(seconds, Double) * (1 - old_share)
+        self._update(
+            name,
+            position=position,
+            mis_à_jour_le=func.clock_timestamp(),
+            erreur=None,
+            échecs=0,
+            appliqués=c.appliqués + applied,
+            débit=rate,
+        )
+
+    def note_failures(self, name: str, reason: str, failures: int) -> None:
+        """Say beside the checkpoint why its reader does not go on, and how often it has failed in a row."""
+        self._update(name, erreur=reason, échecs=failures)
+
+    def claim(self, name: str, seconds: float) -> datetime | None:
+        """Keep the next events for the caller, for so many seconds; the claim, None if there is one."""
+        end = self._table.c.réservé_jusqu_au
+        now, later = func.clock_timestamp(), func.clock_timestamp() + timedelta(seconds=seconds)
+        # One that would last longer was made before the clock was put right.
+        return self._set_claim(name, later, or_(end.is_(None), not_(end.between(now, later))))
+
+    def renew(self, name: str, claim: datetime, seconds: float) -> datetime | None:
+        """Keep the events for so long from now on; the new claim, None if the old one is lost."""
+        later = func.clock_timestamp() + timedelta(seconds=seconds)
+        return self._set_claim(name, later, self._table.c.réservé_jusqu_au == claim)
+
+    def release(self, name: str, claim: datetime) -> bool:
+        """Keep the events no longer; whether they were still kept."""
+        still_kept = self._table.c.réservé_jusqu_au == claim
+        released = update(self._table).where(self._table.c.name == name, still_kept)
+        return self._connection.execute(released.values(réservé_jusqu_au=None)).rowcount == 1
+
+    def promise(self, name: str, seconds: float) -> None:
+        """Say that the thread of its reader will have shown that it lives before so many seconds are over."""
+        self._update(name, attendu_avant=func.clock_timestamp() + timedelta(seconds=seconds))
+
+    def pause(self, name: str, reason: str) -> None:
+        """Let its reader stop, and say why."""
+        self._update(name, erreur=reason, en_pause=True)
+
+    def resume(self, name: str) -> None:
+        """Let its reader go on: nothing is wrong."""
+        self._update(name, erreur=None, échecs=0, en_pause=False)
+
+    def change(self, name: str, **values: int | None) -> None:
+        """Set other columns."""
+        self._update(name, **values)
+
+    def _update(self, name: str, **values: Any) -> None:
+        self._connection.execute(update(self._table).where(self._table.c.name == name).values(values))
+
+    def _set_claim(self, name: str, until: Any, condition: ColumnElement[bool]) -> datetime | None:
+        end = self._table.c.réservé_jusqu_au
+        claimed = update(self._table).where(self._table.c.name == name, condition)
+        claim: datetime | None = self._connection.scalar(
+            claimed.values(réservé_jusqu_au=until).returning(end)
+        )
+        return claim
+
+    def _checkpoint(self, name: str, *, with_lock: bool, skip_locked: bool) -> Checkpoint | None:
+        c = self._table.c
+        columns = [c[field.name] for field in fields(Checkpoint) if field.name in c]
+        query = select(*columns).where(c.name == name)
+        if with_lock:
+            query = query.with_for_update(skip_locked=skip_locked)
+        row = self._connection.execute(query).one_or_none()
+        return None if row is None else Checkpoint(*row)
+
+
+def parked_by_sku(connection: Connection) -> Sequence[Any]:
+    """By reader and SKU: how many events are parked, from which position on, why that one, since when."""
+    c = parked.c
+    first_error = func.array_agg(aggregate_order_by(c.erreur, c.position))[1]
+    query = select(
+        c.lecteur, c.sku, func.count(), func.min(c.position), first_error, func.min(c.parqué_le)
+    ).group_by(c.lecteur, c.sku)
+    return connection.execute(query.order_by(c.lecteur, c.sku)).all()
+
+
+class ParkedEvents:
+    """The events that one reader has put aside, within the transaction of the connection."""
+
+    def __init__(self, connection: Connection, lecteur: str) -> None:
+        self._connection = connection
+        self._lecteur = lecteur
+
+    def skus(self) -> frozenset[str]:
+        """The SKUs of which events are parked."""
+        query = select(parked.c.sku).where(parked.c.lecteur == self._lecteur).distinct()
+        return frozenset(self._connection.scalars(query))
+
+    def positions(self, sku: str) -> Sequence[int]:
+        """Which events of the SKU are parked, oldest first."""
+        query = select(parked.c.position).where(self._of(sku)).order_by(parked.c.position)
+        return self._connection.scalars(query).all()
+
+    def add(self, sku: str, positions: Sequence[int], erreur: str) -> None:
+        """Park events, with the reason."""
+        if positions:
+            rows = [
+                {"sku": sku, "position": p, "lecteur": self._lecteur, "erreur": erreur} for p in positions
+            ]
+            self._connection.execute(insert(parked).on_conflict_do_nothing(), rows)
+
+    def remove(self, sku: str) -> int:
+        """Park the SKU's events no longer; how many they were."""
+        return self._connection.execute(delete(parked).where(self._of(sku))).rowcount
+
+    def clear(self) -> None:
+        """Park nothing any longer: what the events were to be applied to is gone."""
+        self._connection.execute(delete(parked).where(parked.c.lecteur == self._lecteur))
+
+    def hand_over(self, lecteur: str) -> None:
+        """Let another reader have the parked events, in place of those that it had itself."""
+        ParkedEvents(self._connection, lecteur).clear()
+        self._connection.execute(
+            update(parked).where(parked.c.lecteur == self._lecteur).values(lecteur=lecteur)
+        )
+
+    def note(self, sku: str, erreur: str) -> None:
+        """Say why the first of the SKU's events still can't be applied."""
+        first = select(func.min(parked.c.position)).where(self._of(sku)).scalar_subquery()
+        self._connection.execute(
+            update(parked).where(self._of(sku), parked.c.position == first).values(erreur=erreur)
+        )
+
+    def _of(self, sku: str) -> Any:
+        return (parked.c.lecteur == self._lecteur) & (parked.c.sku == sku)

@@ -1,0 +1,247 @@
+"""The journal: the append-only table of every domain event, in the order in which they became visible."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Identity,
+    Index,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from allocation.adapters.journal.rows import NO_CAUSE, Cause, RecordedEvent, RecordedRow, StoredRow, readable
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.installation import advisory_lock, channel
+from allocation.adapters.postgresql.messages import Statement
+from allocation.adapters.postgresql.metadata import metadata
+from allocation.domain.events import Event
+from allocation.domain.values import LONGUEUR_MAX
+
+logger = logging.getLogger(__name__)
+
+# What each transaction that appends is told of by, and the number of its lock (see `installation`).
+CHANNEL = "allocation_journal"
+APPEND_LOCK = 5_274_190_661
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("version", SmallInteger, nullable=False),
+    Column("sku", String(LONGUEUR_MAX, collation="C"), nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("commande", Text),
+    Column("cause", Uuid),
+)
+
+Index("journal_sku_idx", journal.c.sku, journal.c.position)
+Index(
+    "journal_commande_idx",
+    text("(data ->> 'id_commande')"),
+    journal.c.position,
+    postgresql_where=text("data ? 'id_commande'"),
+)
+Index(
+    "journal_lot_idx",
+    text("(data ->> 'réf_lot')"),
+    journal.c.position,
+    postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
+)
+
+_LOCK = f"SELECT {advisory_lock(APPEND_LOCK)}"
+# All events of a transaction have one instant, later than that of the one before, whatever the clock says: an
+# instant never falls between events that became visible together, and leads to one place in the journal.
+# A position that the journal has passed already must not be committed: no reader would find it. The last
+# column then fails, as a subquery that gives two rows, which nothing else here can.
+_APPEND = f"""
+    WITH before AS MATERIALIZED (
+        SELECT coalesce(max(position), 0) AS position,
+               greatest(clock_timestamp(), max(survenu_le) + interval '1 microsecond') AS instant
+        FROM (SELECT position, survenu_le FROM journal ORDER BY position DESC LIMIT 1) AS last
+    ), appended AS (
+        INSERT INTO journal (id, type, version, sku, data, commande, cause, survenu_le)
+        SELECT id, type, version, sku, data, commande, cause, before.instant
+        FROM before, json_populate_recordset(NULL::journal, %s) WITH ORDINALITY AS event
+        ORDER BY ordinality
+        RETURNING position
+    )
+    SELECT last, pg_notify({channel(f"'{CHANNEL}'")}, ''),
+           (SELECT NULL FROM generate_series(1, CASE WHEN first > before.position THEN 1 ELSE 2 END))
+    FROM before, (SELECT min(position) AS first, max(position) AS last FROM appended) AS positions
+"""  # noqa: S608 - our own expression
+_OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position"
+_BEHIND = "position > %s ORDER BY position LIMIT %s"
+_AT = "position = ANY(%s) ORDER BY position"
+_STORED = "SELECT position, sku, type, version, data::text FROM journal WHERE"
+_RECORDED = """
+    SELECT position, sku, id, survenu_le, commande, cause, type, version, data::text FROM journal WHERE
+"""
+_END = """
+    SELECT max(position)
+    FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s) AS next
+"""
+_HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
+
+
+class EventsArchived(LookupError):
+    """Events that are asked for have left the table for the archive."""
+
+    def __init__(self, after: int, horizon: int) -> None:
+        super().__init__(
+            f"the events behind position {after} are archived, up to {horizon}: "
+            "what needs them is rebuilt, or reads the archive"
+        )
+        self.after = after
+        self.horizon = horizon
+
+
+class AbstractJournal(ABC):
+    """Port: events in the order in which their transactions became visible, at positions that only grow."""
+
+    @abstractmethod
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        """The position of the last of `events` (at least one), which become visible with the transaction.
+
+        `causes` are those of the events, one for each, or none at all. All of them get the same instant,
+        later than any before, even if the clock was set back.
+        """
+
+    @abstractmethod
+    def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
+        """The next events behind position `after`, at most `limit`, in order.
+
+        An event that only a newer program knows is left out.
+        """
+
+    @abstractmethod
+    def last_position(self) -> int:
+        """The position of the newest visible event; 0 when there is none."""
+
+
+def append_statements(
+    events: Sequence[Event], causes: Sequence[Cause], ids: Sequence[UUID]
+) -> tuple[Statement, Statement]:
+    """What appends the events (at least one) with their causes and identities, as a transaction's last thing.
+
+    The result of the second begins with the position of the last event; the others have those before it.
+
+    A sequence hands out numbers in another order than transactions commit. Under the lock, which is held
+    until the end, the two orders are one, so a reader that remembers one position misses nothing. No lock is
+    taken behind it: it cannot be part of a deadlock. Where the sequence is behind its table, the second
+    statement raises what `sequence.is_behind` knows.
+    """
+    rows = [
+        {
+            "id": event_id,
+            "type": type(event).__name__,
+            "version": event.version,
+            "sku": event.sku,
+            "data": vars(event),
+            "commande": cause.commande,
+            "cause": cause.id,
+        }
+        for event, cause, event_id in zip(events, causes or repeat(NO_CAUSE), ids, strict=False)
+    ]
+    return (_LOCK, ()), (_APPEND, (as_json(rows),))
+
+
+def new_ids(events: Sequence[Event]) -> Sequence[UUID]:
+    """An identity for each."""
+    return [uuid4() for _ in events]
+
+
+class SqlAlchemyJournal(AbstractJournal):
+    """The journal as one connection sees it.
+
+    Reading raises EventsArchived when some of what is asked for has left for the archive: nobody takes what
+    is left for the whole.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
+        lock, append = append_statements(events, causes, new_ids(events))
+        self._connection.exec_driver_sql(*lock)
+        position: int = self._connection.exec_driver_sql(*append).scalars().one()
+        return position
+
+    def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
+        found: list[RecordedEvent[Event]] = []
+        # Those that can't be read don't count, so a short answer means that it is the end.
+        while missing := limit - len(found):
+            rows = [RecordedRow._make(row) for row in self._behind(f"{_RECORDED} {_BEHIND}", after, missing)]
+            found += readable(rows)
+            if len(rows) < missing:
+                break
+            after = rows[-1].position
+        return found
+
+    def end_of_batch(self, after: int, size: int) -> int | None:
+        """The last position of the next `size` events behind `after`; None when there are none."""
+        position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
+        return position
+
+    def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
+        """All events of these types behind `after`, up to and including `until`."""
+        rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types))
+        return [StoredRow._make(row) for row in rows]
+
+    def read_rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+        """The events at these positions, in order."""
+        rows = self._connection.exec_driver_sql(f"{_STORED} {_AT}", (list(positions),))
+        return [StoredRow._make(row) for row in rows]
+
+    def read_recorded_rows(
+        self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
+    ) -> list[RecordedRow]:
+        """The next events of these types behind `after`, up to and including `until`, at most `limit`."""
+        rows = self._behind(f"{_RECORDED} {_OF_TYPES} LIMIT %s", after, until, names(types), limit)
+        return [RecordedRow._make(row) for row in rows]
+
+    def read_recorded_rows_at(self, positions: Sequence[int]) -> list[RecordedRow]:
+        """The events at these positions, in order."""
+        rows = self._connection.exec_driver_sql(f"{_RECORDED} {_AT}", (list(positions),))
+        return [RecordedRow._make(row) for row in rows]
+
+    def last_position(self) -> int:
+        newest = select(func.coalesce(func.max(journal.c.position), 0))
+        position: int = self._connection.execute(newest).scalar_one()
+        return position
+
+    def archived_until(self, after: int) -> int | None:
+        """The last position of the archive, if it has something behind `after`."""
+        horizon: int | None = self._connection.exec_driver_sql(_HORIZON, (after,)).scalar()
+        return horizon
+
+    def _behind(self, query: str, after: int, *parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows of a query for what is behind `after`. Raises EventsArchived."""
+        rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
+        # Asked afterwards: what is archived meanwhile leaves the table in the commit that registers it.
+        if (horizon := self.archived_until(after)) is not None:
+            raise EventsArchived(after, horizon)
+        return rows
+
+
+def names(types: Iterable[type[Event]]) -> list[str]:
+    """How the types are called in the journal."""
+    return [each.__name__ for each in types]

@@ -1,0 +1,123 @@
+"""Where in the journal a repeated command was carried out: its caller gets the first answer's position.
+
+It is looked up outside of any write transaction, by an index, and for repetitions alone.
+"""
+
+from abc import ABC, abstractmethod
+
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.tokens import ConsistencyToken, marked
+from allocation.adapters.postgresql.database import Database, Row
+from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
+from allocation.domain.events import Event
+
+# `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
+# journal's end, which the planner would take for shorter.
+_ANSWERED = """
+    SELECT max(position) AS position FROM (
+        SELECT position FROM journal
+        WHERE data ? 'id_commande' AND data ->> 'id_commande' = %(id_commande)s
+          AND type IN ('Alloué', 'RuptureDeStock') AND sku = %(sku)s AND data ->> 'ligne' = %(ligne)s
+        OFFSET 0
+    ) AS of_line
+"""
+_RECEIVED = """
+    SELECT max(position) AS position FROM (
+        SELECT position FROM journal
+        WHERE data ->> 'réf_lot' = %(réf)s AND type IN ('LotCréé', 'QuantitéLotModifiée') AND type = 'LotCréé'
+        OFFSET 0
+    ) AS of_lot
+"""
+# The events of a correction stand together: one Désalloué for each line that it took off, itself, and what
+# became of each of these lines.
+_CORRECTED = """
+    SELECT corrected.position + (
+        SELECT count(*) FROM journal
+        WHERE position < corrected.position AND position > coalesce((
+            SELECT position FROM journal
+            WHERE position < corrected.position AND NOT (type = 'Désalloué' AND data ->> 'réf_lot' = %(réf)s)
+            ORDER BY position DESC LIMIT 1
+        ), 0)
+    ) AS position
+    FROM (
+        SELECT max(position) AS position FROM (
+            SELECT position FROM journal
+            WHERE data ->> 'réf_lot' = %(réf)s AND type IN ('LotCréé', 'QuantitéLotModifiée')
+            OFFSET 0
+        ) AS of_lot
+    ) AS corrected
+"""
+
+
+class AbstractOriginalPositions(ABC):
+    """Port: finds the position that the first answer to a command had, and the token."""
+
+    def token_of(self, message: Command | Event) -> ConsistencyToken:
+        """The token of the first answer, as `position_of`."""
+        return self.marked(self.position_of(message))
+
+    def position_of(self, message: Command | Event) -> int:
+        """The position of the last event of the command when it was carried out.
+
+        Where that is not known any more, the journal's end, which is never too early. Raises
+        StorageUnavailable.
+        """
+        position: int | None = None
+        match message:
+            case Allouer():
+                position = self.of_allocation(message)
+            case CréerLot():
+                position = self.of_receipt(message.réf)
+            case ModifierQuantitéLot():
+                position = self.of_correction(message.réf)
+        return self.end() if position is None else position
+
+    @abstractmethod
+    def of_allocation(self, command: Allouer) -> int | None:
+        """Where the line got its lot or was refused, whichever was last."""
+
+    @abstractmethod
+    def of_receipt(self, réf_lot: str) -> int | None:
+        """Where the lot was received."""
+
+    @abstractmethod
+    def of_correction(self, réf_lot: str) -> int | None:
+        """Where the last line of the lot's last correction was dealt with; its receipt if there was none."""
+
+    @abstractmethod
+    def marked(self, position: int) -> ConsistencyToken:
+        """The token of the event at this position."""
+
+    @abstractmethod
+    def end(self) -> int:
+        """The journal's last position."""
+
+
+class PostgreSQLOriginalPositions(AbstractOriginalPositions):
+    """Asks the journal, each by one SELECT."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def of_allocation(self, command: Allouer) -> int | None:
+        line = {"id_commande": command.id_commande, "sku": command.sku, "ligne": command.ligne}
+        return _position_in(self._database.fetch(_ANSWERED, line))
+
+    def of_receipt(self, réf_lot: str) -> int | None:
+        return _position_in(self._database.fetch(_RECEIVED, {"réf": réf_lot}))
+
+    def of_correction(self, réf_lot: str) -> int | None:
+        return _position_in(self._database.fetch(_CORRECTED, {"réf": réf_lot}))
+
+    def marked(self, position: int) -> ConsistencyToken:
+        return marked(self._database.fetch, position)
+
+    def end(self) -> int:
+        with self._database.reading() as connection:
+            return SqlAlchemyJournal(connection).last_position()
+
+
+def _position_in(rows: list[Row]) -> int | None:
+    [row] = rows
+    position: int | None = row["position"]
+    return position

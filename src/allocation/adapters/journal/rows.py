@@ -1,0 +1,94 @@
+"""Events as the journal holds them: rows, which are read only when they are needed."""
+
+import functools
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+from allocation.adapters.journal.serialization import Fields, UnknownEvent, from_fields, from_json
+from allocation.domain.events import Event
+
+logger = logging.getLogger(__name__)
+
+E_co = TypeVar("E_co", bound=Event, covariant=True)
+
+
+class Cause(NamedTuple):
+    """What an event follows from: the type of the command, and an identity that all its events share."""
+
+    commande: str | None
+    id: UUID | None
+
+
+NO_CAUSE = Cause(None, None)
+
+
+@dataclass(frozen=True)
+class RecordedEvent(Generic[E_co]):
+    """An event with its place in the journal, its identity, when it was recorded, and its cause."""
+
+    position: int
+    id: UUID
+    survenu_le: datetime
+    event: E_co
+    cause: Cause = NO_CAUSE
+
+
+class StoredRow(NamedTuple):
+    """What a read model needs to know of an event, which `event` reads."""
+
+    position: int
+    sku: str
+    type: str
+    version: int
+    data: str | Fields
+
+    def event(self) -> Event:
+        """The event. Raises UnknownEvent, or ValueError where its fields are damaged."""
+        return event_of(self.type, self.version, self.data)
+
+
+class RecordedRow(NamedTuple):
+    """All that is known of an event, which `recorded` reads."""
+
+    position: int
+    sku: str
+    id: UUID
+    survenu_le: datetime
+    commande: str | None
+    cause: UUID | None
+    type: str
+    version: int
+    data: str | Fields
+
+    def recorded(self) -> RecordedEvent[Event]:
+        """The event with its place. Raises UnknownEvent, or ValueError where its fields are damaged."""
+        event = event_of(self.type, self.version, self.data)
+        cause = Cause(self.commande, self.cause)
+        return RecordedEvent(self.position, self.id, self.survenu_le, event, cause)
+
+
+def event_of(type_name: str, version: int, data: str | Fields) -> Event:
+    """The event that was stored. Raises UnknownEvent, or ValueError where its fields are damaged."""
+    if isinstance(data, str):
+        return from_json(type_name, version, data)
+    return from_fields(type_name, version, data)
+
+
+def readable(rows: Iterable[RecordedRow]) -> list[RecordedEvent[Event]]:
+    """The events, without those that only a newer program knows: of each kind, a warning says so once."""
+    found: list[RecordedEvent[Event]] = []
+    for row in rows:
+        try:
+            found.append(row.recorded())
+        except UnknownEvent as unknown:
+            _warn_once(str(unknown))
+    return found
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    logger.warning("events of a newer program are skipped: %s", reason)

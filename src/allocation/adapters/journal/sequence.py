@@ -1,0 +1,59 @@
+"""The sequence of the journal's positions, which a restore or a logical replica may leave behind.
+
+An event at a position that the readers have passed would reach none of them.
+"""
+
+import logging
+
+import psycopg
+from sqlalchemy import Connection, text
+
+from allocation.adapters.journal.journal import APPEND_LOCK
+from allocation.adapters.postgresql.installation import advisory_lock
+
+logger = logging.getLogger(__name__)
+
+_LOCK = text(f"SELECT {advisory_lock(APPEND_LOCK)}")
+_STATE = text("""
+    SELECT sequence, coalesce(pg_sequence_last_value(sequence), 0) AS handed_out, who, position
+    FROM (SELECT pg_get_serial_sequence('journal', 'position')::regclass AS sequence) AS of_journal,
+    (
+        SELECT 'the journal' AS who, max(position) AS position FROM journal
+        UNION ALL
+        SELECT 'the archive', max(dernière_position) FROM journal_archives
+        UNION ALL
+        SELECT 'projection ' || name, position FROM projections
+        UNION ALL
+        SELECT 'subscription ' || name, position FROM subscriptions
+        UNION ALL
+        SELECT 'rebuild of ' || name, position FROM rebuilds WHERE phase NOT IN ('done', 'failed')
+    ) AS reached
+    WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1
+""")
+_SET = text("SELECT setval(CAST(:sequence AS regclass), :position)")
+
+
+def is_behind(error: psycopg.Error) -> bool:
+    """Whether an append has failed because its position was given, or passed, before."""
+    return (
+        isinstance(error, psycopg.errors.CardinalityViolation) or error.diag.constraint_name == "journal_pkey"
+    )
+
+
+def mend_sequence(connection: Connection) -> bool:
+    """Within a transaction, set the sequence to the highest position that anybody has reached.
+
+    Whether that was needed; then a warning says so.
+    """
+    connection.execute(_LOCK)
+    row = connection.execute(_STATE).mappings().first()
+    if row is None or row["handed_out"] >= row["position"]:
+        return False
+    connection.execute(_SET, {"sequence": row["sequence"], "position": row["position"]})
+    logger.warning(
+        "the sequence of the journal stood at %s, where %s has reached %s: it was set to that",
+        row["handed_out"],
+        row["who"],
+        row["position"],
+    )
+    return True

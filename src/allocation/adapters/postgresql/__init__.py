@@ -1,0 +1,1 @@
+"""Connections to PostgreSQL, and what they stand on: sessions, errors, rights, the schema."""

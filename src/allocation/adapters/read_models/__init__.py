@@ -1,0 +1,1 @@
+"""The tables of the read models, and those that take their place."""

@@ -1,0 +1,1 @@
+"""Products in and out of their tables, in one transaction with their events."""

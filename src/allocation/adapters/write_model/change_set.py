@@ -1,0 +1,157 @@
+"""What a unit of work has changed, as rows: how the products differ from what was loaded of them.
+
+Any number of products is written by one statement for each kind of change. Its rows travel as one JSON
+document, from which PostgreSQL makes rows of the table itself. What is updated or deleted is named once more
+by arrays of keys: so the tables are read by index, whatever the planner believes about their size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.messages import Statement
+from allocation.domain.model import CléLigne, Lot, Placement, Produit, Rupture
+
+_Rows: TypeAlias = list[dict[str, Any]]
+
+# The journal's lock is taken behind all of these, and each waits for other writers' rows in one order: that
+# of the products, then that of the lots. A product that is not as it was loaded gets the version NULL, which
+# its column refuses.
+_UPDATE_PRODUITS = """
+    UPDATE produits
+    SET version = CASE WHEN produits.version = row.loaded_version THEN row.version END,
+        dernier_rang = row.dernier_rang, dernier_apport = row.dernier_apport
+    FROM json_to_recordset(%s) AS row (
+        sku text, loaded_version bigint, version bigint, dernier_rang bigint, dernier_apport bigint
+    )
+    WHERE produits.sku = row.sku AND produits.sku = ANY(%s)
+"""
+_INSERT_PRODUITS = (
+    "INSERT INTO produits SELECT * FROM json_populate_recordset(NULL::produits, %s) ORDER BY sku"
+)
+_INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s) ORDER BY référence"
+_UPDATE_LOTS = """
+    UPDATE lots SET quantité = row.quantité, quantité_allouée = row.quantité_allouée
+    FROM json_populate_recordset(NULL::lots, %s) AS row
+    WHERE lots.sku = row.sku AND lots.référence = row.référence AND lots.référence = ANY(%s)
+"""
+_INSERT_LINES = "INSERT INTO order_lines SELECT * FROM json_populate_recordset(NULL::order_lines, %s)"
+_DELETE_ALLOCATIONS = """
+    DELETE FROM allocations USING json_populate_recordset(NULL::allocations, %s) AS row
+    WHERE allocations.sku = row.sku AND allocations.rang = row.rang
+      AND allocations.sku = ANY(%s) AND allocations.rang = ANY(%s)
+"""
+_INSERT_ALLOCATIONS = "INSERT INTO allocations SELECT * FROM json_populate_recordset(NULL::allocations, %s)"
+_UPSERT_RUPTURES = """
+    INSERT INTO ruptures SELECT * FROM json_populate_recordset(NULL::ruptures, %s)
+    ON CONFLICT (id_commande, sku, ligne) DO UPDATE
+    SET quantité = excluded.quantité, quantité_disponible = excluded.quantité_disponible,
+        version = excluded.version
+"""
+
+
+@dataclass
+class Snapshot:
+    """What the tables hold of one product; `version` is None for a product that they do not have yet."""
+
+    version: int | None
+    lots: dict[str, tuple[int, int]] = field(default_factory=dict)
+    placements: dict[CléLigne, str | None] = field(default_factory=dict)
+    ruptures: dict[CléLigne, Rupture] = field(default_factory=dict)
+
+    def remember_lot(self, lot: Lot) -> None:
+        """Note the lot as the tables have it."""
+        self.lots[lot.référence] = (lot.quantité, lot.quantité_allouée)
+
+    def remember_placement(self, placement: Placement) -> None:
+        """Note the line and its lot as the tables have them."""
+        self.placements[placement.ligne.clé] = placement.réf_lot
+
+    def remember(self, produit: Produit) -> None:
+        """Note the whole product: the tables have it now."""
+        self.version = produit.version
+        for lot in produit.lots:
+            self.remember_lot(lot)
+        for placement in produit.placements.values():
+            self.remember_placement(placement)
+        self.ruptures |= produit.ruptures
+
+
+@dataclass
+class ChangeSet:
+    """The rows to insert, update and delete for any number of products, written table by table."""
+
+    new_produits: _Rows = field(default_factory=list)
+    changed_produits: _Rows = field(default_factory=list)
+    new_lots: _Rows = field(default_factory=list)
+    changed_lots: _Rows = field(default_factory=list)
+    new_lines: _Rows = field(default_factory=list)
+    removed_allocations: _Rows = field(default_factory=list)
+    new_allocations: _Rows = field(default_factory=list)
+    new_ruptures: _Rows = field(default_factory=list)
+
+    def collect(self, produit: Produit, loaded: Snapshot) -> None:
+        """Add what differs between the product and what was loaded of it."""
+        self._collect_produit(produit, loaded)
+        for lot in produit.lots:
+            self._collect_lot(lot, loaded)
+        for placement in produit.placements.values():
+            self._collect_placement(placement, loaded)
+        for clé, rupture in produit.ruptures.items():
+            if loaded.ruptures.get(clé) != rupture:
+                self.new_ruptures.append({**vars(rupture.event), "version": rupture.version})
+
+    def statements(self) -> Iterator[Statement]:
+        """What stores the changes, in the order in which it is to be executed."""
+        for statement, rows, keys in (
+            (_UPDATE_PRODUITS, self.changed_produits, ("sku",)),
+            (_INSERT_PRODUITS, self.new_produits, ()),
+            (_INSERT_LOTS, self.new_lots, ()),
+            (_UPDATE_LOTS, self.changed_lots, ("référence",)),
+            (_INSERT_LINES, self.new_lines, ()),
+            (_DELETE_ALLOCATIONS, self.removed_allocations, ("sku", "rang")),
+            (_INSERT_ALLOCATIONS, self.new_allocations, ()),
+            (_UPSERT_RUPTURES, self.new_ruptures, ()),
+        ):
+            if rows:
+                yield statement, [as_json(rows), *([row[key] for row in rows] for key in keys)]
+
+    def _collect_produit(self, produit: Produit, loaded: Snapshot) -> None:
+        row = {
+            "sku": produit.sku,
+            "version": produit.version,
+            "dernier_rang": produit.dernier_rang,
+            "dernier_apport": produit.dernier_apport,
+        }
+        if loaded.version is None:
+            self.new_produits.append(row)
+        elif produit.version != loaded.version:
+            self.changed_produits.append({**row, "loaded_version": loaded.version})
+
+    def _collect_lot(self, lot: Lot, loaded: Snapshot) -> None:
+        before = loaded.lots.get(lot.référence)
+        if before == (lot.quantité, lot.quantité_allouée):
+            return
+        row = {
+            "sku": lot.sku,
+            "référence": lot.référence,
+            "quantité_initiale": lot.quantité_initiale,
+            "quantité": lot.quantité,
+            "quantité_allouée": lot.quantité_allouée,
+            "eta": lot.eta,
+        }
+        (self.new_lots if before is None else self.changed_lots).append(row)
+
+    def _collect_placement(self, placement: Placement, loaded: Snapshot) -> None:
+        ligne, key = placement.ligne, {"sku": placement.ligne.sku, "rang": placement.rang}
+        if ligne.clé not in loaded.placements:
+            line = {"id_commande": ligne.id_commande, "ligne": ligne.ligne, "quantité": ligne.quantité}
+            self.new_lines.append({**key, **line})
+        before = loaded.placements.get(ligne.clé)
+        if before == placement.réf_lot:
+            return
+        if before is not None:
+            self.removed_allocations.append(key)
+        if placement.réf_lot is not None:
+            self.new_allocations.append({**key, "réf_lot": placement.réf_lot})

@@ -1,0 +1,46 @@
+"""What is known already of what an imported file names, each asked by one indexed SELECT."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from allocation.adapters.postgresql.database import Database
+
+# The numbers of lines that found no stock stand elsewhere, and those of long ago in the journal alone.
+_LAST_NUMBER = """
+    SELECT coalesce(max(ligne::bigint), 0) AS last FROM (
+        SELECT ligne FROM order_lines WHERE id_commande = %(id_commande)s AND sku = %(sku)s
+        UNION ALL
+        SELECT ligne FROM ruptures WHERE id_commande = %(id_commande)s AND sku = %(sku)s
+        UNION ALL
+        SELECT data ->> 'ligne' FROM journal
+        WHERE data ? 'id_commande' AND data ->> 'id_commande' = %(id_commande)s AND sku = %(sku)s
+    ) AS known
+    WHERE ligne ~ '^[0-9]{1,18}$'
+"""
+_LOT = "SELECT sku, eta FROM lots WHERE référence = %(réf)s"
+
+
+@dataclass(frozen=True)
+class KnownLot:
+    """What of a lot never changes."""
+
+    sku: str
+    eta: date | None
+
+
+class KnownStock:
+    """What the database knows, as it is committed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last_number(self, id_commande: str, sku: str) -> int:
+        """The greatest number among an order's lines of a SKU, 0 without any. Raises StorageUnavailable."""
+        [row] = self._database.fetch(_LAST_NUMBER, {"id_commande": id_commande, "sku": sku})
+        last: int = row["last"]
+        return last
+
+    def lot(self, réf: str) -> KnownLot | None:
+        """The lot of this reference, if there is one. Raises StorageUnavailable."""
+        rows = self._database.fetch(_LOT, {"réf": réf})
+        return KnownLot(rows[0]["sku"], rows[0]["eta"]) if rows else None

@@ -1,0 +1,264 @@
+"""Products in PostgreSQL: out of the write tables, under locks, and into them again, in few round trips."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence, Set
+from typing import Any
+
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.database import Locked
+from allocation.adapters.postgresql.messages import Messages, Rows, Statement
+from allocation.adapters.write_model.change_set import ChangeSet, Snapshot
+from allocation.adapters.write_model.lost_commits import Trace, leave_trace, trace_of
+from allocation.adapters.write_model.open_lots import FIRST_LOTS, LOT, OpenLots
+from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting
+from allocation.domain.events import RuptureDeStock
+from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Placement, Produit, Rupture
+
+_LOCK_PRODUITS = """
+    SELECT sku, version, dernier_rang, coalesce(dernier_apport, 0) FROM produits
+    WHERE sku = ANY(%s) ORDER BY sku FOR NO KEY UPDATE
+"""
+_LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
+_EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
+_NAMED_LOTS = f"{LOT} WHERE référence = ANY(%s)"
+_SKUS_OF_LOTS = "SELECT référence, sku FROM lots WHERE référence = ANY(%s)"
+
+# The lines that are asked for, one after the other: OFFSET 0 keeps the planner from reading the whole table.
+_KNOWN_LINES = """
+    SELECT line.*
+    FROM json_populate_recordset(NULL::order_lines, %s) AS asked
+    CROSS JOIN LATERAL (
+        SELECT sku, id_commande, ligne, quantité, rang,
+               (SELECT réf_lot FROM allocations AS a WHERE a.sku = l.sku AND a.rang = l.rang) AS réf_lot
+        FROM order_lines AS l
+        WHERE l.sku = asked.sku AND l.id_commande = asked.id_commande AND l.ligne = asked.ligne
+        OFFSET 0
+    ) AS line
+"""
+_KNOWN_RUPTURES = """
+    SELECT known.*
+    FROM json_populate_recordset(NULL::ruptures, %s) AS asked
+    CROSS JOIN LATERAL (
+        SELECT sku, id_commande, ligne, quantité, quantité_disponible, version
+        FROM ruptures AS r
+        WHERE r.sku = asked.sku AND r.id_commande = asked.id_commande AND r.ligne = asked.ligne
+        OFFSET 0
+    ) AS known
+"""
+# Where the fewest newest lines on a lot begin that together hold so many units. As every line holds a unit at
+# least, no more lines than units need to be looked at.
+_RANG_LIMITE = """
+    WITH newest AS (
+        SELECT l.rang, l.quantité
+        FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
+        WHERE a.sku = %(sku)s AND a.réf_lot = %(réf_lot)s
+        ORDER BY - a.rang LIMIT %(units)s
+    ), counted AS (
+        SELECT rang, sum(quantité) OVER (ORDER BY rang DESC) - quantité AS newer_units FROM newest
+    )
+    SELECT min(rang) FROM counted WHERE newer_units < %(units)s
+"""
+# Lines are looked up one by one, for the few allocations that the limit leaves: OFFSET 0, as above.
+_LINES_FROM = """
+    SELECT line.*
+    FROM (
+        SELECT sku, rang, réf_lot FROM allocations
+        WHERE réf_lot = %(réf_lot)s AND sku = %(sku)s AND - rang <= - %(rang)s::bigint
+        ORDER BY - rang DESC LIMIT %(limit)s
+    ) AS a
+    CROSS JOIN LATERAL (
+        SELECT sku, id_commande, ligne, quantité, rang, a.réf_lot
+        FROM order_lines AS l WHERE l.sku = a.sku AND l.rang = a.rang
+        OFFSET 0
+    ) AS line
+"""
+
+_LOCK_TIMEOUTS = {
+    Waiting.BRIEFLY: "100ms",
+    Waiting.LONGER: "1s",
+    Waiting.NOT_AT_ALL: "100ms",
+    Waiting.PATIENTLY: "3s",
+}
+
+
+class PostgreSQLRepository(AbstractRepository):
+    """Products in PostgreSQL, locked from their loading to the end of the transaction.
+
+    `trace` is what the transaction can be found by, once it has begun.
+    """
+
+    trace: Trace
+
+    def __init__(self, messages: Messages) -> None:
+        super().__init__()
+        self._messages = messages
+        self._waiting: Waiting | None = None
+        self._locked: set[str] = set()
+        self._absent: set[str] = set()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._skus_of_lots: dict[str, str | None] = {}
+        self._asked_lines: set[tuple[str, CléLigne]] = set()
+        self._open_lots: dict[str, OpenLots] = {}
+        # Of these lines nobody has looked yet whether they were refused.
+        self._perhaps_refused: defaultdict[str, set[CléLigne]] = defaultdict(set)
+
+    def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._load(
+            {sku for each in needs for sku in each.skus},
+            {ligne for each in needs for ligne in each.lignes},
+            [réf for each in needs for réf in each.réfs_lots],
+        )
+
+    def add(self, produit: Produit) -> None:
+        self.seen[produit.sku] = self.known[produit.sku] = produit
+        self._snapshots[produit.sku] = Snapshot(version=None)
+        self._open_lots[produit.sku] = OpenLots(at_most=0)
+
+    def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
+        asked = {(sku, ligne.clé) for ligne in lignes} - self._asked_lines
+        if asked or not (sku in self.known or sku in self._absent):
+            self._load({sku}, asked, [])
+        if sku in self._locked:
+            raise Locked(f"{sku} is locked by somebody else")
+        produit = self.known.get(sku)
+        if produit is not None:
+            self.seen[sku] = produit
+            for ligne in lignes:
+                self._load_choice(produit, ligne)
+        return produit
+
+    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
+        if réf_lot not in self._skus_of_lots:
+            self._load(set(), set(), [réf_lot])
+        sku = self._skus_of_lots[réf_lot]
+        return None if sku is None else self.get(sku)
+
+    def load_surplus(
+        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+    ) -> int | None:
+        sku = self._skus_of_lots[réf_lot]
+        lot = None if sku is None else self.known[sku].lot(réf_lot)
+        if lot is None or (depuis_rang is None and lot.quantité_allouée <= quantité):
+            return None
+        names = {"sku": sku, "réf_lot": réf_lot, "units": lot.quantité_allouée - quantité, "limit": limit}
+        # Lines of commands before this one in the same transaction may be among them.
+        self._ask(*self.changes())
+        if depuis_rang is None:
+            [(depuis_rang,)] = self._messages.rows(_RANG_LIMITE, names)
+        self._take_lines(self._messages.rows(_LINES_FROM, {**names, "rang": depuis_rang}))
+        return depuis_rang
+
+    def begin(self) -> None:
+        """Begin the transaction, if that was not done yet."""
+        if not self._messages.in_transaction:
+            self._ask()
+
+    def changes(self) -> Sequence[Statement]:
+        """What brings the tables up to date; from now on they are taken to be so.
+
+        Raises a violation of NOT NULL where a product has another version than when it was loaded.
+        """
+        changes = ChangeSet()
+        for sku, snapshot in self._snapshots.items():
+            changes.collect(self.known[sku], snapshot)
+            snapshot.remember(self.known[sku])
+        return tuple(changes.statements())
+
+    def _ask(self, *statements: Statement) -> list[Rows]:
+        """The rows of each statement, in a message that begins the transaction, if need be."""
+        if self._messages.in_transaction:
+            return self._messages.send(*statements) if statements else []
+        lock, trace = leave_trace()
+        opening: list[Statement] = [("BEGIN", ()), trace]
+        if self._waiting is not None:
+            opening.insert(1, (f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUTS[self._waiting]}'", ()))
+        rows = self._messages.send(*opening, *statements)
+        self.trace = trace_of(lock, rows[len(opening) - 1])
+        return rows[len(opening) :]
+
+    def _load(self, skus: Set[str], lignes: Set[tuple[str, CléLigne]], réfs_lots: Sequence[str]) -> None:
+        """Lock these products, and load of them what is not there yet, in one round trip (two with lots)."""
+        if réfs_lots:
+            found: dict[str, str] = dict(self._messages.rows(_SKUS_OF_LOTS, (list(réfs_lots),)))
+            self._skus_of_lots |= {réf: found.get(réf) for réf in réfs_lots}
+            skus = skus | set(found.values())
+        new = sorted(skus - self.known.keys() - self._absent - self._locked)
+        keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
+        only_free = self._waiting is Waiting.NOT_AT_ALL
+        produits, first, named, lines, *existing = self._ask(
+            (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
+            (FIRST_LOTS, (new,)),
+            (_NAMED_LOTS, (list(réfs_lots),)),
+            (_KNOWN_LINES, (as_json(keys),)),
+            *([(_EXISTING, (new,))] if only_free else ()),
+        )
+        for sku, version, dernier_rang, dernier_apport in produits:
+            self.known[sku] = Produit(
+                sku, version=version, dernier_rang=dernier_rang, dernier_apport=dernier_apport
+            )
+            self._snapshots[sku] = Snapshot(version)
+        self._locked.update(sku for rows in existing for (sku,) in rows if sku not in self.known)
+        self._absent.update(set(new) - self.known.keys() - self._locked)
+        self._take_lots(first)
+        for sku in new:
+            if sku in self.known:
+                self._open_lots[sku] = OpenLots.after_first(self.known[sku].lots)
+        self._take_lots(named)
+        self._take_lines(lines)
+        self._register(lignes)
+        # Lots that were not there when their SKUs were asked for, and were when these were locked.
+        if created_meanwhile := {sku for _, sku, *_ in named} - self.known.keys() - self._locked:
+            self._absent -= created_meanwhile
+            self._load(created_meanwhile, set(), réfs_lots)
+
+    def _register(self, lignes: Iterable[tuple[str, CléLigne]]) -> None:
+        """Note that all that is known of these lines is loaded, but for refusals."""
+        for sku, clé in lignes:
+            self._asked_lines.add((sku, clé))
+            self._perhaps_refused[sku].add(clé)
+
+    def _load_choice(self, produit: Produit, ligne: LigneDeCommande) -> None:
+        """Load the lot that the line would get or, if there is none, what it is told."""
+        placement = produit.placements.get(ligne.clé)
+        if placement is not None and placement.réf_lot is not None:
+            return
+        open_lots, lot = self._open_lots[produit.sku], produit.lot_pour(ligne)
+        while not open_lots.suffice(produit, lot, ligne.quantité):
+            self._take_lots(open_lots.more(self._messages, produit, ligne.quantité))
+            lot = produit.lot_pour(ligne)
+        if lot is None and self._perhaps_refused[produit.sku]:
+            self._load_ruptures(produit)
+
+    def _load_ruptures(self, produit: Produit) -> None:
+        keys = self._perhaps_refused.pop(produit.sku)
+        asked = [{"sku": produit.sku, "id_commande": order, "ligne": line} for order, line in keys]
+        rows = self._messages.rows(_KNOWN_RUPTURES, (as_json(asked),))
+        for sku, id_commande, ligne, quantité, disponible, version in rows:
+            event = RuptureDeStock(id_commande, sku, quantité, disponible, ligne)
+            rupture = Rupture(event, version)
+            self._snapshots[sku].ruptures[id_commande, ligne] = rupture
+            produit.ruptures.setdefault((id_commande, ligne), rupture)
+
+    def _take_lots(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for référence, sku, quantité, eta, quantité_allouée, quantité_initiale in rows:
+            if sku not in self.known:
+                # Committed after its product was looked for, and not locked.
+                continue
+            produit, snapshot = self.known[sku], self._snapshots[sku]
+            if référence not in snapshot.lots:
+                lot = Lot(référence, sku, quantité, eta, quantité_allouée, quantité_initiale)
+                produit.lots.append(lot)
+                snapshot.remember_lot(lot)
+                self._skus_of_lots[référence] = sku
+
+    def _take_lines(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for sku, id_commande, numéro, quantité, rang, réf_lot in rows:
+            if sku not in self.known:
+                continue
+            produit, snapshot = self.known[sku], self._snapshots[sku]
+            ligne = LigneDeCommande(id_commande, sku, quantité, numéro)
+            if ligne.clé not in snapshot.placements:
+                placement = produit.placements[ligne.clé] = Placement(ligne, rang, réf_lot)
+                snapshot.remember_placement(placement)
+                self._register([(sku, ligne.clé)])

@@ -1,0 +1,78 @@
+"""The port of the repository: products in and out of where they are kept, never more than a command needs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from allocation.domain.model import CléLigne, LigneDeCommande, Produit
+
+
+class Waiting(Enum):
+    """How long a transaction waits for what others have locked."""
+
+    BRIEFLY = auto()
+    """As long as another process may take for its transaction: everybody waits meanwhile."""
+    LONGER = auto()
+    """As long as many other processes may take: what stays locked could not be waited for elsewhere."""
+    NOT_AT_ALL = auto()
+    """Products that are locked are left out; whatever else is locked is waited for briefly."""
+    PATIENTLY = auto()
+    """As long as whoever asked may be kept waiting: it holds up nobody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a command will ask the repository for, as far as that can be known before it runs.
+
+    A line is named by its SKU and its key within the product.
+    """
+
+    skus: tuple[str, ...] = ()
+    lignes: tuple[tuple[str, CléLigne], ...] = ()
+    réfs_lots: tuple[str, ...] = ()
+
+
+class AbstractRepository(ABC):
+    """Port: the products that one unit of work has loaded or added.
+
+    `known` are all of them, by SKU; `seen` those that were handed out since somebody last emptied it.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, Produit] = {}
+        self.seen: dict[str, Produit] = {}
+
+    @abstractmethod
+    def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
+        """Load what will be asked for at once, which is cheaper, and locks the products in one order.
+
+        Where these are not waited for, asking for one that somebody else has locked raises Locked.
+        """
+
+    @abstractmethod
+    def add(self, produit: Produit) -> None:
+        """Store a new product with the transaction."""
+
+    @abstractmethod
+    def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
+        """The product, with what is known of `lignes` and the lots that they may get; None if unknown.
+
+        That is so for each line as long as no other has been allocated since. Nothing else is promised to be
+        there, and what is known already is refused at the commit (VersionConflict) when it is added again.
+        """
+
+    @abstractmethod
+    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
+        """The product of this lot, with the lot, whatever is left in it; None if the lot is unknown."""
+
+    @abstractmethod
+    def load_surplus(
+        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+    ) -> int | None:
+        """Load the lines that must leave a lot that was handed out: the oldest, at most `limit`.
+
+        The seniority from which on they go, as `Produit.rang_limite`, unless it is known (`depuis_rang`);
+        None when the lot's lines fit into `quantité` units. Raises LookupError for a lot that nobody has
+        asked for.
+        """

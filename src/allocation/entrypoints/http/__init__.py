@@ -1,0 +1,1 @@
+"""The HTTP interface: routes, what they take and give, and their refusals."""

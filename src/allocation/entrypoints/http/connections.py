@@ -1,0 +1,87 @@
+"""The process's own connections, as the kernel knows them: on which a request does not come to its end."""
+
+import os
+import socket
+import stat
+import struct
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+from pydantic_core import to_json
+
+from allocation.entrypoints.http.errors import HTTP_PROBLEMS, MEDIA_TYPE
+from allocation.entrypoints.http.words import Language
+
+# How much later than its last byte a request may have begun to be worked on.
+_PICKED_UP_WITHIN_S = 5.0
+# Of Linux's tcp_info: milliseconds since data was sent, since an acknowledgement was, and since data came
+# (at first, since the connection was opened); and how many segments of data have come.
+_OF_TCP_INFO = struct.Struct("=44xIII96xI")
+
+_PROBLEM = HTTP_PROBLEMS[408]
+# Nobody has asked for a language yet.
+_LANGUAGE: Language = "fr"
+_DOCUMENT = to_json(
+    {
+        "type": _PROBLEM.type,
+        "title": _PROBLEM.title.said(_LANGUAGE),
+        "status": _PROBLEM.status,
+        "detail": _PROBLEM.detail.said(_LANGUAGE),
+    }
+)
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: %s\r\nContent-Language: %s\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s\n"
+) % (MEDIA_TYPE.encode(), _LANGUAGE.encode(), len(_DOCUMENT) + 1, _DOCUMENT)
+
+
+def close_unanswered(port: int, timeout_s: float, *, spared: Sequence[float]) -> int:
+    """Answer 408 on connections to `port` whose request has not been answered for so long; how many.
+
+    Those are `spared` whose last byte came shortly before one of these instants. Only Linux tells; elsewhere
+    none is closed. Raises OSError.
+    """
+    closed = 0
+    for connection in _connections_to(port):
+        with closing(connection), suppress(OSError):
+            sent_ms, _, received_ms, segments = _tcp_info(connection)
+            last_byte = time.monotonic() - received_ms / 1000
+            working = any(0 <= began - last_byte + 0.1 <= _PICKED_UP_WITHIN_S for began in spared)
+            if segments and received_ms <= sent_ms > timeout_s * 1000 and not working:
+                connection.send(_TOO_SLOW, socket.MSG_DONTWAIT)
+                connection.shutdown(socket.SHUT_RDWR)
+                closed += 1
+    return closed
+
+
+def _tcp_info(connection: socket.socket) -> tuple[int, int, int, int]:
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    return _OF_TCP_INFO.unpack_from(info)
+
+
+def _connections_to(port: int) -> Iterator[socket.socket]:
+    """Duplicates of the process's sockets that somebody is connected to by this port."""
+    if sys.platform != "linux":
+        return
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            descriptor = os.dup(int(entry.name))
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                continue
+            connection = socket.socket(fileno=descriptor)
+            if _is_connected_to(connection, port):
+                yield connection
+            else:
+                connection.close()
+
+
+def _is_connected_to(connection: socket.socket, port: int) -> bool:
+    if connection.family not in {socket.AF_INET, socket.AF_INET6}:
+        return False
+    with suppress(OSError):
+        return connection.getsockname()[1] == port and bool(connection.getpeername())
+    return False

@@ -1,0 +1,107 @@
+"""Reading what one has written, in headers: tokens, how long to wait for them (RFC 7240), how fresh it is."""
+
+import re
+from typing import Any, TypeVar
+
+from flask import Response, after_this_request, request
+from pydantic import ValidationError
+
+from allocation.adapters.journal.tokens import ConsistencyToken
+from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
+from allocation.entrypoints.http.preferences import preferences_in
+from allocation.entrypoints.http.refusals import ChampsInvalides
+from allocation.entrypoints.http.route import Header
+from allocation.entrypoints.http.schemas.freshness import TOKEN_SCHEMA, DemandeDeLecture
+from allocation.views.freshness import (
+    ANY,
+    DEFAULT_WAIT_S,
+    Answer,
+    Freshness,
+    JetonInconnu,
+    ProjectionPaused,
+    ViewLate,
+)
+
+T = TypeVar("T")
+
+MAX_WAIT_S = 30
+
+TOKEN, PREFER = "Consistency-Token", "Prefer"
+POSITION, STALE, APPLIED, SERVED_BY = (
+    "Projection-Position",
+    "Projection-Stale",
+    "Preference-Applied",
+    "Served-By",
+)
+
+# The token among the variables of WSGI, where it is found faster than among the headers made of them.
+_TOKEN_VARIABLE = f"HTTP_{TOKEN.upper().replace('-', '_')}"
+
+REFUSALS = (ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks)
+
+_NUMBER = {"type": "integer", "minimum": 0}
+ANSWER_HEADERS = (
+    Header(POSITION, "the position of the journal that the view reflects", _NUMBER, (200, 404, 503)),
+    Header(STALE, "true: the view has not reached the token", {"const": "true"}, (200, 404)),
+    Header(APPLIED, "handling=lenient, with a stale answer", {"type": "string"}, (200, 404)),
+    Header(SERVED_BY, "which server, where there is a replica", {"enum": ["primary", "replica"]}, (200, 404)),
+)
+
+
+def token_header(*statuses: int) -> Header:
+    """The header with which a write says what its reads may send back."""
+    return Header(TOKEN, "to be sent with reads that must reflect this write", TOKEN_SCHEMA, statuses)
+
+
+def announce_token(token: ConsistencyToken) -> None:
+    """Let the answer, or refusal, of this request carry the token of what was written."""
+    _announce({TOKEN: str(token)})
+
+
+def announce_freshness(answer: Answer[Any]) -> None:
+    """Let the answer, or refusal, of this request say how fresh it is, and who has given it."""
+    _announce(freshness_headers(answer))
+
+
+def announced(answer: Answer[T]) -> T:
+    """What a view gives; how fresh it is goes to the headers of whatever is answered."""
+    announce_freshness(answer)
+    return answer.value
+
+
+def freshness_headers(answer: Answer[Any]) -> dict[str, str]:
+    """What says how fresh an answer is, and who has given it."""
+    headers = {POSITION: str(answer.position)}
+    if answer.stale:
+        headers |= {STALE: "true", APPLIED: "handling=lenient"}
+    if answer.served_by is not None:
+        headers[SERVED_BY] = answer.served_by
+    return headers
+
+
+def wanted_freshness() -> Freshness:
+    """What this request asks for. Raises ChampsInvalides."""
+    if _TOKEN_VARIABLE not in request.environ:
+        return ANY
+    try:
+        demande = DemandeDeLecture.model_validate(dict(request.headers))
+    except ValidationError as error:
+        raise ChampsInvalides.found_by(error) from error
+    preferences = preferences_in(demande.préférences)
+    wait = preferences.get("wait", "")
+    return Freshness(
+        after=demande.jeton.position,
+        mark=demande.jeton.mark,
+        wait_s=min(float(wait), MAX_WAIT_S) if _SECONDS.fullmatch(wait) else DEFAULT_WAIT_S,
+        lenient=preferences.get("handling", "").lower() == "lenient",
+    )
+
+
+_SECONDS = re.compile("[0-9]+")
+
+
+def _announce(headers: dict[str, str]) -> None:
+    @after_this_request
+    def add(response: Response) -> Response:
+        response.headers.update(headers)
+        return response

@@ -1,0 +1,88 @@
+"""How the service is: for the orchestrator that restarts it, the balancer before it, and the graphs."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, jsonify
+
+from allocation.adapters.postgresql import schema
+from allocation.adapters.postgresql.database import Database, StorageUnavailable
+from allocation.entrypoints.http.metrics import MEDIA_TYPE, HttpMetrics
+from allocation.entrypoints.http.route import Route
+from allocation.entrypoints.http.schemas.read_models import EtatDuService, Vivant
+from allocation.views.progress import Progress, progress
+
+logger = logging.getLogger(__name__)
+
+
+class HttpHealth:
+    """What operators' programs ask.
+
+    The service is not ready when the database can't be written to, a projection fails again and again or is
+    `max_lag_s` late, or a reader's thread is missed.
+    """
+
+    def __init__(self, database: Database, metrics: HttpMetrics, *, max_lag_s: float) -> None:
+        self._database = database
+        self._metrics = metrics
+        self._max_lag_s = max_lag_s
+
+    def routes(self) -> Sequence[Route]:
+        """The methods below, and what is promised about them."""
+        return (
+            Route("GET", "/health/live", self.live, answers={200: Vivant}),
+            Route("GET", "/health/ready", self.ready, answers={200: EtatDuService, 503: EtatDuService}),
+            Route("GET", "/metrics", self.metrics, answers={200: "text/plain"}),
+        )
+
+    def live(self) -> Response:
+        """Whether this process answers."""
+        return jsonify({"status": "ok"})
+
+    def ready(self) -> Response:
+        """Whether requests can be served: database, schema, and how late the read models are."""
+        state = self._state()
+        response = jsonify(state)
+        if state["status"] != "ok":
+            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return response
+
+    def metrics(self) -> Response:
+        """The metrics of all worker processes, in Prometheus' text format."""
+        return Response(self._metrics.exposition(), content_type=MEDIA_TYPE)
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            with self._database.reading() as connection:
+                usable = schema.is_usable(connection)
+            readers = progress(self._database) if usable else []
+            writes = self._database.write_state()
+        except StorageUnavailable as error:
+            logger.warning("not ready: %s", error)
+            return _report("unavailable", database="unavailable", migrations="unknown", readers=[])
+        if not usable:
+            return _report("pending", database="ok", migrations="pending", readers=[])
+        if writes != "ok":
+            return _report(writes, database=writes, migrations="ok", readers=readers)
+        return _report(self._status(readers), database="ok", migrations="ok", readers=readers)
+
+    def _status(self, readers: Sequence[Progress]) -> str:
+        projections = [reader for reader in readers if reader.kind == "projection"]
+        if any(reader.state == "silent" for reader in readers):
+            return "silent"
+        # A subscription that fails, say, as the mail server is away, is no reason not to sell.
+        if any(reader.state == "failing" for reader in projections):
+            return "failing"
+        return "late" if any(reader.lag_s > self._max_lag_s for reader in projections) else "ok"
+
+
+def _report(status: str, *, database: str, migrations: str, readers: Sequence[Progress]) -> dict[str, Any]:
+    return {
+        "status": status,
+        "database": database,
+        "migrations": migrations,
+        "readers": [asdict(reader) for reader in readers],
+    }

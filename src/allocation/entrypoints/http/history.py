@@ -1,0 +1,158 @@
+"""What happened, over HTTP: the events about a SKU or an order, page by page; and instants in the past.
+
+`/histoire` as the last part of a path is a word of this service: of an identifier that ends so, the history
+is read at `…/histoire/histoire`.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from flask import Response, jsonify, request
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from allocation.adapters.journal.tokens import POSITION_MAX
+from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.entrypoints.http import freshness
+from allocation.entrypoints.http.freshness import announced, wanted_freshness
+from allocation.entrypoints.http.identifiers import spellings
+from allocation.entrypoints.http.refusals import Introuvable
+from allocation.entrypoints.http.route import Route, read_query
+from allocation.entrypoints.http.schemas.fields import digits
+from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
+from allocation.entrypoints.http.schemas.stock import DEFAULT_PAGE, MAX_PAGE
+from allocation.entrypoints.http.words import Words
+from allocation.views import history
+from allocation.views.freshness import JetonInconnu
+from allocation.views.history import History
+from allocation.views.views import ReadSource
+
+# In a query, a plus sign that is not percent-encoded stands for a space.
+_LOST_PLUS = re.compile(r" (\d{2}:\d{2})$")
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(_LOST_PLUS.sub(r"+\1", text).upper())
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise PydanticCustomError(
+            "instant", "un instant avec son décalage est attendu, comme 2027-01-31T10:00:00+01:00"
+        )
+    return instant
+
+
+class DemandeInstant(BaseModel):
+    """When."""
+
+    at: Annotated[
+        datetime | None,
+        BeforeValidator(_instant),
+        WithJsonSchema({"type": "string", "format": "date-time"}),
+    ] = Field(default_factory=lambda: None, description="the state at this instant, in place of the present")
+
+
+class DemandeHistoire(BaseModel):
+    """Which part of a history."""
+
+    after: Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX), BeforeValidator(digits)] = Field(
+        default=0, description="the position of the last event of the page before"
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(digits)] = Field(
+        default=DEFAULT_PAGE, description="how many at most"
+    )
+
+
+class EvenementVu(BaseModel):
+    """An event."""
+
+    position: int = Field(examples=[2])
+    survenu_le: datetime = Field(examples=["2027-01-31T10:00:00Z"])
+    type: str = Field(examples=["Alloué"])
+    version: int = Field(examples=[1])
+    data: dict[str, Any] = Field(description="the fields of the event")
+    commande: str | None = Field(description="the command that it follows from", examples=["Allouer"])
+    cause: UUID | None = Field(description="shared by all events of one command")
+
+
+class PageDHistoire(BaseModel):
+    """Some events, oldest first."""
+
+    histoire: list[EvenementVu]
+    suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])
+    horizon: datetime | None = Field(
+        description="the instant up to which events are archived, and so not told here", examples=[None]
+    )
+
+
+class HttpHistory:
+    """What the journal tells about one SKU, or one order."""
+
+    def __init__(self, source: ReadSource) -> None:
+        self._source = source
+
+    def routes(self) -> Sequence[Route]:
+        """The methods below, and what is promised about them."""
+        return tuple(
+            Route(
+                "GET",
+                rule,
+                function,
+                answers={200: PageDHistoire},
+                query=DemandeHistoire,
+                headers=DemandeDeLecture,
+                refusals=(StorageUnavailable, JetonInconnu),
+                answer_headers=freshness.ANSWER_HEADERS,
+            )
+            for rule, function in (
+                ("/stock/<identifier:sku>/histoire", self.of_stock),
+                ("/allocations/<identifier:id_commande>/histoire", self.of_order),
+            )
+        )
+
+    def of_stock(self, sku: str) -> Response:
+        """What happened to a SKU, when, and by which command."""
+        demande = read_query(DemandeHistoire)
+        for spelling in spellings("sku", sku):
+            parameters = {"sku": spelling, **demande.model_dump()}
+            events = announced(history.STOCK.page(parameters, self._source.reads, wanted_freshness()))
+            if events is not None:
+                return _page(f"/stock/{quote(spelling, safe='')}/histoire", demande, events)
+        raise unknown_sku(sku)
+
+    def of_order(self, id_commande: str) -> Response:
+        """What happened to an order, when, and by which command."""
+        demande = read_query(DemandeHistoire)
+        for spelling in spellings("id_commande", id_commande):
+            parameters = {"id_commande": spelling, **demande.model_dump()}
+            events = announced(history.ORDER.page(parameters, self._source.reads, wanted_freshness()))
+            if events is not None:
+                return _page(f"/allocations/{quote(spelling, safe='')}/histoire", demande, events)
+        raise Introuvable(
+            Words(
+                f"Rien n'est connu de la commande {id_commande}",
+                f"Nothing is known of order {id_commande}",
+            )
+        )
+
+
+def unknown_sku(sku: str) -> Introuvable:
+    """The refusal where nothing is known of a SKU."""
+    return Introuvable(Words(f"SKU inconnu : {sku}", f"Unknown SKU: {sku}"))
+
+
+def wanted_instant() -> datetime | None:
+    """The instant that this request asks for, if it does. Raises ChampsInvalides."""
+    return read_query(DemandeInstant).at if request.query_string else None
+
+
+def _page(path: str, demande: DemandeHistoire, events: History) -> Response:
+    suivant = None
+    if len(events) == demande.limit:
+        suivant = f"{path}?" + urlencode({"after": events[-1]["position"], "limit": demande.limit})
+    return jsonify({"histoire": events, "suivant": suivant, "horizon": events.horizon})

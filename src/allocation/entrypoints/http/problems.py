@@ -1,0 +1,108 @@
+"""How an error leaves the app: as a problem document (RFC 9457), in the client's language, with no trace."""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from allocation.domain.errors import ValeurInvalide
+from allocation.entrypoints.http.errors import HTTP_PROBLEMS, INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable
+from allocation.entrypoints.http.words import Language, Words, reason_of, wanted_language
+from allocation.views.freshness import NotFresh
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Let every error of the app leave it as a problem document, without its trace."""
+    for error_type in PROBLEMS:
+        app.register_error_handler(error_type, _answer)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def problem_response(problem: Problem, error: Exception | None = None) -> Response:
+    """The problem document for this error, in the client's language."""
+    language = wanted_language()
+    document = {
+        "type": problem.type,
+        "title": problem.title.said(language),
+        "status": problem.status,
+        "detail": _detail(problem, error, language),
+        **_facts(error, language),
+    }
+    response = jsonify(document)
+    response.status_code = problem.status
+    response.mimetype = MEDIA_TYPE
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language"
+    return response
+
+
+def _answer(error: Exception) -> Response:
+    problem = PROBLEMS[type(error)]
+    if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return problem_response(problem, error)
+    logger.warning("answered 503: %s", error)
+    if isinstance(error, NotFresh):
+        response = problem_response(problem, error)
+        response.headers["Projection-Position"] = str(error.position)
+        response.headers["Consistency-Token"] = request.headers.get(
+            "Consistency-Token", str(error.position_attendue)
+        )
+    else:
+        response = problem_response(problem)
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+def _answer_http_exception(error: HTTPException) -> Response:
+    code = error.code or INTERNAL.status
+    response = problem_response(HTTP_PROBLEMS.get(code) or _other(code, error))
+    response.headers.extend((key, value) for key, value in error.get_headers() if key != "Content-Type")
+    if code == HTTPStatus.REQUEST_TIMEOUT:
+        # What may still come is no other request.
+        response.headers["Connection"] = "close"
+    return response
+
+
+def _other(code: int, error: HTTPException) -> Problem:
+    """What is known of an error of HTTP that has no line in the table."""
+    detail = Words("Cette requête est refusée.", error.description or error.name)
+    return Problem(code, f"http-{code}", Words("Requête refusée", error.name), detail)
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    logger.error("unexpected error", exc_info=error)
+    return problem_response(INTERNAL)
+
+
+def _detail(problem: Problem, error: Exception | None, language: Language) -> str:
+    match error:
+        case None:
+            return problem.detail.said(language)
+        case ChampsInvalides():
+            return error.said(language)
+        case ValeurInvalide() if language == "en":
+            return f"{error.champ}: {reason_of(error).en}"
+        case _:
+            return problem.detail.said(language, error)
+
+
+def _facts(error: Exception | None, language: Language) -> Mapping[str, Any]:
+    """What stands beside the members that every problem has."""
+    match error:
+        case None | Introuvable():
+            return {}
+        case ChampsInvalides():
+            return {"champs": error.champs(language)}
+        case ValeurInvalide():
+            return {"champ": error.champ, "raison": reason_of(error).said(language)}
+        case _:
+            return vars(error)

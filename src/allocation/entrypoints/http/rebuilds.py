@@ -1,0 +1,75 @@
+"""Rebuilds of read models over HTTP: asked for here, carried out by the worker, watched here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+from flask import Response, jsonify
+
+from allocation.adapters.postgresql.database import Database, StorageUnavailable
+from allocation.adapters.read_models.rebuilds import RebuildState
+from allocation.entrypoints.http.refusals import Introuvable
+from allocation.entrypoints.http.route import Header, Route, read_body
+from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction, ReconstructionVue
+from allocation.entrypoints.http.words import Words
+from allocation.projections import rebuild as rebuilding
+from allocation.projections.delivery import Projection
+from allocation.projections.rebuild import RebuildRefused
+
+LOCATION = Header("Location", "where to watch it", {"type": "string"}, (202,))
+
+
+class HttpRebuilds:
+    """What may be asked about the building of read models; `projections` are those that there are."""
+
+    def __init__(self, database: Database, projections: Sequence[Projection]) -> None:
+        self._database = database
+        self._projections: Mapping[str, Projection] = {each.name: each for each in projections}
+
+    def routes(self) -> Sequence[Route]:
+        """The methods below, and what is promised about them."""
+        rule = "/projections/<identifier:name>/rebuild"
+        return (
+            Route(
+                "POST",
+                rule,
+                self.request,
+                answers={202: ReconstructionVue},
+                body=DemandeReconstruction,
+                refusals=(RebuildRefused, StorageUnavailable),
+                answer_headers=(LOCATION,),
+            ),
+            Route("GET", rule, self.watch, answers={200: ReconstructionVue}, refusals=(StorageUnavailable,)),
+        )
+
+    def request(self, name: str) -> Response:
+        """Let a read model be built anew beside the one that serves; one under way goes on."""
+        demande = read_body(DemandeReconstruction)
+        state = rebuilding.request(
+            self._database, self._projection(name), source=demande.source, throttle=demande.débit_max
+        )
+        response = _state(state)
+        response.status_code = HTTPStatus.ACCEPTED
+        response.headers["Location"] = f"/projections/{quote(name, safe='')}/rebuild"
+        return response
+
+    def watch(self, name: str) -> Response:
+        """How far the rebuild of a read model is, or how the last one ended."""
+        state = rebuilding.find(self._database, self._projection(name).name)
+        if state is None:
+            raise Introuvable(Words(f"{name} n'a pas été reconstruite", f"{name} has not been rebuilt"))
+        return _state(state)
+
+    def _projection(self, name: str) -> Projection:
+        if name not in self._projections:
+            raise Introuvable(Words(f"Projection inconnue : {name}", f"Unknown projection: {name}"))
+        return self._projections[name]
+
+
+def _state(state: RebuildState) -> Response:
+    facts: dict[str, Any] = {
+        key: value for key, value in asdict(state).items() if key in ReconstructionVue.model_fields
+    }
+    return jsonify(facts)

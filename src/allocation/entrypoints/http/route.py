@@ -1,0 +1,100 @@
+"""A route together with what is promised about it: served by the app, described in the OpenAPI document."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from allocation.entrypoints.http.refusals import ChampsInvalides, JsonMalformé
+from allocation.entrypoints.http.words import REPEATED, UNKNOWN
+
+MAX_BODY = 64 * 1024
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header that answers of these statuses may have; `schema` is that of its value."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+    statuses: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method on one path.
+
+    `answers` are its successes: a schema or, for what is not JSON, a media type. `refusals` are the errors
+    of PROBLEMS that it may raise. `headers` are the request's, `answer_headers` those of what it gives.
+    """
+
+    method: str
+    rule: str
+    function: Callable[..., Any]
+    answers: Mapping[int, Any]
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    headers: type[BaseModel] | None = None
+    refusals: tuple[type[Exception], ...] = ()
+    answer_headers: tuple[Header, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """What the route does: the first line of its function's docstring."""
+        return (self.function.__doc__ or "").partition("\n")[0]
+
+
+def call(route: Route, **arguments: Any) -> Any:
+    """What the route's function answers. Raises ChampsInvalides where its query is not one of the route's."""
+    if request.query_string:
+        _check_names(request.args, route.query.model_fields if route.query else ())
+    return route.function(**arguments)
+
+
+def read_body(model: type[M]) -> M:
+    """The request's JSON body. Raises JsonMalformé, ChampsInvalides, or werkzeug's 413 and 415."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
+    # One byte more than allowed shows that it is too long, whether or not its length was declared.
+    body = request.environ["wsgi.input"].read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise RequestEntityTooLarge
+    try:
+        found = model.model_validate_json(body)
+    except ValidationError as error:
+        [first, *_] = error.errors()
+        if first["type"] == "json_invalid":
+            raise JsonMalformé(first["ctx"]["error"]) from error
+        raise ChampsInvalides.found_by(error) from error
+    json.loads(body, object_pairs_hook=_refuse_repeated)
+    return found
+
+
+def read_query(model: type[M]) -> M:
+    """The request's query parameters. Raises ChampsInvalides."""
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise ChampsInvalides.found_by(error) from error
+
+
+def _check_names(given: MultiDict[str, str], known: Container[str]) -> None:
+    wrong = [(name, UNKNOWN) for name in given if name not in known]
+    wrong += [(name, REPEATED) for name, values in given.lists() if name in known and len(values) > 1]
+    if wrong:
+        raise ChampsInvalides(wrong)
+
+
+def _refuse_repeated(members: list[tuple[str, object]]) -> None:
+    repeated = [name for name, times in Counter(name for name, _ in members).items() if times > 1]
+    if repeated:
+        raise ChampsInvalides((name, REPEATED) for name in repeated)

@@ -1,0 +1,1 @@
+"""The shapes of requests and answers by resource, which are also the schemas of the OpenAPI document."""

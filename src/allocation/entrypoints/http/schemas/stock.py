@@ -1,0 +1,49 @@
+"""The stock of SKUs, page by page."""
+
+from datetime import date
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from allocation.domain.values import (
+    CARACTÈRES_DE_CONTRÔLE,
+    LONGUEUR_MAX,
+)
+from allocation.entrypoints.http.schemas.fields import digits
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
+
+class DemandePage(BaseModel):
+    """Which part of a list."""
+
+    after: Annotated[str, Field(max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")] = Field(
+        default="", description="the last SKU of the page before"
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_PAGE), BeforeValidator(digits)] = Field(
+        default=DEFAULT_PAGE, description="how many at most"
+    )
+
+
+class StockVue(BaseModel):
+    """The stock of a SKU, in units."""
+
+    sku: str = Field(examples=["LAMPE-ROUGE"])
+    en_stock: int = Field(examples=[100])
+    en_transit: int = Field(examples=[0])
+    alloué: int = Field(examples=[10])
+    disponible: int = Field(examples=[90])
+    prochaine_eta: date | None = Field(
+        description="the earliest arrival, from today (of UTC) on, that has free units", examples=[None]
+    )
+    eta_dépassée: date | None = Field(
+        description="the oldest arrival that is late and has free units", examples=[None]
+    )
+
+
+class PageDeStock(BaseModel):
+    """The stock of some SKUs, in the order of their code points."""
+
+    stock: list[StockVue]
+    suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])

@@ -1,0 +1,1 @@
+"""The processes of `serve`, and who looks after them."""
