@@ -1,7 +1,6 @@
 """Where a repeated command was carried out, as the shipped fake and PostgreSQL find it."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import pytest
 
@@ -9,11 +8,9 @@ from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Désalloué
-from allocation.service_layer.bootstrap import COMMAND_HANDLERS, bootstrap
-from allocation.service_layer.handlers import réallouer
+from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.needs import COMMAND_NEEDS
-from allocation.testing import FakeOriginalPositions, FakeStore, FakeUnitOfWork
+from allocation.testing import in_memory_bus
 
 Bus = MessageBus[JournalledUnitOfWork]
 
@@ -26,15 +23,7 @@ def bus(request: pytest.FixtureRequest) -> Bus:
     if request.param == "postgresql":
         database: Database = request.getfixturevalue("database")
         return bootstrap(database)  # type: ignore[return-value]
-    store = FakeStore()
-    return MessageBus(
-        partial(FakeUnitOfWork, store),
-        command_handlers=COMMAND_HANDLERS,
-        command_needs=COMMAND_NEEDS,
-        reactions={Désalloué: [réallouer]},
-        after_commit=lambda _: None,
-        original_positions=FakeOriginalPositions(store),
-    )
+    return in_memory_bus()  # type: ignore[return-value]
 
 
 def positions(bus: Bus, commands: Sequence[Command]) -> list[int | None]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from allocation.adapters.postgresql.database import Database, VersionConflict
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
+from allocation.domain.errors import LotInconnu
 from allocation.domain.events import Alloué, LotCréé, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Produit
 from allocation.testing import FakeStore, FakeUnitOfWork
@@ -46,9 +47,7 @@ def recevoir(new_uow: NewUow, *lots: Lot) -> None:
 
 def allouer(new_uow: NewUow, *lignes: LigneDeCommande) -> list[str | None]:
     with new_uow() as uow:
-        produit = uow.produits.get("LAMPE", *lignes)
-        assert produit is not None
-        lots = [produit.allouer(ligne) for ligne in lignes]
+        lots = [lu(uow, ligne).allouer(ligne) for ligne in lignes]
         uow.commit()
     return lots
 
@@ -59,14 +58,22 @@ def lu(uow: JournalledUnitOfWork, *lignes: LigneDeCommande) -> Produit:
     return produit
 
 
+def lu_par_lot(uow: JournalledUnitOfWork, réf_lot: str) -> tuple[Produit, Lot]:
+    produit = uow.produits.get_par_réf_lot(réf_lot)
+    assert produit is not None
+    lot = produit.lot(réf_lot)
+    assert lot is not None
+    return produit, lot
+
+
 def test_ce_qui_est_validé_se_relit(new_uow: NewUow) -> None:
     recevoir(new_uow, Lot("lot-1", "LAMPE", 10, DEMAIN))
     allouer(new_uow, ligne("c-1"))
 
     with new_uow() as uow:
         produit = lu(uow, ligne("c-1"))
+        _, lot = lu_par_lot(uow, "lot-1")
 
-    [lot] = produit.lots
     assert (lot.référence, lot.sku, lot.quantité, lot.eta) == ("lot-1", "LAMPE", 10, DEMAIN)
     assert (lot.quantité_allouée, lot.quantité_initiale) == (2, 10)
     assert (produit.version, produit.dernier_rang) == (2, 1)
@@ -84,11 +91,12 @@ def test_sortir_sans_valider_défait_tout(new_uow: NewUow) -> None:
     recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
 
     with new_uow() as uow:
-        lu(uow).allouer(ligne("c-1"))
+        lu(uow, ligne("c-1")).allouer(ligne("c-1"))
 
     with new_uow() as uow:
         assert lu(uow, ligne("c-1")).placements == {}
-        assert lu(uow).lots[0].quantité_allouée == 0
+        _, lot = lu_par_lot(uow, "lot-1")
+        assert lot.quantité_allouée == 0
 
 
 def test_une_exception_défait_tout(new_uow: NewUow) -> None:
@@ -136,7 +144,8 @@ def test_une_unité_de_travail_sert_plusieurs_fois(new_uow: NewUow) -> None:
         assert len(uow.events) == 1
 
     with uow:
-        assert lu(uow).lots[0].quantité_allouée == 4
+        _, lot = lu_par_lot(uow, "lot-1")
+        assert lot.quantité_allouée == 4
 
 
 def test_valider_deux_fois_n_écrit_pas_deux_fois(new_uow: NewUow) -> None:
@@ -156,10 +165,10 @@ def test_un_lot_épuisé_se_retrouve_par_sa_référence(new_uow: NewUow) -> None
     allouer(new_uow, ligne("c-1"), ligne("c-2"))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1")
+        _, premier = lu_par_lot(uow, "lot-1")
+        _, second = lu_par_lot(uow, "lot-2")
 
-    assert produit is not None
-    assert {"lot-1", "lot-2"} == {lot.référence for lot in produit.lots}
+    assert (premier.quantité_disponible, second.quantité_disponible) == (0, 4)
 
 
 def test_les_lignes_les_plus_récentes_sont_là_pour_qui_réduit_un_lot(new_uow: NewUow) -> None:
@@ -167,8 +176,7 @@ def test_les_lignes_les_plus_récentes_sont_là_pour_qui_réduit_un_lot(new_uow:
     allouer(new_uow, *(ligne(f"c-{n}") for n in range(1, 8)))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1")
-        assert produit is not None
+        produit, _ = lu_par_lot(uow, "lot-1")
         rang = uow.produits.load_surplus("lot-1", 5, limit=10)
         retirées = produit.modifier_quantité_lot("lot-1", 5, depuis_rang=rang)
         uow.commit()
@@ -193,11 +201,10 @@ def test_une_ligne_peut_changer_de_lot(new_uow: NewUow) -> None:
     allouer(new_uow, ligne("c-1", 10))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1")
-        assert produit is not None
+        produit, _ = lu_par_lot(uow, "lot-1")
         assert uow.produits.load_surplus("lot-1", 9, limit=10) == 1
         produit.modifier_quantité_lot("lot-1", 9)
-        assert produit.allouer(ligne("c-1", 10)) == "lot-2"
+        assert lu(uow, ligne("c-1", 10)).allouer(ligne("c-1", 10)) == "lot-2"
         uow.commit()
 
     with new_uow() as uow:
@@ -226,13 +233,12 @@ def test_un_lot_qui_ne_tient_plus_rien_se_garde_et_se_relit(new_uow: NewUow) -> 
     recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
 
     with new_uow() as uow:
-        lu(uow).modifier_quantité_lot("lot-1", 0)
+        produit, _ = lu_par_lot(uow, "lot-1")
+        produit.modifier_quantité_lot("lot-1", 0)
         uow.commit()
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1")
-    assert produit is not None
-    [lot] = produit.lots
+        _, lot = lu_par_lot(uow, "lot-1")
     assert (lot.quantité, lot.quantité_initiale) == (0, 10)
 
 
@@ -251,7 +257,8 @@ def test_un_refus_est_oublié_quand_le_stock_a_grandi(new_uow: NewUow) -> None:
     recevoir(new_uow, Lot("lot-1", "LAMPE", 1))
     allouer(new_uow, ligne("c-1", 4))
     with new_uow() as uow:
-        lu(uow).modifier_quantité_lot("lot-1", 3)
+        produit, _ = lu_par_lot(uow, "lot-1")
+        produit.modifier_quantité_lot("lot-1", 3)
         uow.commit()
 
     for événements in (1, 0):
@@ -266,8 +273,7 @@ def test_les_lignes_de_trop_viennent_par_les_plus_anciennes(new_uow: NewUow) -> 
     allouer(new_uow, *(ligne(f"c-{n}") for n in range(1, 6)))
 
     with new_uow() as uow:
-        produit = uow.produits.get_par_réf_lot("lot-1")
-        assert produit is not None
+        produit, _ = lu_par_lot(uow, "lot-1")
         assert uow.produits.load_surplus("lot-1", 10, limit=2) is None
         rang = uow.produits.load_surplus("lot-1", 3, limit=2)
         retirées = produit.modifier_quantité_lot("lot-1", 3, depuis_rang=rang, au_plus=1)
@@ -278,6 +284,65 @@ def test_les_lignes_de_trop_viennent_par_les_plus_anciennes(new_uow: NewUow) -> 
     with new_uow() as uow:
         assert uow.produits.get_par_réf_lot("lot-1") is not None
         assert uow.produits.load_surplus("lot-1", 3, depuis_rang=rang, limit=9) == rang
+
+
+def test_une_ligne_que_personne_n_a_demandée_n_est_pas_là_et_ne_s_écrit_pas_deux_fois(
+    new_uow: NewUow,
+) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+    allouer(new_uow, ligne("c-1"))
+
+    with new_uow() as uow:
+        produit = lu(uow, ligne("c-2"))
+        assert produit.placements == {}
+        assert produit.allouer(ligne("c-1")) == "lot-1"
+        with pytest.raises(VersionConflict):
+            uow.commit()
+
+
+def test_un_lot_épuisé_que_personne_n_a_demandé_n_est_pas_là_et_ne_s_écrit_pas_deux_fois(
+    new_uow: NewUow,
+) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 2))
+    allouer(new_uow, ligne("c-1"))
+
+    with new_uow() as uow:
+        produit = lu(uow, ligne("c-2"))
+        assert produit.lots == []
+        with pytest.raises(LotInconnu):
+            produit.modifier_quantité_lot("lot-1", 5)
+        produit.ajouter_lot(Lot("lot-1", "LAMPE", 2))
+        with pytest.raises(VersionConflict):
+            uow.commit()
+
+
+def test_un_refus_que_personne_n_a_demandé_n_est_pas_là(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 1))
+    allouer(new_uow, ligne("c-1", 4))
+
+    with new_uow() as uow:
+        assert lu(uow, ligne("c-2", 4)).ruptures == {}
+        assert lu(uow, ligne("c-1", 4)).ruptures.keys() == {("c-1", "1")}
+
+
+def test_les_lignes_d_un_lot_que_personne_n_a_demandées_ne_peuvent_pas_le_quitter(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
+    allouer(new_uow, ligne("c-1"), ligne("c-2"))
+
+    with new_uow() as uow:
+        produit, _ = lu_par_lot(uow, "lot-1")
+        with pytest.raises(LookupError):
+            produit.modifier_quantité_lot("lot-1", 1)
+
+
+def test_les_lignes_d_un_lot_ne_se_demandent_pas_avant_lui(new_uow: NewUow) -> None:
+    recevoir(new_uow, Lot("lot-1", "LAMPE", 2))
+    allouer(new_uow, ligne("c-1"))
+
+    with new_uow() as uow:
+        lu(uow)
+        with pytest.raises(LookupError):
+            uow.produits.load_surplus("lot-1", 1, limit=10)
 
 
 MANY = 100
@@ -329,20 +394,20 @@ def test_beaucoup_de_lots_s_épuisent_l_un_après_l_autre_dans_une_transaction(n
     demandes=st.lists(st.lists(st.integers(1, 8), min_size=1, max_size=25), min_size=1, max_size=3),
 )
 def test_chargé_en_partie_un_produit_décide_comme_chargé_en_entier(
-    database: Database, lots: list[tuple[int, date | None]], demandes: list[list[int]]
+    new_uow: NewUow, lots: list[tuple[int, date | None]], demandes: list[list[int]]
 ) -> None:
     """Whatever lots there are, and whatever was taken of them before in the same transaction or another."""
     sku = str(uuid4())
     entier = Produit(sku)
     for n, (quantité, eta) in enumerate(lots):
         entier.ajouter_lot(Lot(f"{sku}-{n:02}", sku, quantité, eta))
-    with PostgreSQLUnitOfWork(database) as uow:
+    with new_uow() as uow:
         uow.produits.add(deepcopy(entier))
         uow.commit()
 
     for étape, quantités in enumerate(demandes):
         entier.events.clear()
-        with PostgreSQLUnitOfWork(database) as uow:
+        with new_uow() as uow:
             for n, quantité in enumerate(quantités):
                 demande = LigneDeCommande(f"c-{étape}-{n}", sku, quantité)
                 produit = uow.produits.get(sku, demande)

@@ -16,13 +16,11 @@ from hypothesis.stateful import (
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import ErreurAllocation
-from allocation.domain.events import Désalloué, Event
+from allocation.domain.events import Event
 from allocation.projections.verify import verify
-from allocation.service_layer.bootstrap import COMMAND_HANDLERS, bootstrap, projection_followers
-from allocation.service_layer.handlers import réallouer
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.needs import COMMAND_NEEDS
-from allocation.testing import FakeOriginalPositions, FakeStore, FakeUnitOfWork
+from allocation.testing import in_memory_bus
 
 numéros = st.integers(1, 3)
 petites = st.integers(1, 12)
@@ -40,15 +38,7 @@ def test_postgresql_répond_comme_le_modèle_en_mémoire(database: Database) -> 
         @initialize()
         def naître(self) -> None:
             self.example = next(examples)
-            store = FakeStore()
-            self.fake: MessageBus[FakeUnitOfWork] = MessageBus(
-                lambda: FakeUnitOfWork(store),
-                command_handlers=COMMAND_HANDLERS,
-                reactions={Désalloué: [réallouer]},
-                command_needs=COMMAND_NEEDS,
-                after_commit=lambda _: None,
-                original_positions=FakeOriginalPositions(store),
-            )
+            self.fake = in_memory_bus()
 
         @rule(lot=numéros, sku=numéros, quantité=petites, eta=st.none() | st.just(date(2027, 1, 1)))
         def recevoir(self, lot: int, sku: int, quantité: int, eta: date | None) -> None:

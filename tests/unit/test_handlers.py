@@ -19,9 +19,8 @@ from allocation.service_layer.bootstrap import COMMAND_HANDLERS, EVENT_HANDLERS
 from allocation.service_layer.group_commit import MAX_ATTEMPTS
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus, Results
-from allocation.service_layer.needs import COMMAND_NEEDS
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
-from allocation.testing import FakeOriginalPositions, FakeStore, FakeUnitOfWork
+from allocation.testing import FakeStore, FakeUnitOfWork, in_memory_bus
 
 DEMAIN = date(2027, 1, 2)
 
@@ -39,14 +38,7 @@ def positions() -> list[int]:
 
 @pytest.fixture
 def bus(store: FakeStore, positions: list[int]) -> MessageBus[FakeUnitOfWork]:
-    return MessageBus(
-        lambda: FakeUnitOfWork(store),
-        command_handlers=COMMAND_HANDLERS,
-        reactions={Désalloué: [réallouer]},
-        command_needs=COMMAND_NEEDS,
-        after_commit=positions.append,
-        original_positions=FakeOriginalPositions(store),
-    )
+    return in_memory_bus(store, after_commit=positions.append)
 
 
 def test_la_réaction_est_déclarée_dans_la_table_de_routage() -> None:
@@ -332,14 +324,7 @@ def test_une_erreur_dans_une_réaction_défait_sa_cause(
     def échouer(event: Désalloué, uow: AbstractUnitOfWork) -> None:
         raise ZeroDivisionError
 
-    fragile = MessageBus(
-        lambda: FakeUnitOfWork(store),
-        command_handlers=COMMAND_HANDLERS,
-        reactions={Désalloué: [échouer]},
-        command_needs=COMMAND_NEEDS,
-        after_commit=lambda _: None,
-        original_positions=FakeOriginalPositions(store),
-    )
+    fragile = in_memory_bus(store, reactions={Désalloué: [échouer]})
     with pytest.raises(ZeroDivisionError):
         fragile.handle(ModifierQuantitéLot("lot-1", 5))
 
@@ -370,11 +355,4 @@ def _handler_disturbed(store: FakeStore, times: int) -> dict[type, object]:
 
 
 def _bus_with(store: FakeStore, handlers: dict[type, object]) -> MessageBus[FakeUnitOfWork]:
-    return MessageBus(
-        lambda: FakeUnitOfWork(store),
-        command_handlers=handlers,  # type: ignore[arg-type]
-        reactions={},
-        command_needs=COMMAND_NEEDS,
-        after_commit=lambda _: None,
-        original_positions=FakeOriginalPositions(store),
-    )
+    return in_memory_bus(store, command_handlers=handlers)  # type: ignore[arg-type]

@@ -81,7 +81,7 @@ def bootstrap(
         partial(PostgreSQLUnitOfWork, database),
         command_handlers=COMMAND_HANDLERS,
         command_needs=COMMAND_NEEDS,
-        reactions=_reactions(),
+        reactions=reactions(),
         after_commit=partial(projector.catch_up, followers),
         original_positions=PostgreSQLOriginalPositions(database),
         limits=Limits(waiting=settings.queue_size, apart=min(DEFAULT_LIMITS.apart, settings.pool_size - 1)),
@@ -130,7 +130,8 @@ def _routes(
     return routes
 
 
-def _reactions() -> Reactions:
+def reactions() -> Reactions:
+    """What runs in the transaction of each event."""
     return {
         event_type: [handler for handler in of_type if isinstance(handler.delivery, Reaction)]
         for event_type, of_type in event_handlers().items()

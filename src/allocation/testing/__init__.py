@@ -3,6 +3,7 @@
 The contracts run over them and over PostgreSQL alike; what a fake allows, the real one allows.
 """
 
+from allocation.testing.bus import in_memory_bus
 from allocation.testing.fakes import (
     FakeJournal,
     FakeNotifications,
@@ -19,4 +20,5 @@ __all__ = [
     "FakeRepository",
     "FakeStore",
     "FakeUnitOfWork",
+    "in_memory_bus",
 ]

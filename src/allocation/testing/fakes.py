@@ -4,9 +4,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import repeat, takewhile
+from operator import attrgetter
 from typing import Self
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from allocation.adapters.write_model.repository import AbstractRepository, Needs
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
-from allocation.domain.model import LigneDeCommande, Produit
+from allocation.domain.model import LigneDeCommande, Lot, Produit
 
 
 class FakeJournal(AbstractJournal):
@@ -55,52 +56,115 @@ class FakeStore:
 
 
 class FakeRepository(AbstractRepository):
-    """Copies of the committed products, which become the committed ones with `flush`."""
+    """Copies of the committed products, of which it hands out what was asked for, and no more.
+
+    PostgreSQL may have loaded more: what works here does not depend on it. With `flush`, the copies become
+    the committed products.
+    """
 
     def __init__(self, store: FakeStore) -> None:
         super().__init__()
         self._store = store
-        self._loaded_versions: dict[str, int | None] = {}
+        # Lots and lines that are handed out stay in the copy of their product as well.
+        self._copies: dict[str, Produit] = {}
 
     def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
-        """Everything is at hand already."""
+        """Nothing is locked, and nothing is cheaper when it is loaded with others."""
 
     def add(self, produit: Produit) -> None:
         self.seen[produit.sku] = self.known[produit.sku] = produit
-        self._loaded_versions[produit.sku] = None
 
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
         if sku not in self.known and sku in self._store.produits:
-            produit = self.known[sku] = deepcopy(self._store.produits[sku])
-            self._loaded_versions[sku] = produit.version
-        if sku in self.known:
-            self.seen[sku] = self.known[sku]
-        return self.seen.get(sku)
+            copy = self._copies[sku] = deepcopy(self._store.produits[sku])
+            self.known[sku] = replace(copy, lots=[], placements={}, ruptures={})
+        produit = self.known.get(sku)
+        if produit is not None:
+            self.seen[sku] = produit
+            for ligne in lignes:
+                self._hand_out(produit, ligne)
+        return produit
 
     def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        for sku, produit in self._store.produits.items():
-            if produit.lot(réf_lot) is not None:
-                return self.get(sku)
+        for sku, stored in (self._store.produits | self._copies).items():
+            if stored.lot(réf_lot) is not None:
+                produit = self.get(sku)
+                if produit is not None:
+                    _take_in(produit, self._copies.get(sku, produit).lot(réf_lot))
+                return produit
         return None
 
     def load_surplus(
         self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        """Everything is at hand already."""
-        [(produit, lot)] = [(each, lot) for each in self.seen.values() if (lot := each.lot(réf_lot))]
-        return depuis_rang or produit.rang_limite(lot, quantité)
+        produit, lot = self._handed_out(réf_lot)
+        whole = self._whole(produit)
+        rang = depuis_rang or whole.rang_limite(lot, quantité)
+        if rang is not None:
+            leaving = [
+                each for each in whole.placements.values() if each.réf_lot == réf_lot and each.rang >= rang
+            ]
+            for placement in sorted(leaving, key=attrgetter("rang"))[:limit]:
+                produit.placements[placement.ligne.clé] = placement
+        return rang
 
     def flush(self) -> None:
         """Commit the products. Raises VersionConflict as a database would refuse them."""
-        for sku, version in self._loaded_versions.items():
-            committed = self._store.produits.get(sku)
-            if version != (committed.version if committed else None):
-                raise VersionConflict(f"another writer changed {sku}")
-        produits = self._store.produits | deepcopy(self.known)
+        for produit in self.known.values():
+            self._check(produit)
+        changed = {sku: deepcopy(self._whole(produit)) for sku, produit in self.known.items()}
+        produits = self._store.produits | changed
         references = Counter(lot.référence for produit in produits.values() for lot in produit.lots)
         if any(count > 1 for count in references.values()):
             raise VersionConflict("another writer created a lot with the same reference")
         self._store.produits = produits
+
+    def _check(self, produit: Produit) -> None:
+        copy, committed = self._copies.get(produit.sku), self._store.produits.get(produit.sku)
+        if (copy and copy.version) != (committed and committed.version):
+            raise VersionConflict(f"another writer changed {produit.sku}")
+        stored = {} if copy is None else copy.placements
+        if any(stored.get(clé, placement) is not placement for clé, placement in produit.placements.items()):
+            raise VersionConflict(f"a line of {produit.sku} was known already")
+
+    def _handed_out(self, réf_lot: str) -> tuple[Produit, Lot]:
+        for produit in self.known.values():
+            if (lot := produit.lot(réf_lot)) is not None:
+                return produit, lot
+        raise LookupError(f"lot {réf_lot} was not handed out")
+
+    def _hand_out(self, produit: Produit, ligne: LigneDeCommande) -> None:
+        """What is known of the line, and the lot that it would get or else the roomiest."""
+        whole = self._whole(produit)
+        placement = whole.placements.get(ligne.clé)
+        if placement is not None:
+            produit.placements[ligne.clé] = placement
+            if placement.réf_lot is not None:
+                return
+        lot = whole.lot_pour(ligne)
+        if lot is None:
+            open_lots = (lot for lot in whole.lots if lot.quantité_disponible > 0)
+            lot = max(open_lots, key=attrgetter("quantité_disponible"), default=None)
+            if ligne.clé in whole.ruptures:
+                produit.ruptures[ligne.clé] = whole.ruptures[ligne.clé]
+        _take_in(produit, lot)
+
+    def _whole(self, produit: Produit) -> Produit:
+        """The product as it is now, with all that was not handed out of it."""
+        copy = self._copies.get(produit.sku, produit)
+        return replace(
+            produit,
+            lots=list(dict.fromkeys([*copy.lots, *produit.lots])),
+            placements=copy.placements | produit.placements,
+            ruptures=copy.ruptures | produit.ruptures,
+            events=[],
+            rappels=[],
+        )
+
+
+def _take_in(produit: Produit, lot: Lot | None) -> None:
+    if lot is not None and lot not in produit.lots:
+        produit.lots.append(lot)
 
 
 class FakeUnitOfWork(JournalledUnitOfWork):

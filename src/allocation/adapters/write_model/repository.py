@@ -58,7 +58,8 @@ class AbstractRepository(ABC):
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
         """The product, with what is known of `lignes` and the lots that they may get; None if unknown.
 
-        That is so for each line as long as no other has been allocated since.
+        That is so for each line as long as no other has been allocated since. Nothing else is promised to be
+        there, and what is known already is refused at the commit (VersionConflict) when it is added again.
         """
 
     @abstractmethod
@@ -69,8 +70,9 @@ class AbstractRepository(ABC):
     def load_surplus(
         self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        """Load the lines that must leave a lot, at most `limit`, the oldest; whose product was handed out.
+        """Load the lines that must leave a lot that was handed out: the oldest, at most `limit`.
 
         The seniority from which on they go, as `Produit.rang_limite`, unless it is known (`depuis_rang`);
-        None when the lot's lines fit into `quantité` units.
+        None when the lot's lines fit into `quantité` units. Raises LookupError for a lot that nobody has
+        asked for.
         """
