@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
+from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.lignes import LigneDeCommande
 from allocation.domain.values import QUANTITÉ_LOT_MIN, enregistrable, vérifier_quantité
 
@@ -58,6 +59,16 @@ class Lot:
             autre.quantité_initiale,
             autre.eta,
         )
+
+
+def seul_sku(réf_lot: str, skus: Set[str]) -> str | None:
+    """The SKU that is meant by a lot's reference alone, of those that have such a lot; None where none has.
+
+    Raises RéférenceAmbiguë where several have one.
+    """
+    if len(skus) > 1:
+        raise RéférenceAmbiguë(réf_lot, skus)
+    return next(iter(skus), None)
 
 
 # It orders lots by what never changes in them: a product asks it again only when it has other lots.

@@ -21,11 +21,11 @@ from allocation.adapters.write_model.repository import (
     Needs,
     Waiting,
     handed_out,
-    only_sku,
 )
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Allouer
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
+from allocation.domain.lots import seul_sku
 from allocation.domain.model import LigneDeCommande, Lot, Produit
 
 
@@ -94,7 +94,7 @@ class FakeRepository(AbstractRepository):
         produits = (*self._store.produits.values(), *self.known.values())
         skus = {produit.sku for produit in produits if produit.lot(réf_lot) is not None}
         if sku is None:
-            sku = only_sku(réf_lot, skus)
+            sku = seul_sku(réf_lot, skus)
         if sku is None or sku not in skus:
             return None
         produit = self.get(sku)

@@ -16,10 +16,10 @@ from allocation.adapters.write_model.repository import (
     Needs,
     Waiting,
     handed_out,
-    only_sku,
 )
 from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.events import RuptureDeStock
+from allocation.domain.lots import seul_sku
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Placement, Produit, Rupture
 
 _LOCK_PRODUITS = """
@@ -153,7 +153,7 @@ class PostgreSQLRepository(AbstractRepository):
             self._find_skus({réf_lot})
             # Lots of commands before this one in the same transaction may be among them.
             known = {sku for sku, produit in self.known.items() if produit.lot(réf_lot) is not None}
-            sku = only_sku(réf_lot, self._skus_of_réfs[réf_lot] | known)
+            sku = seul_sku(réf_lot, self._skus_of_réfs[réf_lot] | known)
         if sku is None:
             return None
         if (sku, réf_lot) not in self._asked_lots:

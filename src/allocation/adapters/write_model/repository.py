@@ -1,12 +1,11 @@
 """The port of the repository: products in and out of where they are kept, never more than a command needs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
-from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Produit
 
 # Its SKU and its reference.
@@ -38,16 +37,6 @@ class Needs:
     lignes: tuple[tuple[str, CléLigne], ...] = ()
     lots: tuple[CléLot, ...] = ()
     réfs_lots: tuple[str, ...] = ()
-
-
-def only_sku(réf_lot: str, skus: Set[str]) -> str | None:
-    """The SKU whose lot has this reference, of those that have one; None where there is none.
-
-    Raises RéférenceAmbiguë where there are several.
-    """
-    if len(skus) > 1:
-        raise RéférenceAmbiguë(réf_lot, skus)
-    return next(iter(skus), None)
 
 
 def handed_out(produit: Produit, réf_lot: str) -> Lot:

@@ -10,7 +10,14 @@ from allocation.adapters.postgresql.database import (
     VersionConflict,
 )
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
+from allocation.domain.errors import (
+    LigneModifiée,
+    LotExistant,
+    LotInconnu,
+    RéférenceAmbiguë,
+    SkuInconnu,
+    ValeurInvalide,
+)
 from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
 from allocation.entrypoints.http.words import Words
 from allocation.projections.rebuild import RebuildRefused
@@ -83,7 +90,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
         409,
         "lot-existant",
         Words("Lot existant", "Existing lot"),
-        Words("{0}", "Another lot, of the SKU {0.sku}, has this reference already: {0.réf_lot}"),
+        Words("{0}", "Another lot of the SKU {0.sku} has this reference already: {0.réf_lot}"),
+    ),
+    RéférenceAmbiguë: Problem(
+        409,
+        "référence-ambiguë",
+        Words("Référence ambiguë", "Ambiguous reference"),
+        Words("{0}", "Lots of several SKUs have this reference, name the SKU: {0.réf_lot}"),
     ),
     RebuildRefused: Problem(
         409,
