@@ -384,10 +384,10 @@ class TestRefus:
         ],
     )
     def test_un_paramètre_inconnu(self, stocked: FlaskClient, method: str, path: str) -> None:
-        response = stocked.open(f"{path}?sku=LAMPE", method=method, json={} if method != "GET" else None)
+        response = stocked.open(f"{path}?autre=LAMPE", method=method, json={} if method != "GET" else None)
 
         assert refusal(response) == (422, "champs-invalides")
-        assert json.loads(response.data)["champs"] == [{"champ": "sku", "raison": "ce champ n'existe pas"}]
+        assert json.loads(response.data)["champs"] == [{"champ": "autre", "raison": "ce champ n'existe pas"}]
 
     @pytest.mark.parametrize("query", ["limit=1&limit=2", "after=A&limit=1&after=A", "limit=1&&%6Cimit=1"])
     def test_un_paramètre_donné_deux_fois(self, stocked: FlaskClient, query: str) -> None:
