@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from allocation.adapters.postgresql.database import VersionConflict
+from allocation.adapters.write_model.repository import Needs
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
 from allocation.domain.events import (
@@ -290,6 +291,23 @@ def test_un_conflit_est_tenté_de_nouveau_dans_une_transaction_neuve(
 
     assert results == ["lot-1"]
     assert store.produits["LAMPE"].lots[0].quantité_allouée == 6
+
+
+def test_ce_qu_une_commande_demande_se_calcule_une_fois_même_quand_elle_est_tentée_de_nouveau(
+    store: FakeStore, bus: MessageBus[FakeUnitOfWork]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    asked: list[Command] = []
+
+    def needs(command: Allouer) -> Needs:
+        asked.append(command)
+        return COMMAND_HANDLERS[Allouer].needs(command)
+
+    counted = replace(COMMAND_HANDLERS[Allouer], handler=_handler_disturbed(store, times=2), needs=needs)
+    results = in_memory_bus(store, command_handlers={Allouer: counted}).handle(Allouer("c-1", "LAMPE", 4))
+
+    assert results == ["lot-1"]
+    assert asked == [Allouer("c-1", "LAMPE", 4)]
 
 
 def test_un_conflit_qui_dure_est_rendu_à_l_appelant(
