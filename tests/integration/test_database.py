@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from tests.waiting import eventually
 
-from allocation.adapters.postgresql import database as database_module
+from allocation.adapters.postgresql import pools
 from allocation.adapters.postgresql.database import (
     Database,
     Locked,
@@ -66,7 +66,7 @@ def test_une_adresse_où_personne_ne_répond_est_une_indisponibilité(free_port:
 
 
 def test_un_pool_épuisé_est_une_indisponibilité(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "POOL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(pools, "POOL_TIMEOUT_S", 0.01)
 
     with Database(database_url, pool_size=2) as small, ExitStack() as taken:
         for _ in range(2):

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar, cast
+from typing import Any, Self, TypeAlias, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Connection, Engine, event, text
 
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
 from allocation.adapters.postgresql.bounded_connection import BoundedConnection, bounded_by
@@ -21,10 +20,10 @@ from allocation.adapters.postgresql.database_errors import (
     ValueRefused,
     VersionConflict,
     read_errors_translated,
-    translate,
     write_errors_translated,
 )
 from allocation.adapters.postgresql.lookups import Lookups, Prepared, first_row
+from allocation.adapters.postgresql.pools import POOL_TIMEOUT_S, borrowed, from_pool, new_pool
 from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.adapters.postgresql.sessions import NOTHING, Sessions, Settings
 from allocation.adapters.postgresql.write_state import LastWrite, WriteState
@@ -42,8 +41,6 @@ __all__ = [
 C = TypeVar("C")
 
 Row: TypeAlias = dict[str, Any]
-
-POOL_TIMEOUT_S = 5
 
 # PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
 # longer. Background work may take long without a word.
@@ -132,7 +129,7 @@ class Database:
         with (
             self._last_write.noted(),
             write_errors_translated(),
-            _borrowed(self._writes) as (connection, _),
+            borrowed(self._writes) as (connection, _),
         ):
             yield connection
 
@@ -168,7 +165,7 @@ class Database:
             return self._read_once(read)
 
     def _read_once(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
-        with read_errors_translated(), _borrowed(self._reads) as (connection, prepared):
+        with read_errors_translated(), borrowed(self._reads) as (connection, prepared):
             return read(connection, prepared)
 
     def reading(self) -> AbstractContextManager[Connection]:
@@ -212,58 +209,17 @@ class Database:
     @staticmethod
     @contextmanager
     def _connected(engine: Engine) -> Iterator[Connection]:
-        with _from_pool(engine.connect) as connection:
+        with from_pool(engine.connect) as connection:
             yield connection
 
     def _session_pool(self, settings: Settings, size: int, limit_s: float, **options: Any) -> Engine:
         """Sessions of the program's own, for single statements and transactions that are begun by hand."""
         begin = partial(self.sessions.begin, settings, bounded_by(limit_s))
-        return _engine(begin, size, isolation_level="AUTOCOMMIT", **options)
+        return new_pool(begin, size, isolation_level="AUTOCOMMIT", **options)
 
     def _transaction_pool(self, settings: Settings, size: int, limit_s: float) -> Engine:
         """Connections for transactions, through a pooler too."""
         connect = partial(self.sessions.connect, bounded_by(limit_s))
-        engine = _engine(connect, size, isolation_level="READ COMMITTED")
+        engine = new_pool(connect, size, isolation_level="READ COMMITTED")
         event.listen(engine, "begin", lambda began: self.sessions.begin_transaction(began, settings))
         return engine
-
-
-def _engine(connect: Callable[[], psycopg.Connection], size: int, **options: Any) -> Engine:
-    engine = create_engine(
-        "postgresql+psycopg://",
-        creator=connect,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_S,
-        **options,
-    )
-    event.listen(engine, "handle_error", translate)
-    return engine
-
-
-def _from_pool(connect: Callable[[], C]) -> C:
-    """What `connect` takes from a pool. Raises StorageUnavailable when nothing becomes free in time."""
-    try:
-        return connect()
-    except PoolTimeoutError as error:
-        raise StorageUnavailable("no connection became free in time") from error
-
-
-@contextmanager
-def _borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
-    """The driver's own connection, from the pool of the engine, and what is prepared on it."""
-    pool = engine.pool
-    pooled = _from_pool(engine.raw_connection)
-    connection = cast(BoundedConnection, pooled.driver_connection)
-    try:
-        yield connection, pooled.info
-    finally:
-        if connection.closed:
-            # What the pool still holds was probably lost together with this one.
-            pooled.invalidate()
-            engine.dispose()
-        elif engine.pool is not pool:
-            # Nobody would close it in a pool that was given up.
-            pooled.invalidate()
-        else:
-            pooled.close()
