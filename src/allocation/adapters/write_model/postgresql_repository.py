@@ -28,6 +28,8 @@ _LOCK_PRODUITS = """
 """
 _LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
 _EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
+# What has no rows and no parameters is sent as it is, and takes no time.
+_NOTHING: Statement = ("SELECT WHERE false", ())
 # Of each reference, no more SKUs than a refusal names.
 _SKUS_OF_LOTS = f"""
     SELECT lot.référence, lot.sku FROM unnest(%s::text[]) AS asked (référence)
@@ -205,11 +207,18 @@ class PostgreSQLRepository(AbstractRepository):
         return rows[len(opening) :]
 
     def _find_skus(self, réfs_lots: Set[str]) -> None:
-        """Learn of which SKUs there are lots with these references."""
+        """Ask of which SKUs there are lots with these references, unless that is known."""
         if new := réfs_lots - self._skus_of_réfs.keys():
-            self._skus_of_réfs |= {réf: set() for réf in new}
-            for réf, sku in self._messages.rows(_SKUS_OF_LOTS, (sorted(new),)):
-                self._skus_of_réfs[réf].add(sku)
+            self._note_skus(new, self._messages.rows(_SKUS_OF_LOTS, (sorted(new),)))
+
+    def _note_skus(self, réfs_lots: Set[str], rows: Rows) -> Set[str]:
+        """Note of which SKUs there are lots with these references; those of which that was not known."""
+        found: dict[str, set[str]] = {réf: set() for réf in réfs_lots}
+        for réf, sku in rows:
+            found[réf].add(sku)
+        changed = {réf for réf, skus in found.items() if self._skus_of_réfs.get(réf) != skus}
+        self._skus_of_réfs |= found
+        return changed
 
     def _load(
         self,
@@ -231,19 +240,20 @@ class PostgreSQLRepository(AbstractRepository):
         new = sorted(skus - self.known.keys() - self._absent - self._locked)
         keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
         only_free = self._waiting is Waiting.NOT_AT_ALL
-        produits, first, named, lines, *existing = self._ask(
+        produits, first, named, lines, existing, skus_of_lots = self._ask(
             (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
             (FIRST_LOTS, (new,)),
             (_NAMED_LOTS, ([sku for sku, _ in lots], [réf for _, réf in lots])),
             (_KNOWN_LINES, (as_json(keys),)),
-            *([(_EXISTING, (new,))] if only_free else ()),
+            (_EXISTING, (new,)) if only_free else _NOTHING,
+            (_SKUS_OF_LOTS, (sorted(réfs_lots),)) if réfs_lots else _NOTHING,
         )
         for sku, version, dernier_rang, dernier_apport in produits:
             self.known[sku] = Produit(
                 sku, version=version, dernier_rang=dernier_rang, dernier_apport=dernier_apport
             )
             self._snapshots[sku] = Snapshot(version)
-        self._locked.update(sku for rows in existing for (sku,) in rows if sku not in self.known)
+        self._locked.update(sku for (sku,) in existing if sku not in self.known)
         self._absent.update(set(new) - self.known.keys() - self._locked)
         self._take_lots(first)
         for sku in new:
@@ -252,10 +262,14 @@ class PostgreSQLRepository(AbstractRepository):
         self._take_lots(named)
         self._take_lines(lines)
         self._register(lignes)
-        # Lots that were not there when their SKUs were asked for, and were when these were locked.
-        if created_meanwhile := {sku for _, sku, *_ in named} - self.known.keys() - self._locked:
-            self._absent -= created_meanwhile
-            self._load(created_meanwhile, lots={(sku, réf) for sku, réf in lots if sku in created_meanwhile})
+        self._load_received_meanwhile(named, self._note_skus(réfs_lots, skus_of_lots))
+
+    def _load_received_meanwhile(self, named: Rows, réfs_lots: Set[str]) -> None:
+        """Load lots that were not there before the lock: of products that were unknown, or by references."""
+        lots = {(sku, réf) for réf, sku, *_ in named if sku not in self.known.keys() | self._locked}
+        if lots or réfs_lots:
+            self._absent -= {sku for sku, _ in lots}
+            self._load(set(), lots=lots, réfs_lots=réfs_lots)
 
     def _register(self, lignes: Iterable[tuple[str, CléLigne]]) -> None:
         """Note that all that is known of these lines is loaded, but for refusals."""

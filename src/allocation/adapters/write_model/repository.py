@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Produit
 
@@ -37,6 +37,11 @@ class Needs:
     lignes: tuple[tuple[str, CléLigne], ...] = ()
     lots: tuple[CléLot, ...] = ()
     réfs_lots: tuple[str, ...] = ()
+
+    @classmethod
+    def of_lot(cls, réf_lot: str, sku: str | None) -> Self:
+        """What a command about one lot needs, whose SKU may be left out."""
+        return cls(réfs_lots=(réf_lot,)) if sku is None else cls(skus=(sku,), lots=((sku, réf_lot),))
 
 
 def handed_out(produit: Produit, réf_lot: str) -> Lot:
