@@ -23,6 +23,8 @@ from allocation.service_layer.group_commit import DEFAULT_LIMITS, Limits, Observ
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
 from allocation.service_layer.needs import COMMAND_NEEDS
 
+__all__ = ["EVENT_HANDLERS", "bootstrap"]
+
 COMMAND_HANDLERS: CommandHandlers = {
     commands.CréerLot: handlers.ajouter_lot,
     commands.Allouer: handlers.allouer,
