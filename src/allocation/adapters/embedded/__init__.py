@@ -1,1 +1,1 @@
-"""The PostgreSQL that comes along: its programs, its data, its processes."""
+"""The embedded PostgreSQL: its programs, its data, its processes."""
