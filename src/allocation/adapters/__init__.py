@@ -1,1 +1,1 @@
-"""Where the program meets PostgreSQL, SMTP and its configuration."""
+"""The program's connections to the outside: PostgreSQL, mail, message brokers, configuration."""

@@ -13,7 +13,7 @@ from allocation.adapters.smtp_url import shown_smtp_url, smtp_address
 
 
 def _default_data_dir() -> Path:
-    # PostgreSQL refuses to run as root, so it gets a user of its own, who could not read root's home.
+    # PostgreSQL refuses to run as root; it runs as a user of its own, which can't read root's home.
     if os.name == "posix" and os.geteuid() == 0:
         return Path("/var/lib/allocation")
     return platformdirs.user_data_path("allocation")
