@@ -54,7 +54,7 @@ class Route:
 
 
 def call(route: Route, **arguments: Any) -> Any:
-    """The answer of the route's function. Raises ChampsInvalides for query parameters that it does not have."""
+    """The answer of the route's function. Raises ChampsInvalides for query parameters it does not have."""
     if request.query_string:
         _check_names(request.args, route.query.model_fields if route.query else ())
     return route.function(**arguments)
