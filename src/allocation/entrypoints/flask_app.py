@@ -24,6 +24,10 @@ from allocation.entrypoints.http.views import HttpViews
 from allocation.service_layer.bootstrap import bootstrap, declared_projections
 from allocation.service_layer.messagebus import MessageBus
 
+__all__ = ["app", "create_app"]
+
+app: Flask
+
 
 class JsonProvider(DefaultJSONProvider):
     """JSON in UTF-8, accents as they are, fields in the order of the code, dates in ISO 8601."""

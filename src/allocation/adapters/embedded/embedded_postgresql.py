@@ -201,14 +201,14 @@ class EmbeddedPostgreSQL:
 
 @contextmanager
 def embedded_postgresql(
-    data_dir: Path, *, connections: int = MIN_CONNECTIONS
+    data_dir: Path | str, *, connections: int = MIN_CONNECTIONS
 ) -> Iterator[EmbeddedPostgreSQL]:
     """The running server of `data_dir`, which is created if need be.
 
     If the server is not running yet, it is started with room for at least `connections` connections. Raises
     EmbeddedServerTrouble or OSError.
     """
-    data_dir = make_data_dir(data_dir)
+    data_dir = make_data_dir(Path(data_dir))
     server = EmbeddedPostgreSQL(data_dir, connections)
     users = InterProcessReaderWriterLock(data_dir / "users.lock")
     try:
