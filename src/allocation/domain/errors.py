@@ -3,6 +3,16 @@
 from collections.abc import Iterable
 from typing import ClassVar
 
+__all__ = [
+    "ErreurAllocation",
+    "LigneModifiée",
+    "LotExistant",
+    "LotInconnu",
+    "RéférenceAmbiguë",
+    "SkuInconnu",
+    "ValeurInvalide",
+]
+
 
 class ErreurAllocation(Exception):
     """A refusal by the domain: nothing has changed."""

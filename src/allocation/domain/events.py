@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
+__all__ = ["Alloué", "Désalloué", "Event", "LotCréé", "QuantitéLotModifiée", "RuptureDeStock"]
+
 
 class Event:
     """A fact about one SKU, in the past tense."""

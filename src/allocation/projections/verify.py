@@ -81,10 +81,10 @@ WRITE_MODEL = (
         name="lots against the journal",
         columns=("référence", "sku", "quantité"),
         expected=f"""
-            SELECT DISTINCT ON (data ->> 'réf_lot')
+            SELECT DISTINCT ON (sku, data ->> 'réf_lot')
                    data ->> 'réf_lot' AS référence, sku, (data ->> 'quantité')::int AS quantité
             FROM {_JOURNAL} WHERE type IN ('LotCréé', 'QuantitéLotModifiée')
-            ORDER BY data ->> 'réf_lot', position DESC
+            ORDER BY sku, data ->> 'réf_lot', position DESC
         """,
         actual="SELECT référence, sku, quantité FROM lots",
     ),

@@ -8,7 +8,9 @@ from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.postgresql.messages import Messages, Rows, Statement
 from allocation.adapters.write_model.change_set import ChangeSet, Snapshot
+from allocation.adapters.write_model.line_queries import KNOWN_LINES, KNOWN_RUPTURES, LINES_FROM, RANG_LIMITE
 from allocation.adapters.write_model.lost_commits import Trace, leave_trace, trace_of
+from allocation.adapters.write_model.lot_references import NOTHING, LotReferences
 from allocation.adapters.write_model.open_lots import FIRST_LOTS, LOT, OpenLots
 from allocation.adapters.write_model.repository import (
     AbstractRepository,
@@ -17,7 +19,6 @@ from allocation.adapters.write_model.repository import (
     Waiting,
     handed_out,
 )
-from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.events import RuptureDeStock
 from allocation.domain.lots import seul_sku
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Placement, Produit, Rupture
@@ -28,71 +29,11 @@ _LOCK_PRODUITS = """
 """
 _LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
 _EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
-# What has no rows and no parameters is sent as it is, and takes no time.
-_NOTHING: Statement = ("SELECT WHERE false", ())
-# Of each reference, no more SKUs than a refusal names.
-_SKUS_OF_LOTS = f"""
-    SELECT lot.référence, lot.sku FROM unnest(%s::text[]) AS asked (référence)
-    CROSS JOIN LATERAL (
-        SELECT référence, sku FROM lots AS l
-        WHERE l.référence = asked.référence ORDER BY sku LIMIT {RéférenceAmbiguë.SKUS_MAX}
-    ) AS lot
-"""  # noqa: S608 - our own number
-
-# What is asked for, one after the other: OFFSET 0 keeps the planner from reading the whole table.
+# One lot after the other: OFFSET 0 keeps the planner from reading the whole table.
 _NAMED_LOTS = f"""
     SELECT lot.* FROM unnest(%s::text[], %s::text[]) AS asked (sku, référence)
     CROSS JOIN LATERAL ({LOT} AS l WHERE l.sku = asked.sku AND l.référence = asked.référence OFFSET 0) AS lot
 """  # noqa: S608 - our own text
-_KNOWN_LINES = """
-    SELECT line.*
-    FROM json_populate_recordset(NULL::order_lines, %s) AS asked
-    CROSS JOIN LATERAL (
-        SELECT sku, id_commande, ligne, quantité, rang,
-               (SELECT réf_lot FROM allocations AS a WHERE a.sku = l.sku AND a.rang = l.rang) AS réf_lot
-        FROM order_lines AS l
-        WHERE l.sku = asked.sku AND l.id_commande = asked.id_commande AND l.ligne = asked.ligne
-        OFFSET 0
-    ) AS line
-"""
-_KNOWN_RUPTURES = """
-    SELECT known.*
-    FROM json_populate_recordset(NULL::ruptures, %s) AS asked
-    CROSS JOIN LATERAL (
-        SELECT sku, id_commande, ligne, quantité, quantité_disponible, version
-        FROM ruptures AS r
-        WHERE r.sku = asked.sku AND r.id_commande = asked.id_commande AND r.ligne = asked.ligne
-        OFFSET 0
-    ) AS known
-"""
-# Where the fewest newest lines on a lot begin that together hold so many units. As every line holds a unit at
-# least, no more lines than units need to be looked at.
-_RANG_LIMITE = """
-    WITH newest AS (
-        SELECT l.rang, l.quantité
-        FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
-        WHERE a.sku = %(sku)s AND a.réf_lot = %(réf_lot)s
-        ORDER BY - a.rang LIMIT %(units)s
-    ), counted AS (
-        SELECT rang, sum(quantité) OVER (ORDER BY rang DESC) - quantité AS newer_units FROM newest
-    )
-    SELECT min(rang) FROM counted WHERE newer_units < %(units)s
-"""
-# Lines are looked up one by one, for the few allocations that the limit leaves: OFFSET 0, as above.
-_LINES_FROM = """
-    SELECT line.*
-    FROM (
-        SELECT sku, rang, réf_lot FROM allocations
-        WHERE réf_lot = %(réf_lot)s AND sku = %(sku)s AND - rang <= - %(rang)s::bigint
-        ORDER BY - rang DESC LIMIT %(limit)s
-    ) AS a
-    CROSS JOIN LATERAL (
-        SELECT sku, id_commande, ligne, quantité, rang, a.réf_lot
-        FROM order_lines AS l WHERE l.sku = a.sku AND l.rang = a.rang
-        OFFSET 0
-    ) AS line
-"""
-
 _LOCK_TIMEOUTS = {
     Waiting.BRIEFLY: "100ms",
     Waiting.LONGER: "1s",
@@ -116,7 +57,7 @@ class PostgreSQLRepository(AbstractRepository):
         self._locked: set[str] = set()
         self._absent: set[str] = set()
         self._snapshots: dict[str, Snapshot] = {}
-        self._skus_of_réfs: dict[str, set[str]] = {}
+        self._references = LotReferences(messages)
         self._asked_lots: set[CléLot] = set()
         self._asked_lines: set[tuple[str, CléLigne]] = set()
         self._open_lots: dict[str, OpenLots] = {}
@@ -152,10 +93,10 @@ class PostgreSQLRepository(AbstractRepository):
 
     def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
         if sku is None:
-            self._find_skus({réf_lot})
+            self._references.find({réf_lot})
             # Lots of commands before this one in the same transaction may be among them.
             known = {sku for sku, produit in self.known.items() if produit.lot(réf_lot) is not None}
-            sku = seul_sku(réf_lot, self._skus_of_réfs[réf_lot] | known)
+            sku = seul_sku(réf_lot, self._references.skus(réf_lot) | known)
         if sku is None:
             return None
         if (sku, réf_lot) not in self._asked_lots:
@@ -174,8 +115,8 @@ class PostgreSQLRepository(AbstractRepository):
         # Lines of commands before this one in the same transaction may be among them.
         self._ask(*self.changes())
         if depuis_rang is None:
-            [(depuis_rang,)] = self._messages.rows(_RANG_LIMITE, names)
-        self._take_lines(self._messages.rows(_LINES_FROM, {**names, "rang": depuis_rang}))
+            [(depuis_rang,)] = self._messages.rows(RANG_LIMITE, names)
+        self._take_lines(self._messages.rows(LINES_FROM, {**names, "rang": depuis_rang}))
         return depuis_rang
 
     def begin(self) -> None:
@@ -206,20 +147,6 @@ class PostgreSQLRepository(AbstractRepository):
         self.trace = trace_of(lock, rows[len(opening) - 1])
         return rows[len(opening) :]
 
-    def _find_skus(self, réfs_lots: Set[str]) -> None:
-        """Ask of which SKUs there are lots with these references, unless that is known."""
-        if new := réfs_lots - self._skus_of_réfs.keys():
-            self._note_skus(new, self._messages.rows(_SKUS_OF_LOTS, (sorted(new),)))
-
-    def _note_skus(self, réfs_lots: Set[str], rows: Rows) -> Set[str]:
-        """Note of which SKUs there are lots with these references; those of which that was not known."""
-        found: dict[str, set[str]] = {réf: set() for réf in réfs_lots}
-        for réf, sku in rows:
-            found[réf].add(sku)
-        changed = {réf for réf, skus in found.items() if self._skus_of_réfs.get(réf) != skus}
-        self._skus_of_réfs |= found
-        return changed
-
     def _load(
         self,
         skus: Set[str],
@@ -231,10 +158,9 @@ class PostgreSQLRepository(AbstractRepository):
 
         It takes another one to find the products of references; those that are ambiguous are left out.
         """
-        self._find_skus(réfs_lots)
-        lots = lots | {
-            (sku, réf) for réf in réfs_lots if len(found := self._skus_of_réfs[réf]) == 1 for sku in found
-        }
+        self._references.find(réfs_lots)
+        found = ((réf, self._references.skus(réf)) for réf in réfs_lots)
+        lots = lots | {(sku, réf) for réf, of in found if len(of) == 1 for sku in of}
         self._asked_lots |= lots
         skus = skus | {sku for sku, _ in lots}
         new = sorted(skus - self.known.keys() - self._absent - self._locked)
@@ -244,9 +170,9 @@ class PostgreSQLRepository(AbstractRepository):
             (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
             (FIRST_LOTS, (new,)),
             (_NAMED_LOTS, ([sku for sku, _ in lots], [réf for _, réf in lots])),
-            (_KNOWN_LINES, (as_json(keys),)),
-            (_EXISTING, (new,)) if only_free else _NOTHING,
-            (_SKUS_OF_LOTS, (sorted(réfs_lots),)) if réfs_lots else _NOTHING,
+            (KNOWN_LINES, (as_json(keys),)),
+            (_EXISTING, (new,)) if only_free else NOTHING,
+            self._references.question(réfs_lots),
         )
         for sku, version, dernier_rang, dernier_apport in produits:
             self.known[sku] = Produit(
@@ -262,7 +188,7 @@ class PostgreSQLRepository(AbstractRepository):
         self._take_lots(named)
         self._take_lines(lines)
         self._register(lignes)
-        self._load_received_meanwhile(named, self._note_skus(réfs_lots, skus_of_lots))
+        self._load_received_meanwhile(named, self._references.note(réfs_lots, skus_of_lots))
 
     def _load_received_meanwhile(self, named: Rows, réfs_lots: Set[str]) -> None:
         """Load lots that were not there before the lock: of products that were unknown, or by references."""
@@ -292,7 +218,7 @@ class PostgreSQLRepository(AbstractRepository):
     def _load_ruptures(self, produit: Produit) -> None:
         keys = self._perhaps_refused.pop(produit.sku)
         asked = [{"sku": produit.sku, "id_commande": order, "ligne": line} for order, line in keys]
-        rows = self._messages.rows(_KNOWN_RUPTURES, (as_json(asked),))
+        rows = self._messages.rows(KNOWN_RUPTURES, (as_json(asked),))
         for sku, id_commande, ligne, quantité, disponible, version in rows:
             event = RuptureDeStock(id_commande, sku, quantité, disponible, ligne)
             rupture = Rupture(event, version)
