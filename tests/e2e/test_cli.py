@@ -226,8 +226,8 @@ def test_verify_repair_refuse_de_toucher_au_modèle_d_écriture_et_dit_pourquoi(
     finished = allocation("verify", "--repair")
 
     assert finished.returncode == 1
-    assert "not mended: lots: quantité_allouée against the allocated lines" in finished.stderr
-    assert "which of them is right, no program can tell" in finished.stderr
+    assert "not repaired: lots: quantité_allouée against the allocated lines" in finished.stderr
+    assert "no program can tell which is right" in finished.stderr
     assert allocation("verify").returncode == 1
 
 
@@ -246,7 +246,7 @@ def test_parked_montre_retente_et_abandonne(
     failed = allocation("parked", "retry", "allocations_view")
     assert (failed.returncode, "réf_lot" in failed.stderr) == (1, True)
     unknown = allocation("parked", "retry", "allocations_view", "AUTRE")
-    assert (unknown.returncode, "has nothing parked of AUTRE" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "has no parked events of AUTRE" in unknown.stderr) == (2, True)
 
     with stocked.working() as connection, connection.begin():
         connection.exec_driver_sql(
@@ -318,7 +318,7 @@ class TestArchive:
 
         assert finished.returncode == 0
         assert "1 events moved" in finished.stdout
-        assert "Held back by projection lots_view, which stands at position 1." in finished.stderr
+        assert "Held back by projection lots_view, which is at position 1." in finished.stderr
 
     def test_tué_entre_le_fichier_et_la_validation_il_recommence_sans_perte(
         self,
@@ -448,7 +448,7 @@ class TestImport:
         header, *rejected = path.with_name("fichier.csv.rejected.csv").read_text("utf-8").splitlines()
         assert header == "orderid;sku;qty;remarque;ligne;ligne_du_fichier;raison"
         assert path.with_name("fichier.csv.out-of-stock.csv").exists()
-        assert "Orders that are not complete: 8" in finished.stderr
+        assert "Incomplete orders: 8" in finished.stderr
         assert [line.split(";")[-2:] for line in rejected] == [
             ["3", "quantité : de 1 à 1000000000 unités sont attendues, non 0"],
             ["4", "quantité : un nombre entier d'unités est attendu, non « 1,5 »"],
@@ -493,10 +493,10 @@ class TestImport:
             ("order,sku,qty\n", [], "0 columns are called id_commande or orderid"),
             ("orderid,sku,qty,qty\n", [], "2 columns are called"),
             ("orderid,sku,qty\n", ["--column", "sku=Article"], "0 columns are called Article"),
-            ("orderid,sku,qty\n", ["--column", "prix=sku"], "no field is called prix"),
+            ("orderid,sku,qty\n", ["--column", "prix=sku"], "there is no field called prix"),
             ("orderid,sku,qty\n", ["--column", "sku"], "FIELD=HEADER is expected"),
             ("", [], "the file is empty"),
-            ("orderid,sku,qty\n", ["--encoding", "klingon"], "no encoding of text is called so"),
+            ("orderid,sku,qty\n", ["--encoding", "klingon"], "there is no such text encoding"),
         ],
     )
     def test_un_fichier_dont_les_colonnes_manquent_est_refusé_en_entier(
@@ -542,7 +542,7 @@ class TestImport:
 
         assert (first.returncode, second.returncode) == (3, 3), first.stderr + second.stderr
         assert json.loads(second.stdout)["repeated by place"] == 1
-        assert "1 lines without a number count as repetitions" in second.stderr
+        assert "1 lines without a number were taken for repetitions" in second.stderr
         assert {path.name for path in tmp_path.iterdir()} == {"stdin.rejected.csv", "stdin.rejected.2.csv"}
 
     @pytest.mark.parametrize(("stop_signal", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -567,7 +567,9 @@ class TestImport:
         counts = json.loads(stdout)
         done = sum(counts[outcome] for outcome in ("allocated", "repeated", "out of stock", "rejected"))
         assert running.returncode == status
-        assert f"Stopped after line {done + 1}: what is before is done, what follows is not." in stderr
+        assert (
+            f"Stopped after line {done + 1}: the lines up to it are done, those after it are not." in stderr
+        )
         assert "Traceback" not in stderr
         assert _count(stocked, "order_lines") == counts["allocated"] + 1
 

@@ -69,16 +69,16 @@ def shop(database: Database) -> Database:
         (["journal", "--after", "9223372036854775808"], 2, "Invalid value"),
         (["parked", "show", "inconnu", "LAMPE"], 2, "no reader of the journal is called inconnu; there are:"),
         (["parked", "show", "stock_view.ancien", "LAMPE"], 2, "no reader of the journal is called"),
-        (["parked", "show", "stock_view", "LAMPE"], 0, "stock_view has nothing parked of LAMPE"),
+        (["parked", "show", "stock_view", "LAMPE"], 0, "stock_view has no parked events of LAMPE"),
         (["parked", "retry", "inconnu"], 2, "no reader of the journal is called inconnu"),
         (["parked", "discard", "inconnu", "--yes"], 2, "no reader of the journal is called inconnu"),
-        (["parked", "retry", "stock_view", "\0"], 2, "has nothing parked of"),
+        (["parked", "retry", "stock_view", "\0"], 2, "has no parked events of"),
         (["parked", "show", "stock_view", "\0"], 1, ""),
-        (["rebuild", "inconnue"], 2, "no read model is called inconnue"),
+        (["rebuild", "inconnue"], 2, "there is no read model called inconnue"),
         (["rebuild", "stock_view", "--from", "snapshot"], 2, "there is no snapshot"),
         (["rebuild", "stock_view", "--undo"], 2, "has not been rebuilt"),
-        (["verify", "inconnue"], 2, "no read model is called inconnue"),
-        (["import", "lots", "/"], 2, "/ is no file"),
+        (["verify", "inconnue"], 2, "there is no read model called inconnue"),
+        (["import", "lots", "/"], 2, "/ is not a file"),
         (["import", "lots", "/dev/null"], 2, "the file is empty"),
         (["import", "lots", "/proc/self/mem"], 1, ""),
     ],
@@ -158,8 +158,8 @@ def test_une_variable_mal_écrite_est_signalée_avec_la_plus_proche(run: Run) ->
     finished = run("config", ALLOCATION_POOLSIZE="8", ALLOCATION_ZZZ="1")
 
     assert finished.status == 0
-    assert "warning: ALLOCATION_POOLSIZE is no setting; ALLOCATION_POOL_SIZE is one\n" in finished.stderr
-    assert "warning: ALLOCATION_ZZZ is no setting\n" in finished.stderr
+    assert "warning: ALLOCATION_POOLSIZE is not a setting; ALLOCATION_POOL_SIZE is\n" in finished.stderr
+    assert "warning: ALLOCATION_ZZZ is not a setting\n" in finished.stderr
 
 
 @pytest.mark.parametrize("level", ["debug", "Debug", " WARNING "])

@@ -59,7 +59,7 @@ def cost_of(
         with monkeypatch.context() as patch:
             patch.setattr(Messages, "send", noted)
             statements.clear()
-            bus._transact(commands, math.inf, Waiting.BRIEFLY)
+            bus._transact([bus._task(each) for each in commands], math.inf, Waiting.BRIEFLY)
             done = list(statements)
         return Cost(done, rows() - before)
 

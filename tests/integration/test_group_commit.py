@@ -1,7 +1,7 @@
 """Group commit on the real database: a lost connection is answered truthfully, whenever it is lost."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,7 +107,7 @@ def test_un_groupe_répond_à_chacun_selon_son_cas(quiet_bus: Bus) -> None:
         Allouer("c-4", "LAMPE", 6),
     ]
 
-    outcomes = quiet_bus._transact(commands, math.inf, Waiting.BRIEFLY)
+    outcomes = outcomes_of(quiet_bus, commands)
 
     results = [outcome for outcome in outcomes if isinstance(outcome, Results)]
     assert results == [["lot-1"], ["lot-1"], [None], ["lot-1"]]
@@ -156,8 +156,13 @@ def test_ce_que_la_base_refuse_d_une_commande_ne_coûte_rien_aux_autres(
     assert [answer.result() for answer in answers] == [["lot-1"]] * 19
 
 
+def outcomes_of(bus: Bus, commands: Sequence[Command]) -> Sequence[object]:
+    """What has come of commands that share one transaction."""
+    return bus._transact([bus._task(command) for command in commands], math.inf, Waiting.BRIEFLY)
+
+
 def results_of(bus: Bus, commands: list[Command]) -> list[Results]:
-    outcomes = bus._transact(commands, math.inf, Waiting.BRIEFLY)
+    outcomes = outcomes_of(bus, commands)
     results = [outcome for outcome in outcomes if isinstance(outcome, Results)]
     assert len(results) == len(outcomes)
     return results

@@ -89,7 +89,6 @@ class Writer:
         return MessageBus(
             partial(ChaoticUnitOfWork, database, self._chance),
             command_handlers=ordinary._command_handlers,
-            command_needs=ordinary._command_needs,
             reactions=ordinary._reactions,
             original_positions=ordinary._original_positions,
             after_commit=lambda _: None,

@@ -148,7 +148,7 @@ def test_repair_répare_les_vues_et_refuse_de_toucher_au_reste(
     in_a_view = where in {follower.name for follower in followers}
     assert (list(verify(database, followers)) == []) is in_a_view
     assert repaired.exit_code == (0 if in_a_view else 1)
-    assert ("not mended: " in repaired.stderr and where in repaired.stderr) is not in_a_view
+    assert ("not repaired: " in repaired.stderr and where in repaired.stderr) is not in_a_view
 
 
 def test_la_différence_nomme_la_ligne(

@@ -1,12 +1,15 @@
 """The use cases through the bus, on the fakes: what a command gives, and what follows from it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 
 from allocation.adapters.postgresql.database import VersionConflict
-from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.adapters.write_model.repository import Needs
+from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
 from allocation.domain.events import (
     Alloué,
@@ -23,6 +26,8 @@ from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 from allocation.testing import FakeStore, FakeUnitOfWork, in_memory_bus
 
 DEMAIN = date(2027, 1, 2)
+
+Handler = Callable[[Any, AbstractUnitOfWork], Any]
 
 
 @pytest.fixture
@@ -282,10 +287,27 @@ def test_un_conflit_est_tenté_de_nouveau_dans_une_transaction_neuve(
     bus.handle(CréerLot("lot-1", "LAMPE", 10))
     attempts = _handler_disturbed(store, times=2)
 
-    results = _bus_with(store, attempts).handle(Allouer("c-1", "LAMPE", 4))
+    results = _bus_with(store, Allouer, attempts).handle(Allouer("c-1", "LAMPE", 4))
 
     assert results == ["lot-1"]
     assert store.produits["LAMPE"].lots[0].quantité_allouée == 6
+
+
+def test_ce_qu_une_commande_demande_se_calcule_une_fois_même_quand_elle_est_tentée_de_nouveau(
+    store: FakeStore, bus: MessageBus[FakeUnitOfWork]
+) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    asked: list[Command] = []
+
+    def needs(command: Allouer) -> Needs:
+        asked.append(command)
+        return COMMAND_HANDLERS[Allouer].needs(command)
+
+    counted = replace(COMMAND_HANDLERS[Allouer], handler=_handler_disturbed(store, times=2), needs=needs)
+    results = in_memory_bus(store, command_handlers={Allouer: counted}).handle(Allouer("c-1", "LAMPE", 4))
+
+    assert results == ["lot-1"]
+    assert asked == [Allouer("c-1", "LAMPE", 4)]
 
 
 def test_un_conflit_qui_dure_est_rendu_à_l_appelant(
@@ -295,7 +317,7 @@ def test_un_conflit_qui_dure_est_rendu_à_l_appelant(
     attempts = _handler_disturbed(store, times=MAX_ATTEMPTS)
 
     with pytest.raises(VersionConflict):
-        _bus_with(store, attempts).handle(Allouer("c-1", "LAMPE", 4))
+        _bus_with(store, Allouer, attempts).handle(Allouer("c-1", "LAMPE", 4))
 
     assert store.produits["LAMPE"].lots[0].quantité_allouée == MAX_ATTEMPTS
 
@@ -309,7 +331,7 @@ def test_un_gestionnaire_qui_ne_valide_pas_n_a_rien_fait(store: FakeStore) -> No
             uow.rollback()
         return "rien"
 
-    results = _bus_with(store, {CréerLot: hésiter}).handle(CréerLot("lot-1", "LAMPE", 10))
+    results = _bus_with(store, CréerLot, hésiter).handle(CréerLot("lot-1", "LAMPE", 10))
 
     assert results == ["rien"]
     assert (results.events, store.produits) == ((), {})
@@ -339,7 +361,7 @@ def test_les_résultats_sont_une_liste_comme_dans_le_chapitre() -> None:
     assert results.pop(0) == "lot-1"
 
 
-def _handler_disturbed(store: FakeStore, times: int) -> dict[type, object]:
+def _handler_disturbed(store: FakeStore, times: int) -> Handler:
     """`allouer`, except that another writer commits first, the first `times` times that it runs."""
     disturbances = [f"autre-{n}" for n in range(times)]
 
@@ -351,8 +373,11 @@ def _handler_disturbed(store: FakeStore, times: int) -> dict[type, object]:
                 COMMAND_HANDLERS[Allouer](Allouer(disturbances.pop(), command.sku, 1), other)
         return réf_lot
 
-    return {Allouer: disturbed}
+    return disturbed
 
 
-def _bus_with(store: FakeStore, handlers: dict[type, object]) -> MessageBus[FakeUnitOfWork]:
-    return in_memory_bus(store, command_handlers=handlers)  # type: ignore[arg-type]
+def _bus_with(store: FakeStore, command: type[Command], handler: Handler) -> MessageBus[FakeUnitOfWork]:
+    """A bus on which another handler carries out this command."""
+    return in_memory_bus(
+        store, command_handlers={command: replace(COMMAND_HANDLERS[command], handler=handler)}
+    )

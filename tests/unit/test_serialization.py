@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tests.declared import declared_below
 
 from allocation.adapters.journal.serialization import (
     UPCASTS,
@@ -63,9 +64,7 @@ def without_example(types: Iterable[type[Event]]) -> set[tuple[str, int]]:
 
 
 def test_chaque_version_de_chaque_type_a_son_exemple_et_se_lit() -> None:
-    types = [each for each in Event.__subclasses__() if each.__module__ == Event.__module__]
-
-    assert without_example(types) == set()
+    assert without_example(declared_below(Event)) == set()
     for each in STORED:
         event = from_json(each["type"], each["version"], json.dumps(each["data"]))
         assert type(event).__name__ == each["type"]

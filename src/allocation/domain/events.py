@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from allocation.domain.ledger import Compartiment, Mouvement
 
+__all__ = ["Alloué", "Désalloué", "Event", "LotCréé", "QuantitéLotModifiée", "RuptureDeStock"]
+
 
 class Event:
     """A fact about one SKU, in the past tense."""

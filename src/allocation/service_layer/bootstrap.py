@@ -11,7 +11,7 @@ from allocation.adapters.journal.original_positions import PostgreSQLOriginalPos
 from allocation.adapters.notifications import AbstractNotifications, LoggedNotifications, SmtpNotifications
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
-from allocation.domain import commands, events
+from allocation.domain import events
 from allocation.projections import projector
 from allocation.projections.delivery import EventHandler, Projection, Reaction, Subscription
 from allocation.projections.follower import AnyFollower, ProjectionFollower
@@ -21,12 +21,11 @@ from allocation.projections.stock_view import mettre_à_jour_stock_vue
 from allocation.service_layer import handlers
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, Limits, Observer
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
-from allocation.service_layer.needs import COMMAND_NEEDS
+
+__all__ = ["EVENT_HANDLERS", "bootstrap"]
 
 COMMAND_HANDLERS: CommandHandlers = {
-    commands.CréerLot: handlers.ajouter_lot,
-    commands.Allouer: handlers.allouer,
-    commands.ModifierQuantitéLot: handlers.modifier_quantité_lot,
+    each.command: each for each in (handlers.ajouter_lot, handlers.allouer, handlers.modifier_quantité_lot)
 }
 
 EVENT_HANDLERS: dict[type[events.Event], list[EventHandler[..., Any]]] = {
@@ -80,7 +79,6 @@ def bootstrap(
     return MessageBus(
         partial(PostgreSQLUnitOfWork, database),
         command_handlers=COMMAND_HANDLERS,
-        command_needs=COMMAND_NEEDS,
         reactions=reactions(),
         after_commit=partial(projector.catch_up, followers),
         original_positions=PostgreSQLOriginalPositions(database),

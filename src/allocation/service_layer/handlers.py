@@ -1,6 +1,7 @@
 """One function for each use case: what a command does, and what follows from an event.
 
-How an event's handler is delivered stands next to it; which events it gets, in `bootstrap.EVENT_HANDLERS`.
+What a command needs is declared beside its handler; so is how an event's handler is delivered. Which events
+that one gets stands in `bootstrap.EVENT_HANDLERS`.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from allocation.adapters.brokers.postgresql import publish
 from allocation.adapters.journal.rows import RecordedEvent
 from allocation.adapters.notifications import AbstractNotifications
 from allocation.adapters.postgresql.database import Database
+from allocation.adapters.write_model.repository import Needs
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, Désalloué, RuptureDeStock
@@ -24,6 +26,7 @@ from allocation.projections.delivery import REACTION, Subscription, delivered
 from allocation.service_layer.results import Unfinished
 from allocation.service_layer.stock_outs import notification_of
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
+from allocation.service_layer.use_cases import use_case
 
 __all__ = [
     "ajouter_allocation_vue",
@@ -45,6 +48,12 @@ ALLOCATIONS_PUBLICATION = Subscription("publication_allocations", batch=1000)
 STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock", batch=5000, outside=True, quiet_s=2.0)
 
 
+@use_case(
+    CréerLot,
+    key=lambda command: command.sku,
+    needs=lambda command: Needs(skus=(command.sku,), réfs_lots=(command.réf,)),
+    first_position=lambda command, journal: journal.of_receipt(command.réf),
+)
 def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     """Receive a lot; its reference. Raises LotExistant; emits LotCréé."""
     with uow:
@@ -57,6 +66,14 @@ def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     return command.réf
 
 
+@use_case(
+    Allouer,
+    key=lambda command: command.sku,
+    needs=lambda command: Needs(
+        skus=(command.sku,), lignes=((command.sku, (command.id_commande, command.ligne)),)
+    ),
+    first_position=lambda command, journal: journal.of_allocation(command),
+)
 def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
     """Tie a line to a lot; the lot's reference, or None when no lot can take the line.
 
@@ -75,6 +92,12 @@ def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> str | None:
     return réf_lot
 
 
+@use_case(
+    ModifierQuantitéLot,
+    key=lambda command: command.réf,
+    needs=lambda command: Needs(réfs_lots=(command.réf,)),
+    first_position=lambda command, journal: journal.of_correction(command.réf),
+)
 def modifier_quantité_lot(
     command: ModifierQuantitéLot, uow: AbstractUnitOfWork
 ) -> list[LigneDeCommande] | Unfinished:

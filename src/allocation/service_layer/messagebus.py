@@ -10,7 +10,8 @@ own lock: any number of threads may call it.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import uuid4
 
 from allocation.adapters.journal.original_positions import AbstractOriginalPositions
@@ -26,17 +27,25 @@ from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
 from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork
+from allocation.service_layer.use_cases import UseCase
 
-__all__ = ["CommandHandlers", "CommandNeeds", "Message", "MessageBus", "Reactions", "Results"]
+__all__ = ["CommandHandlers", "Message", "MessageBus", "Reactions", "Results"]
 
 U = TypeVar("U", bound=JournalledUnitOfWork)
 
 Message: TypeAlias = Command | Event
-CommandHandlers: TypeAlias = Mapping[type[Command], Callable[..., Any]]
-CommandNeeds: TypeAlias = Mapping[type[Command], Callable[..., Needs]]
+CommandHandlers: TypeAlias = Mapping[type[Command], UseCase[Any, Any]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
 _Outcome: TypeAlias = Results | ErreurAllocation | Locked
+
+
+class _Task(NamedTuple):
+    """A message, and what is worked out of it once, however often it is tried."""
+
+    message: Message
+    key: str
+    needs: Needs
 
 
 class _Renounced(Exception):
@@ -67,7 +76,6 @@ class MessageBus(Generic[U]):
         new_uow: Callable[[], U],
         *,
         command_handlers: CommandHandlers,
-        command_needs: CommandNeeds,
         reactions: Reactions,
         after_commit: Callable[[int], None],
         original_positions: AbstractOriginalPositions,
@@ -76,11 +84,12 @@ class MessageBus(Generic[U]):
     ) -> None:
         self._new_uow = new_uow
         self._command_handlers = command_handlers
-        self._command_needs = command_needs
         self._reactions = reactions
         self._after_commit = after_commit
         self._original_positions = original_positions
-        self._group_commit = GroupCommit(self._transact, key=self._key, limits=limits, observer=observer)
+        self._group_commit: GroupCommit[_Task] = GroupCommit(
+            self._transact, key=attrgetter("key"), limits=limits, observer=observer
+        )
 
     @property
     def uow(self) -> U:
@@ -97,35 +106,36 @@ class MessageBus(Generic[U]):
         then, save that after StorageUnavailable the outcome may be unknown, and that a large command may have
         done some of its parts: the same command again tells, and goes on.
         """
-        results = self._finished(self._group_commit.answer(message))
+        results = self._finished(self._group_commit.answer(self._task(message)))
         if results.position is None:
-            results.position, results.mark = self._original_positions.token_of(message)
+            first = self._first_position(message)
+            results.position, results.mark = self._original_positions.token_at(first)
         self._after_commit(results.position)
         return results
 
     def submit(self, message: Message) -> Answer:
         """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
-        return _ToBeFinished(self._group_commit.submit(message), self._finished)
+        return _ToBeFinished(self._group_commit.submit(self._task(message)), self._finished)
 
     def _finished(self, results: Results) -> Results:
         """The results, after all that was left to do."""
         while results.then is not None:
-            results.go_on(self._group_commit.answer(results.then))
+            results.go_on(self._group_commit.answer(self._task(results.then)))
         return results
 
-    def _transact(self, messages: Sequence[Message], deadline: float, waiting: Waiting) -> Sequence[_Outcome]:
-        """Carry the messages out in one transaction, or as many as there is time for; the outcome of each."""
+    def _transact(self, tasks: Sequence[_Task], deadline: float, waiting: Waiting) -> Sequence[_Outcome]:
+        """Carry the tasks out in one transaction, or as many as there is time for; the outcome of each."""
         outcomes: list[_Outcome] = []
         try:
             with self._new_uow() as uow:
-                uow.produits.prepare([self._needs(message) for message in messages], waiting)
-                for message in messages:
-                    outcomes.append(self._outcome(message, uow))
+                uow.produits.prepare([task.needs for task in tasks], waiting)
+                for task in tasks:
+                    outcomes.append(self._outcome(task.message, uow))
                     if time.monotonic() > deadline:
                         break
                 uow.commit()
         except _Renounced as alone:
-            if len(messages) > 1:
+            if len(tasks) > 1:
                 raise
             return [alone.results]
         _assign_positions(outcomes, uow.position)
@@ -173,15 +183,17 @@ class MessageBus(Generic[U]):
             return self._reactions.get(type(message), ())
         return (self._command_handlers[type(message)],)
 
-    def _needs(self, message: Message) -> Needs:
+    def _task(self, message: Message) -> _Task:
         if isinstance(message, Event):
-            return Needs(skus=(message.sku,))
-        return self._command_needs[type(message)](message)
+            return _Task(message, message.sku, Needs(skus=(message.sku,)))
+        use_case = self._command_handlers[type(message)]
+        return _Task(message, use_case.key(message), use_case.needs(message))
 
-    def _key(self, message: Message) -> str:
-        """What the message is about: messages about the same keep their order."""
-        needs = self._needs(message)
-        return next(iter((*needs.skus, *needs.réfs_lots)))
+    def _first_position(self, message: Message) -> int | None:
+        """Where the message was carried out, if that is known."""
+        if isinstance(message, Event):
+            return None
+        return self._command_handlers[type(message)].first_position(message, self._original_positions)
 
 
 def _assign_positions(outcomes: Sequence[_Outcome], last: int | None) -> None:

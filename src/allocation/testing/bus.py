@@ -5,7 +5,6 @@ from functools import partial
 
 from allocation.service_layer import bootstrap
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
-from allocation.service_layer.needs import COMMAND_NEEDS
 from allocation.testing.fakes import FakeOriginalPositions, FakeStore, FakeUnitOfWork
 
 
@@ -25,7 +24,6 @@ def in_memory_bus(
     return MessageBus(
         partial(FakeUnitOfWork, store),
         command_handlers=command_handlers,
-        command_needs=COMMAND_NEEDS,
         reactions=bootstrap.reactions() if reactions is None else reactions,
         after_commit=after_commit,
         original_positions=FakeOriginalPositions(store),

@@ -64,10 +64,10 @@ def test_un_fichier_comprimé_se_lit_tel_quel(lire: Lire, content: bytes) -> Non
     [
         (b"", "the file is empty"),
         (gzip.compress(b""), "the file is empty"),
-        (TEXT.encode("cp1252"), "byte 12 of line 1 is no text in utf-8.*--encoding cp1252"),
-        (TEXT.encode("utf-16-le"), "byte 23 of line 1 is no text in utf-8.*utf-16-le"),
-        (b"PK\x03\x04\x14\x00", "byte 3 of line 1 is no text.*Save it as CSV"),
-        (b"\x89PNG\r\n\x1a\n", "byte 1 of line 1 is no text"),
+        (TEXT.encode("cp1252"), "byte 12 of line 1 is not text in utf-8.*--encoding cp1252"),
+        (TEXT.encode("utf-16-le"), "byte 23 of line 1 is not text in utf-8.*utf-16-le"),
+        (b"PK\x03\x04\x14\x00", "byte 3 of line 1 is not text.*Save it as CSV"),
+        (b"\x89PNG\r\n\x1a\n", "byte 1 of line 1 is not text"),
     ],
 )
 def test_un_fichier_qui_n_est_pas_du_texte_est_refusé_avec_l_endroit(
@@ -80,8 +80,8 @@ def test_un_fichier_qui_n_est_pas_du_texte_est_refusé_avec_l_endroit(
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("klingon", "no encoding of text is called so"),
-        ("rot13", "no encoding of text"),
+        ("klingon", "there is no such text encoding"),
+        ("rot13", "no such text encoding"),
         ("cp1252", "mark of utf-8"),
     ],
 )

@@ -9,15 +9,8 @@ from allocation.adapters.journal.journal import SqlAlchemyJournal
 from allocation.adapters.journal.ledger import OF_LOT_ALONE, of_types
 from allocation.adapters.journal.tokens import ConsistencyToken, marked
 from allocation.adapters.postgresql.database import Database, Row
-from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
-from allocation.domain.events import (
-    Alloué,
-    Désalloué,
-    Event,
-    LotCréé,
-    QuantitéLotModifiée,
-    RuptureDeStock,
-)
+from allocation.domain.commands import Allouer
+from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée, RuptureDeStock
 
 # `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
 # journal's end, which the planner would take for shorter.
@@ -57,27 +50,14 @@ _CORRECTED = f"""
 
 
 class AbstractOriginalPositions(ABC):
-    """Port: finds the position that the first answer to a command had, and the token."""
+    """Port: finds the position that the first answer to a command had, and the token.
 
-    def token_of(self, message: Command | Event) -> ConsistencyToken:
-        """The token of the first answer, as `position_of`."""
-        return self.marked(self.position_of(message))
+    Which of these questions a command asks is declared with its handler. Each raises StorageUnavailable.
+    """
 
-    def position_of(self, message: Command | Event) -> int:
-        """The position of the last event of the command when it was carried out.
-
-        Where that is not known any more, the journal's end, which is never too early. Raises
-        StorageUnavailable.
-        """
-        position: int | None = None
-        match message:
-            case Allouer():
-                position = self.of_allocation(message)
-            case CréerLot():
-                position = self.of_receipt(message.réf)
-            case ModifierQuantitéLot():
-                position = self.of_correction(message.réf)
-        return self.end() if position is None else position
+    def token_at(self, position: int | None) -> ConsistencyToken:
+        """The token of this position; where none is known, of the journal's end, which is never too early."""
+        return self.marked(self.end() if position is None else position)
 
     @abstractmethod
     def of_allocation(self, command: Allouer) -> int | None:

@@ -1,4 +1,4 @@
-"""The command line. A command imports what it needs when it runs: `--help` needs none of it."""
+"""The command line. Each command imports what it needs only when it runs, so that `--help` stays fast."""
 
 from allocation.entrypoints.cli.app import main
 

@@ -1,4 +1,4 @@
-"""What the shell is told when a command can't do what it was asked for: one sentence, and an exit status."""
+"""What a failing command tells the shell: one sentence and an exit status."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ PREFIX = "ALLOCATION_"
 
 
 def answer(error: Exception) -> int:
-    """Say what went wrong; the exit status."""
+    """Print what went wrong; return the exit status."""
     from pydantic import ValidationError
 
     if isinstance(error, ValidationError):
@@ -28,7 +28,7 @@ def answer(error: Exception) -> int:
 
 
 def warn_of_unknown_variables() -> None:
-    """Say which variables look like settings and are none: a misspelt one would have no effect."""
+    """Warn of variables that look like settings but are none: a misspelt one would have no effect."""
     given = {name for name in os.environ if name.upper().startswith(PREFIX)}
     if not given:
         return
@@ -42,11 +42,11 @@ def warn_of_unknown_variables() -> None:
         field = name.upper().removeprefix(PREFIX)
         if field not in known:
             nearest = get_close_matches(field, known, n=1)
-            warn(f"{name} is no setting{f'; {PREFIX}{nearest[0]} is one' if nearest else ''}")
+            warn(f"{name} is not a setting{f'; {PREFIX}{nearest[0]} is' if nearest else ''}")
 
 
 def _misuses() -> tuple[type[Exception], ...]:
-    """What the user can mend in the command."""
+    """Errors that the user can correct in the command."""
     from allocation.entrypoints.csv_files.errors import ImportRefused
     from allocation.projections.parked import UnknownReader
     from allocation.projections.rebuild import RebuildRefused
@@ -55,7 +55,7 @@ def _misuses() -> tuple[type[Exception], ...]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What the world around is to blame for."""
+    """Errors whose cause lies outside the program."""
     from psycopg import Error
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -73,7 +73,7 @@ def _failures() -> tuple[type[Exception], ...]:
 
 
 def _sentence(error: Exception) -> str:
-    """What an error says, on one line: drivers add the statement and its values below."""
+    """The error's message on one line, without the statement and values that SQLAlchemy adds."""
     original = getattr(error, "orig", None) or error
     lines = str(original).strip().splitlines()
     return " ".join(line.strip() for line in lines) or type(original).__name__
@@ -84,5 +84,5 @@ def _tell_defect(error: Exception) -> None:
         logging.getLogger(__name__).error("a defect of allocation", exc_info=error)
     fail(
         f"a defect of allocation: {type(error).__name__}: {_sentence(error)}. "
-        f"With {PREFIX}LOG_LEVEL=DEBUG, it is shown where."
+        f"Set {PREFIX}LOG_LEVEL=DEBUG to see where."
     )

@@ -1,4 +1,4 @@
-"""`allocation`: the commands, and what the shell is told when one fails."""
+"""The `allocation` command, its subcommands, and what the shell is told when one fails."""
 
 import signal
 import sys
@@ -33,7 +33,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Ties every order line to one batch of stock, and lets everyone read the result fast."""
+    """Ties each order line to a batch of stock, and serves fast reads of the result."""
 
 
 service.add_to(app)
@@ -48,9 +48,9 @@ journal.add_to(app)
 def main() -> None:
     """Run the command that the arguments name.
 
-    Exit status: 0 done, 1 failed, 2 misused, 3 done and found something to look at, 130 and 143 interrupted.
+    Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but something needs attention, 130, 143 interrupted.
     """
-    # So that SIGTERM too stops an embedded database on the way out.
+    # So that SIGTERM, too, stops an embedded database before the process ends.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         warn_of_unknown_variables()

@@ -1,4 +1,4 @@
-"""What the commands print with: results to standard output, everything else to standard error."""
+"""How commands print: results to standard output, everything else to standard error."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ err = Console(stderr=True, highlight=False)
 
 
 def fail(message: str) -> None:
-    """Say what went wrong."""
+    """Print an error."""
     err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
 
 
 def warn(message: str) -> None:
-    """Say what may not be meant."""
+    """Print a warning."""
     err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON, in UTF-8."""
+    """Print the value as one line of JSON, in UTF-8."""
     print(json.dumps(value, ensure_ascii=False, default=_as_text), flush=True)  # noqa: T201
 
 
@@ -34,7 +34,7 @@ def _as_text(value: Any) -> str:
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows with the same keys, as a table with these as its header."""
+    """Print rows that have the same keys as a table, with the keys as its header."""
     table = Table(title=title, title_justify="left")
     for key in rows[0] if rows else ():
         table.add_column(key, overflow="fold")

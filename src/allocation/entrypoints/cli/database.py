@@ -1,4 +1,4 @@
-"""The database that a command works on."""
+"""Opening the database that a command works on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +19,10 @@ from allocation.service_layer.bootstrap import journal_followers
 def database_url(
     settings: Settings, *, connections: int = MIN_CONNECTIONS
 ) -> Iterator[tuple[str, EmbeddedPostgreSQL | None]]:
-    """The URL of the configured database or else of the embedded one, which then runs, and the latter.
+    """The URL of the database, and the embedded server if that is the one in use (else None).
 
-    If it is started here, the embedded one takes so many connections. Raises EmbeddedServerTrouble.
+    Without a configured database, the embedded server is started if need be, to take `connections`
+    connections. Raises EmbeddedServerTrouble.
     """
     if settings.database_url is not None:
         yield settings.database_url, None
@@ -43,7 +44,7 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def prepared_database(settings: Settings) -> Iterator[Database]:
-    """The database with its schema up to date.
+    """The database, once its schema has been brought up to date.
 
     Raises SchemaTooNew, StorageUnavailable or EmbeddedServerTrouble.
     """
@@ -54,12 +55,12 @@ def prepared_database(settings: Settings) -> Iterator[Database]:
 
 @contextmanager
 def connected(settings: Settings) -> Iterator[Database]:
-    """The database as it is. Raises EmbeddedServerTrouble when the embedded one does not start."""
+    """The database, its schema unchecked. Raises EmbeddedServerTrouble if the embedded one does not start."""
     with database_url(settings) as (url, _), Database(url, schema=settings.database_schema) as database:
         yield database
 
 
 def prepare(database: Database, settings: Settings) -> None:
-    """Bring the schema up to date, and let every reader of the journal have its checkpoint."""
+    """Bring the schema up to date, and create the missing checkpoints of journal readers."""
     schema.migrate(database)
     projector.register(journal_followers(database, settings))

@@ -1,6 +1,6 @@
-"""What the exit status of a command says."""
+"""The exit statuses of the commands."""
 
 FAILED = 1
 MISUSED = 2
-# The command has done its work, and found something that somebody should look at.
+# The command has done its work, but found something that needs attention.
 ATTENTION = 3

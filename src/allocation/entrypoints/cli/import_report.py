@@ -1,4 +1,4 @@
-"""What a user is told about an import: how far it is, how far it came, what was made of its lines."""
+"""What a user is told about an import: its progress, where it stopped, and what became of the lines."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_of(file: "CsvReading") -> "Iterator[Callable[[int], None]]":
-    """Shows how much of the file has been read, as it is told, where somebody can see it."""
+    """Within the context, show on a terminal how much of the file has been read."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -26,7 +26,7 @@ def progress_of(file: "CsvReading") -> "Iterator[Callable[[int], None]]":
 
 
 def print_counts(path: Path, counts: "Counter[str]", *, as_json: bool) -> None:
-    """How many lines had which outcome."""
+    """Print how many lines had each outcome."""
     if as_json:
         print_json(counts)
     else:
@@ -34,7 +34,7 @@ def print_counts(path: Path, counts: "Counter[str]", *, as_json: bool) -> None:
 
 
 def print_report(file: "CsvReading", report: "Report", seconds: float, *, as_json: bool) -> None:
-    """What has come of the lines, and where those are that somebody should look at."""
+    """Print what became of the lines, and where to find those that need attention."""
     summary = report.counts.copy()
     if file.shape.numbered:
         summary["repeated by place"] = report.repeated_by_place
@@ -44,24 +44,24 @@ def print_report(file: "CsvReading", report: "Report", seconds: float, *, as_jso
     for outcome, path in report.files.items():
         _say(f"The {outcome} lines and why: {path}")
     if report.incomplete_orders:
-        _say(f"Orders that are not complete: {report.incomplete_orders}")
+        _say(f"Incomplete orders: {report.incomplete_orders}")
     if not report.counts.total() and not report.stopped:
-        _say("The file has a header, and no line after it.")
+        _say("The file has a header but no lines.")
     if report.repeated_by_place:
         _say(
-            f"{report.repeated_by_place} lines without a number count as repetitions of known lines, "
-            "as when a file is imported again. If they are further lines of their orders: --append"
+            f"{report.repeated_by_place} lines without a number were taken for repetitions of known lines, "
+            "as when a file is imported again. If they are further lines of their orders, use --append."
         )
 
 
 def say_how_far(report: "Report", *, exactly: bool) -> None:
-    """Up to where the lines of a file that was not imported whole are done."""
+    """Print how far an interrupted import has come."""
     if exactly:
-        _say(f"Stopped after line {report.last_line}: what is before is done, what follows is not.")
+        _say(f"Stopped after line {report.last_line}: the lines up to it are done, those after it are not.")
     else:
         _say(
-            f"Done up to line {report.last_line} of the file; of the lines after it, some may be done, too. "
-            "Import it again: what is known already counts as repeated."
+            f"Done up to line {report.last_line} of the file; some later lines may be done, too. "
+            "Import the file again: lines that are done count as repeated."
         )
 
 

@@ -1,4 +1,4 @@
-"""`allocation import`: files of lots and of order lines."""
+"""`allocation import`: importing files of lots and of order lines."""
 
 import time
 from collections.abc import Callable
@@ -25,40 +25,40 @@ if TYPE_CHECKING:
 def _existing(path: Path) -> Path:
     """Raises BadParameter unless there is something to read."""
     if path != Path("-") and (not path.exists() or path.is_dir()):
-        raise typer.BadParameter(f"{path} is no file")
+        raise typer.BadParameter(f"{path} is not a file")
     return path
 
 
 File = Annotated[
     Path,
     typer.Argument(
-        callback=_existing, help="CSV with a header, may be compressed (gzip); - is standard input."
+        callback=_existing, help="CSV with a header, gzip-compressed or not; - is standard input."
     ),
 ]
 Column = Annotated[
     list[str] | None,
-    typer.Option(help="Where a field is found, as FIELD=HEADER; may be repeated.", metavar="FIELD=HEADER"),
+    typer.Option(help="Read FIELD from the column titled HEADER; may be repeated.", metavar="FIELD=HEADER"),
 ]
 Delimiter = Annotated[
-    str | None, typer.Option(help="What separates columns, such as ; or \\t. [default: the file tells]")
+    str | None, typer.Option(help="What separates columns, such as ; or \\t. [default: detected]")
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option(help="Such as cp1252. [default: its first bytes tell UTF-16, otherwise UTF-8]"),
+    typer.Option(help="Such as cp1252. [default: UTF-16 if the file begins with its mark, else UTF-8]"),
 ]
 Check = Annotated[
-    bool, typer.Option("--check", help="Read everything, say what would be rejected, write nothing.")
+    bool, typer.Option("--check", help="Read everything and show what would be rejected; write nothing.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="The counts as JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")]
 
 HELP = """Import CSV files of any size. It is safe to run again.
 
-Bad lines go to FILE.rejected.csv and lines without stock to FILE.out-of-stock.csv, with the reason: files to
-be mended, and imported as they are. What is there already is kept: FILE.rejected.2.csv. Of what comes
-through a pipe, they are called stdin.rejected.csv, in the current folder.
+Bad lines go to FILE.rejected.csv and lines without stock to FILE.out-of-stock.csv, with the reason. Correct
+them there, and import these files as they are. Existing files are kept: the next one is FILE.rejected.2.csv.
+For standard input, the file is stdin.rejected.csv in the current folder.
 
-Exit status: 0 all well; 3 some lines were rejected or out of stock; 1 could not work; 2 misused;
-130 stopped by Ctrl-C, 143 by SIGTERM, after it has said what is done.
+Exit status: 0 all well; 3 some lines were rejected or out of stock; 1 could not work; 2 wrong usage;
+130 stopped by Ctrl-C, 143 by SIGTERM, after printing how far it came.
 """
 
 
@@ -84,14 +84,14 @@ def lots(  # noqa: PLR0913 - options
     ] = None,
     *,
     update: Annotated[
-        bool, typer.Option("--update", help="Set the quantity of lots that exist; one line after the other.")
+        bool, typer.Option("--update", help="Set the quantity of existing lots; lines are done one by one.")
     ] = False,
     check: Check = False,
     as_json: AsJson = False,
 ) -> None:
-    """Receive lots: réf, sku, quantité and, for what is in transit, eta (2027-01-31).
+    """Receive lots: réf, sku, quantité and, for goods in transit, eta (2027-01-31).
 
-    A lot that exists with other values is rejected, unless --update says that its quantity is to be set.
+    An existing lot with other values is rejected; with --update, its quantity is set instead.
     """
     from allocation.entrypoints.csv_files import kinds
     from allocation.entrypoints.csv_files.reading import Options, reading
@@ -128,9 +128,9 @@ def commandes(  # noqa: PLR0913 - options
 ) -> None:
     """Allocate order lines: id_commande, sku, quantité and, if the file has it, ligne.
 
-    Without a ligne, lines of one SKU in one order are numbered in the order of the file, from 1 on: in a file
-    that is imported again they are known already, and so are the first lines of an order that goes on in a
-    second file, unless --append says that they are further ones.
+    Lines without a ligne are numbered from 1, within their order and SKU, in the order of the file. So a file
+    can be imported again: its lines are recognised. When an order continues in a second file, its lines there
+    would be taken for repetitions of the first ones: import that file with --append.
     """
     from allocation.entrypoints.csv_files.kinds import ORDER_LINE_FIELDS, ORDER_LINES
     from allocation.entrypoints.csv_files.reading import Options, reading
@@ -193,7 +193,7 @@ def _import(
 
 
 def _carry_out(work: "Import", report: "Report", database: "Database", settings: "Settings") -> None:
-    """Import the file and, unless that was stopped, let the read models have it at once."""
+    """Import the file, then update the read models at once unless the import was stopped."""
     from allocation.adapters.journal.journal import SqlAlchemyJournal
     from allocation.entrypoints.csv_files.importing import one_by_one
     from allocation.projections import projector

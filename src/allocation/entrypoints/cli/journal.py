@@ -1,4 +1,4 @@
-"""`allocation journal`: printing the events, and moving old ones to files."""
+"""`allocation journal`: printing the events, and archiving old ones."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -43,7 +43,7 @@ def journal(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print the events of the journal, in order, those of its archive first."""
+    """Print the events of the journal in order, archived ones first."""
     if context.invoked_subcommand is not None:
         return
     from allocation.adapters.configuration import Settings
@@ -80,9 +80,9 @@ def archive(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Move old events to compressed files, as far as no reader of the journal needs them any more.
+    """Move old events that no reader of the journal needs any more to compressed files.
 
-    A snapshot is put beside them: with it, what is left of the journal tells everything again.
+    A snapshot is written beside them; read models can be rebuilt from it and the rest of the journal.
     """
     from allocation.adapters.configuration import Settings
     from allocation.adapters.journal.archiving import JournalArchiver
@@ -106,7 +106,7 @@ def _instant(text: str) -> "datetime":
     except ValueError:
         fail(f"--before {text}: an instant is expected, such as 2027-01-01 or 2027-01-01T12:00:00+01:00")
         raise typer.Exit(2) from None
-    # Nothing is older than the one or younger than the other, and both can be calculated with.
+    # Further out, shifting an instant by its time zone would overflow; no event is that old or that new.
     first, last = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
     return min(max(instant if instant.tzinfo else instant.replace(tzinfo=UTC), first), last)
 
@@ -131,14 +131,14 @@ def _print_report(report: "ArchiveReport", *, as_json: bool) -> None:
             out.print(str(path), markup=False, soft_wrap=True)
     if (holder := report.held_back_by) is not None:
         err.print(
-            f"Held back by {holder.holder}, which stands at position {holder.position}.",
+            f"Held back by {holder.holder}, which is at position {holder.position}.",
             markup=False,
             soft_wrap=True,
         )
 
 
 def _print_batch(database: "Database", archive: "JournalArchive", after: int, *, as_json: bool) -> int:
-    """Print the next events; the position reached."""
+    """Print the next events; return the position reached."""
     from allocation.adapters.journal.archive import JournalWithArchive
 
     with database.reading() as connection:

@@ -20,7 +20,7 @@ def migrate(
         typer.Option("--check", help="Only say what would be done; the exit status is 3 if there is any."),
     ] = False,
 ) -> None:
-    """Bring the database's schema up to date. `serve` and `worker` do so, too; nothing else."""
+    """Bring the database's schema up to date. Only `serve` and `worker` do so by themselves."""
     from allocation.adapters.configuration import Settings
     from allocation.adapters.postgresql import schema
     from allocation.entrypoints.cli.database import connected, prepare

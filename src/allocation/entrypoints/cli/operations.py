@@ -1,4 +1,4 @@
-"""Looking after the service: the readers of the journal, the settings."""
+"""Commands that show the state of the service: journal readers and settings."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def projections(*, as_json: AsJson = False) -> None:
-    """Show how far projections and subscriptions are, and how late."""
+    """Show how far each projection and subscription has come, and its lag."""
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.cli.database import open_database
     from allocation.views.progress import progress

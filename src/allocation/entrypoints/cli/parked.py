@@ -1,4 +1,4 @@
-"""`allocation parked`: events that a reader of the journal could not apply."""
+"""`allocation parked`: dealing with events that a reader of the journal could not apply."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
     """Register the commands of this module."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Events that a projection or subscription could not apply, and all behind them of the same SKU.",
+        help="Events that a projection or subscription could not apply, with all later ones of the same SKU.",
     )
     group.command(name="list", epilog="Example: allocation parked list --json")(list_parked)
     group.command(epilog="Example: allocation parked show allocations_view LAMPE-ROUGE")(show)
@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_parked(*, as_json: AsJson = False) -> None:
-    """List the SKUs of which events are parked, and why."""
+    """List the SKUs that have parked events, and why."""
     with _readers() as readers:
         rows = [asdict(each) for each in readers.summary()]
     if as_json:
@@ -47,11 +47,11 @@ def list_parked(*, as_json: AsJson = False) -> None:
 def show(
     reader: Reader, sku: Annotated[str, typer.Argument(help="The SKU.")], *, as_json: AsJson = False
 ) -> None:
-    """Show the parked events of a SKU, oldest first, as they are stored."""
+    """Show the parked events of a SKU as stored, oldest first."""
     with _readers() as readers:
         events = [each._asdict() for each in readers.events(reader, sku)]
         if not events:
-            err.print(f"{reader} has nothing parked of {sku}", markup=False, soft_wrap=True)
+            err.print(f"{reader} has no parked events of {sku}", markup=False, soft_wrap=True)
     for event in events:
         if as_json:
             print_json({**event, "data": json.loads(event["data"])})
@@ -83,7 +83,7 @@ def discard(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
-    """Give up parked events: the reader goes on without them, and a read model stays wrong until rebuilt."""
+    """Drop parked events: the reader goes on without them; a read model stays wrong until it is rebuilt."""
     with _readers() as readers:
         chosen = _chosen(readers, reader, skus)
         if not yes:
@@ -93,11 +93,11 @@ def discard(
 
 
 def _chosen(readers: "ParkedReaders", reader: str, skus: list[str] | None) -> list[str]:
-    """These SKUs, or all of which events are parked."""
+    """The given SKUs, or else all that have parked events."""
     readers.check(reader)
     parked = [each.sku for each in readers.summary() if each.lecteur == reader]
     if unknown := set(skus or ()) - set(parked):
-        fail(f"{reader} has nothing parked of {', '.join(sorted(unknown))}")
+        fail(f"{reader} has no parked events of {', '.join(sorted(unknown))}")
         raise typer.Exit(2)
     return skus or parked
 

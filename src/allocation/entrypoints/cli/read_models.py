@@ -1,4 +1,4 @@
-"""Looking after the read models: comparing them with the write model, and building them anew."""
+"""Commands for read models: comparing them with the write model, and rebuilding them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def rebuild(
         typer.Option(
             "--from",
             help="The write model, which is the fastest; the whole journal with its archive; or the newest "
-            "snapshot of the archive and what is behind it.",
+            "snapshot of the archive and the events after it.",
         ),
     ] = None,
     throttle: Annotated[
@@ -46,9 +46,9 @@ def rebuild(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a read model anew beside the one that serves, which it then replaces.
+    """Build a read model anew beside the one in use, then replace it.
 
-    Interrupted, it is carried on by the worker or by the same command again.
+    If interrupted, the rebuild is finished by the worker, or by running the same command again.
     """
     from allocation.projections import rebuild as rebuilding
     from allocation.projections import undo as undoing
@@ -78,9 +78,9 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the write model with itself and the journal, and every read model with it.
+    """Check the write model against itself and the journal, and every read model against the write model.
 
-    Prints each difference; the exit status is 1 if there is one that was not mended.
+    Prints each difference; the exit status is 1 if one remains.
     """
     with _read_models() as (database, known):
         followers = known if name is None else {name: _of_name(known, name)}
@@ -98,7 +98,7 @@ def _compare(
     only_read_models: bool,
     as_json: bool,
 ) -> dict[str, int]:
-    """Print every difference; how many there are in each comparison that has some."""
+    """Print every difference; return the number of differences in each comparison that has some."""
     from allocation.projections import verify as verifying
 
     found: dict[str, int] = {}
@@ -120,13 +120,13 @@ def _repair(
     *,
     as_json: bool,
 ) -> dict[str, int]:
-    """Rebuild the read models that differ; what differs afterwards."""
+    """Rebuild the read models that differ; return what still differs."""
     from allocation.projections import rebuild as rebuilding
 
     if damaged := [comparison for comparison in differing if comparison not in followers]:
         fail(
-            f"not mended: {'; '.join(damaged)}. The write model and the journal are the originals: which of "
-            "them is right, no program can tell. Nor are read models rebuilt from what is in doubt."
+            f"not repaired: {'; '.join(damaged)}. The write model and the journal are both originals: no "
+            "program can tell which is right, and no read model is rebuilt from one that is in doubt."
         )
         return dict(differing)
     for name in differing:
@@ -138,7 +138,7 @@ def _repair(
 
 @contextmanager
 def _read_models() -> "Iterator[tuple[Database, dict[str, ProjectionFollower]]]":
-    """The database, and the read models that this program keeps, by name."""
+    """The database, and the readers that maintain this program's read models, by name."""
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.cli.database import open_database
     from allocation.projections import projector
@@ -153,13 +153,13 @@ def _read_models() -> "Iterator[tuple[Database, dict[str, ProjectionFollower]]]"
 
 def _of_name(known: Mapping[str, "ProjectionFollower"], name: str) -> "ProjectionFollower":
     if name not in known:
-        fail(f"no read model is called {name}; there are: {', '.join(sorted(known))}")
+        fail(f"there is no read model called {name}; there are: {', '.join(sorted(known))}")
         raise typer.Exit(2)
     return known[name]
 
 
 def _carried_out(database: "Database", follower: "ProjectionFollower") -> "RebuildState":
-    """How the rebuild under way has ended, while its progress is shown."""
+    """Carry out the rebuild while showing its progress; return how it ended."""
     from allocation.projections import rebuild as rebuilding
 
     with _progress() as progress:

@@ -30,15 +30,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address, or name of one, to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address or host name to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8000,
     workers: Annotated[
-        int | None, typer.Option(help="API processes. [default: one for each core]", min=1, max=64)
+        int | None, typer.Option(help="API processes. [default: one per core]", min=1, max=64)
     ] = None,
 ) -> None:
     """Serve the API and keep its views up to date, until Ctrl-C or SIGTERM.
 
-    Without ALLOCATION_DATABASE_URL, an embedded PostgreSQL is started; its data is under ALLOCATION_DATA_DIR.
+    Without ALLOCATION_DATABASE_URL, an embedded PostgreSQL is started, with its data in ALLOCATION_DATA_DIR.
     """
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.serving.listening import CannotListen, held_address
@@ -49,7 +49,7 @@ def serve(
     try:
         with held_address(host, port) as address, metrics_directory(_metrics_place(settings)) as metrics:
             fork_where_it_is_safe()
-            # Before Prometheus' library is imported, which looks at it once: are there many processes?
+            # Set before prometheus_client is imported, which reads it only once, at import.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
             _serve(settings, address, address.url(host), metrics, workers or os.cpu_count() or 1)
     except CannotListen as error:
@@ -70,7 +70,7 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
             prepare(database, settings)
             pool_size = share_out(database, workers, settings.pool_size)
             postgresql = f"PostgreSQL {database.server_version()}"
-        # The children are configured by their environment, as they would be without this supervisor.
+        # The children read their configuration from the environment, as they would without a supervisor.
         os.environ["ALLOCATION_DATABASE_URL"] = storage_url
         os.environ["ALLOCATION_POOL_SIZE"] = str(pool_size)
         children = [
@@ -83,7 +83,7 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
         def each_tick() -> float:
             if embedded is not None:
                 embedded.keep_running()
-            # A process that starts anew could not without it. (On a full disk the next tick tries again.)
+            # A replacement process could not start without it. (On a full disk, the next tick tries again.)
             with suppress(OSError):
                 metrics.mkdir(mode=0o700, parents=True, exist_ok=True)
             return TICK_S if announcement.made() else READY_POLL_S
@@ -92,7 +92,7 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
 
 
 def worker() -> None:
-    """Keep projections and subscriptions up to date, until Ctrl-C or SIGTERM: one part of `serve`."""
+    """Run projections and subscriptions, without the API, until Ctrl-C or SIGTERM."""
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.cli.database import prepared_database
     from allocation.entrypoints.serving.processes import configure_logging, run_worker
@@ -104,7 +104,7 @@ def worker() -> None:
 
 
 def _metrics_place(settings: "Settings") -> Path:
-    """Where nobody tidies up: beside the data, if that is here at all."""
+    """A folder that no clean-up job empties: the data directory if there is one on this machine."""
     from allocation.adapters.embedded.data_directory import make_data_dir
 
     if settings.database_url is None:
@@ -113,7 +113,7 @@ def _metrics_place(settings: "Settings") -> Path:
 
 
 class _Announcement:
-    """What is printed once, when the service is ready."""
+    """The lines that are printed once, when the service is ready."""
 
     def __init__(self, address: "Address", url: str, storage: str) -> None:
         self._address = address
@@ -122,7 +122,7 @@ class _Announcement:
         self._made = False
 
     def made(self) -> bool:
-        """Whether it is printed, which happens now if it can."""
+        """Print it if the service has become ready; return whether it has been printed."""
         if not self._made and _is_ready(self._address):
             self._made = True
             self._print()

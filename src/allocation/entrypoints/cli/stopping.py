@@ -1,4 +1,4 @@
-"""Stopping a command in good order: the first Ctrl-C or SIGTERM asks it to end, a second one ends it."""
+"""Stopping a command cleanly: the first Ctrl-C or SIGTERM asks it to end, a second one ends it."""
 
 import signal
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether somebody wants the command to end, and by which signal."""
+    """Whether the command has been asked to end, and by which signal."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
 
     @contextmanager
     def awaited(self) -> Iterator[None]:
-        """Within, the first signal is a request; it ends nothing by itself."""
+        """Within the context, the first signal is only noted as a request; it ends nothing by itself."""
         former = {each: signal.signal(each, self._made) for each in _STOP_SIGNALS}
         try:
             yield
@@ -30,7 +30,7 @@ class StopRequest:
 
     @property
     def exit_status(self) -> int:
-        """What the shell expects of a command that such a signal has ended."""
+        """The exit status that a shell expects of a command ended by this signal."""
         return 128 + (self._signal or 0)
 
     def _made(self, number: int, _: FrameType | None) -> None:

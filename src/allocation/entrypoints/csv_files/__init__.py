@@ -1,1 +1,1 @@
-"""Files of lots and of order lines, as people have them: read, numbered, imported and handed back."""
+"""Files of lots and of order lines as people write them: reading, numbering, importing, handing back."""

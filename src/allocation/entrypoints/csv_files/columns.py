@@ -1,4 +1,4 @@
-"""Which column holds what: titles are found however they are written."""
+"""Which column holds which field: titles are recognised whatever their case, accents or punctuation."""
 
 import csv
 import unicodedata
@@ -14,14 +14,14 @@ _SHOWN_CHARS = 500
 
 @dataclass(frozen=True)
 class Fields:
-    """What a file must or may have; each field with the titles under which it is found, unless mapped."""
+    """The fields that a file must or may have, each with the titles that it is recognised by."""
 
     titles: Mapping[str, Sequence[str]]
     optional: frozenset[str] = frozenset()
 
 
 def delimiter_named(name: str) -> str:
-    """The delimiter that is meant: `\\t` and `tab` are a tab. Raises ImportRefused."""
+    """The delimiter that the option names: `\\t` and `tab` mean a tab. Raises ImportRefused."""
     delimiter = "\t" if name in {"\\t", "tab"} else name
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise ImportRefused(f"--delimiter {name}: one character is expected, such as ; or \\t")
@@ -29,7 +29,7 @@ def delimiter_named(name: str) -> str:
 
 
 def mapping(options: Sequence[str], fields: Fields) -> dict[str, str]:
-    """Which titles were asked for, each as FIELD=TITLE. Raises ImportRefused."""
+    """The title asked for each field, from options like FIELD=TITLE. Raises ImportRefused."""
     known = {folded(field): field for field in fields.titles}
     mapped: dict[str, str] = {}
     for option in options:
@@ -38,7 +38,7 @@ def mapping(options: Sequence[str], fields: Fields) -> dict[str, str]:
             raise ImportRefused(f"--column {option}: FIELD=HEADER is expected, such as quantité=Quantity")
         field = known.get(folded(name))
         if field is None:
-            raise ImportRefused(f"no field is called {name}; there are: {', '.join(fields.titles)}")
+            raise ImportRefused(f"there is no field called {name}; there are: {', '.join(fields.titles)}")
         if field in mapped:
             raise ImportRefused(f"--column names {field} twice")
         mapped[field] = title
@@ -52,7 +52,7 @@ def announced_delimiter(line: str) -> str | None:
 
 
 def recognised_delimiter(line: str, fields: Fields, mapped: Mapping[str, str]) -> str:
-    """The delimiter with which a header has the most fields or, where that says nothing, columns."""
+    """The delimiter that makes the header yield the most known fields or, in a tie, the most columns."""
 
     def sense(delimiter: str) -> tuple[int, int]:
         header = next(csv.reader([line], delimiter=delimiter), [])
@@ -62,7 +62,7 @@ def recognised_delimiter(line: str, fields: Fields, mapped: Mapping[str, str]) -
 
 
 def located(header: Sequence[str], fields: Fields, mapped: Mapping[str, str]) -> dict[str, int]:
-    """The column of each field. Raises ImportRefused, which names all that are missing or there twice."""
+    """The column of each field. Raises ImportRefused, naming every field that is missing or there twice."""
     positions: dict[str, int] = {}
     problems: list[str] = []
     for field in fields.titles:
@@ -82,7 +82,7 @@ def located(header: Sequence[str], fields: Fields, mapped: Mapping[str, str]) ->
 
 
 def folded(title: str) -> str:
-    """The title without what may differ: case, accents and how they are written, blanks, punctuation."""
+    """The title without its case, accents, blanks and punctuation, so that spellings compare equal."""
     decomposed = unicodedata.normalize("NFKD", title.casefold())
     return "".join(character for character in decomposed if character.isalnum())
 
@@ -92,7 +92,7 @@ def _wanted(field: str, fields: Fields, mapped: Mapping[str, str]) -> Sequence[s
 
 
 def _columns(header: Sequence[str], field: str, fields: Fields, mapped: Mapping[str, str]) -> list[int]:
-    """Where the field is: under exactly that title if there is one, else under one that looks like it."""
+    """The columns of the field: those with exactly its title if there are any, else with a similar one."""
     wanted = _wanted(field, fields, mapped)
     exact = [position for position, title in enumerate(header) if title.strip() in wanted]
     if exact:

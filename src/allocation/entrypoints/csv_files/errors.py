@@ -1,9 +1,9 @@
-"""Why a file is not imported."""
+"""Reasons why a file is not imported."""
 
 
 class ImportRefused(Exception):
-    """The file can't be imported as it was asked for; nothing was done."""
+    """The file can't be imported with these options; nothing was done."""
 
 
 class FileUnreadable(Exception):
-    """The file, or the place beside it, can't be read or written."""
+    """The file can't be read, or the files beside it can't be written."""

@@ -1,6 +1,6 @@
 """Importing files of any size: line by line, in constant memory, and safe to run again.
 
-A line that is refused is handed back with its number and the reason, and the rest goes on.
+A refused line is handed back with its number and the reason; the import goes on with the rest.
 """
 
 import re
@@ -21,7 +21,7 @@ from allocation.entrypoints.csv_files.records import Record
 from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.messagebus import Results
 
-# Enough for the transactions to be large; less than a queue of default size holds.
+# Enough for large transactions, and less than a queue of the default size holds.
 IN_FLIGHT = 512
 
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
@@ -33,8 +33,8 @@ Submit: TypeAlias = Callable[[Command], Answer]
 class Report:
     """What has been done so far: lines by outcome, and up to which line of the file.
 
-    `repeated_by_place` counts repetitions whose number was given by their place: whether they are further
-    lines of their orders, only the user knows.
+    `repeated_by_place` counts repeated lines whose number was derived from their place in the file: only the
+    user knows whether they are in truth further lines of their orders.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -47,7 +47,7 @@ class Report:
 
 @dataclass(frozen=True)
 class NumberedRow:
-    """A row with the number of its order line, where it has one; `by_place` if the file does not give it."""
+    """A row with its order line's number, if it is an order line; `by_place` if the file has no number."""
 
     record: Record
     values: Mapping[str, str]
@@ -55,16 +55,17 @@ class NumberedRow:
 
     @property
     def ligne(self) -> str:
-        """The number, empty where there is none."""
+        """The number, or an empty text without one."""
         return self.values.get("ligne", "")
 
 
 @dataclass(frozen=True)
 class Import:
-    """A file that is being imported, as what its lines are, and who wants to know how far it is.
+    """The import of one file.
 
-    `in_flight` lines are under way together, lines of one SKU in the order of the file. `should_stop` is
-    asked before each line; `last_number` says behind which number an order's lines of a SKU are numbered.
+    At most `in_flight` lines are under way at a time, those of one SKU in the order of the file.
+    `should_stop` is asked before each line; `last_number` gives the number after which an order's lines of a
+    SKU are numbered.
     """
 
     file: CsvReading
@@ -75,9 +76,9 @@ class Import:
     on_progress: Callable[[int], None] = lambda _: None
 
     def run(self, submit: Submit, report: Report) -> None:
-        """Submit what each line asks for, and note in `report` what came of it.
+        """Submit the command of each line, and record its outcome in `report`.
 
-        Raises FileUnreadable, OSError, VersionConflict or StorageUnavailable: what was done until then is
+        Raises FileUnreadable, OSError, VersionConflict or StorageUnavailable; what was done until then is
         kept, and is in the report.
         """
         check_place(self.file.path)
@@ -103,9 +104,9 @@ class Import:
                 report.files = {name: f.path for name, f in handed_back.items() if f.path is not None}
 
     def check(self, on_rejected: Callable[[Record, str], None]) -> Counter[str]:
-        """How many lines could be read, and how many would be rejected for what is written there.
+        """How many lines were read, and how many of them would be rejected for their contents.
 
-        What only the database could refuse is not known, and nothing is written anywhere.
+        Refusals that take the database to find are not counted. Nothing is written.
         """
         counts = Counter({"readable": 0, REJECTED: 0})
         with closing(LineNumbers()) as numbers:
@@ -121,7 +122,7 @@ class Import:
         return counts
 
     def _answered(self, submit: Submit, report: Report) -> Iterator[tuple[NumberedRow, Answer]]:
-        """Each row with what holds its answer, in the order of the file, while those after it are sent."""
+        """Each row with its future answer, in the order of the file, while later rows are being submitted."""
         sent: deque[tuple[NumberedRow, Answer]] = deque()
         with closing(LineNumbers(self.last_number)) as numbers:
             for row in self._rows(numbers):
@@ -153,7 +154,7 @@ class Import:
         return (_numbered(row, numbers) for row in self.file)
 
     def _command(self, row: NumberedRow) -> Command:
-        """What the row asks for. Raises ErreurAllocation."""
+        """The command that the row asks for. Raises ErreurAllocation."""
         if row.record.problem is not None:
             raise ValeurInvalide("ligne du fichier", row.record.problem)
         for name, value in row.values.items():
@@ -164,7 +165,7 @@ class Import:
 
 
 def one_by_one(handle: Callable[[Command], Results]) -> Submit:
-    """Submits by `handle`: each command is carried out whole, with whatever it takes, before it returns."""
+    """A `submit` that calls `handle` and returns only when the command is done, instead of queueing it."""
 
     def submit(command: Command) -> Answer:
         answer = Answer()
@@ -178,14 +179,14 @@ def one_by_one(handle: Callable[[Command], Results]) -> Submit:
 
 
 def _bear(rows: Iterable[Row], numbers: LineNumbers) -> None:
-    """Let the numbers know those that the file gives, wherever they are in it."""
+    """Reserve the line numbers that the file gives anywhere, so that no unnumbered line gets one of them."""
     for row in rows:
         if row.values.get("ligne") and (key := _order_and_sku(row)):
             numbers.bear(*key, row.values["ligne"])
 
 
 def _numbered(row: Row, numbers: LineNumbers) -> NumberedRow:
-    """The row with a number, if it is an order's line: its own, or that of its place."""
+    """The row and, for an order line, its number: the one in the file, or one derived from its place."""
     key = _order_and_sku(row)
     if key is None or row.values.get("ligne"):
         return NumberedRow(row.record, row.values)

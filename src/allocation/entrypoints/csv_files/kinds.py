@@ -1,4 +1,4 @@
-"""What a line of a file asks for, and what can come of it."""
+"""The kinds of files: which command a line asks for, and what its outcomes are called."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ ORDER_LINE_FIELDS = Fields(
 
 
 class Outcome(NamedTuple):
-    """What has come of a line: its name, and the reason if it is handed back."""
+    """What became of a line: the outcome's name, and the reason if the line is handed back."""
 
     name: str
     reason: str | None = None
@@ -41,7 +41,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """What the lines of a file ask for; `one_by_one` where that depends on the lines before."""
+    """What the lines of a file ask for; `one_by_one` if a line depends on the effect of those before it."""
 
     command: Callable[[Mapping[str, str]], Command]
     outcome: Callable[[Results], Outcome]
@@ -59,7 +59,7 @@ def lots(day: DateParser) -> Kind:
 
 
 def lots_or_updates(day: DateParser, known_lot: Callable[[str], KnownLot | None]) -> Kind:
-    """Lines that receive lots, or set the quantity of those that `known_lot` knows."""
+    """Lines that receive lots, or set the quantity of lots that `known_lot` finds."""
 
     def command(values: Mapping[str, str]) -> Command:
         réf, quantité = values["réf"], units(values["quantité"])

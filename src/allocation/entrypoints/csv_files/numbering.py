@@ -1,8 +1,8 @@
-"""Numbers for lines that have none: what tells lines of one SKU in one order apart.
+"""Numbers for order lines that have none, to tell lines of one SKU in one order apart.
 
-They are numbered by their place in the file. Lines that are refused count too, so that a file that was
-mended numbers the others as before; numbers that other lines of the file bear are passed over. What was seen
-lives in a temporary database on disk, which SQLite deletes when it is closed.
+They are derived from the place in the file. Refused lines count too, so that the other lines keep their
+numbers once the file has been corrected; numbers that the file gives explicitly are skipped. Numbers in use
+are kept in a temporary SQLite database on disk, which disappears when it is closed.
 """
 
 import sqlite3
@@ -13,12 +13,12 @@ LastNumber: TypeAlias = Callable[[str, str], int]
 
 
 def none_before(id_commande: str, sku: str) -> int:  # noqa: ARG001 - any order begins with 1
-    """The last number of an order's lines when what is known of them already does not count."""
+    """Zero: numbering starts at 1, whatever lines of the order are already known."""
     return 0
 
 
 class LineNumbers:
-    """The numbers of one file. `last_number` says behind which one an order's lines of a SKU go on."""
+    """The numbers of one file. `last_number` gives the number after which an order's lines of a SKU go on."""
 
     def __init__(self, last_number: LastNumber = none_before) -> None:
         self._last_number = last_number
@@ -29,14 +29,14 @@ class LineNumbers:
         self._some_are_borne = False
 
     def bear(self, id_commande: str, sku: str, ligne: str) -> None:
-        """A line of the file bears this number: no other gets it."""
+        """Reserve a number that the file gives to a line: no other line gets it."""
         self._some_are_borne = True
         self._database.execute(
             "INSERT INTO borne VALUES (?, ?) ON CONFLICT DO NOTHING", (_key(id_commande, sku), _bytes(ligne))
         )
 
     def next(self, id_commande: str, sku: str) -> str:
-        """The number of the next line that bears none."""
+        """The number for the next line that has none in the file."""
         key = _key(id_commande, sku)
         found = self._database.execute("SELECT last FROM seen WHERE line = ?", (key,)).fetchone()
         number = 1 + (self._last_number(id_commande, sku) if found is None else found[0])
@@ -50,12 +50,12 @@ class LineNumbers:
         return self._database.execute(query, (key, _bytes(str(number)))).fetchone() is not None
 
     def close(self) -> None:
-        """Delete what was seen."""
+        """Delete the temporary database."""
         self._database.close()
 
 
 class Orders:
-    """A set of orders, on disk as the numbers are."""
+    """A set of orders, kept on disk like the numbers."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
@@ -80,5 +80,5 @@ def _key(id_commande: str, sku: str) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    """Any text, also one that was not in the encoding that was expected."""
+    """The text as bytes, even where it was not valid in the expected encoding."""
     return text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The files beside an imported one that hand its lines back: in the same shape, to be imported again."""
+"""The files that hand lines back, beside the imported one and in its format, to be imported again."""
 
 import csv
 import os
@@ -18,9 +18,9 @@ NUMBER_COLUMN = "ligne"
 
 @dataclass(frozen=True)
 class Shape:
-    """How an imported file is written: what is handed back is written like it.
+    """The format of an imported file, in which lines are handed back.
 
-    `number_position` is the column of the line's number, `numbered` whether its lines have one at all.
+    `number_position` is the column of the line's number; `numbered` says whether lines have numbers at all.
     """
 
     header: Sequence[str]
@@ -32,18 +32,18 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """The columns before those of a report, which a file has that was handed back before."""
+        """The number of columns, without those that an earlier import added to the file."""
         reported = tuple(self.header[-len(REPORT_COLUMNS) :]) == REPORT_COLUMNS
         return len(self.header) - (len(REPORT_COLUMNS) if reported else 0)
 
     @property
     def titles(self) -> list[str]:
-        """The header of what is handed back."""
+        """The header of a file that hands lines back."""
         added = [NUMBER_COLUMN] if self._number_is_added else []
         return [*self.header[: self.width], *added, *REPORT_COLUMNS]
 
     def row(self, record: Record, ligne: str, reason: str) -> list[str]:
-        """The record as it was, with the number that it has or would have had, its place, and the reason."""
+        """The record as it was, with its number (given or derived), its place in the file, and the reason."""
         fields = record.fields[: self.width] if len(record.fields) <= len(self.header) else record.fields
         fields = [*fields, *[""] * (self.width - len(fields))]
         if self.number_position is not None:
@@ -58,7 +58,7 @@ class Shape:
 
 
 class OutcomeFile:
-    """A file beside the imported one, which begins to exist with its first line; none is overwritten."""
+    """A file beside the imported one, created with its first line; existing files are never overwritten."""
 
     def __init__(self, imported: Path, kind: str, shape: Shape) -> None:
         self.path: Path | None = None
@@ -101,9 +101,9 @@ class OutcomeFile:
 
 
 def beside(imported: Path, ending: str) -> Path:
-    """Where something about the imported file goes: its name with this ending.
+    """The path for a file that belongs to the imported one: the same name with this ending.
 
-    What came through a pipe is called `stdin`, and goes to the current folder.
+    For a pipe, it is `stdin` with this ending, in the current folder.
     """
     if is_piped(imported):
         return Path(f"stdin.{ending}")
@@ -115,6 +115,6 @@ def check_place(imported: Path) -> None:
     folder = beside(imported, "csv").parent
     if not os.access(folder, os.W_OK | os.X_OK):
         raise FileUnreadable(
-            f"what is refused is written beside the file, but {folder} can't be written to. "
-            f"In another folder: allocation import … - < {imported}"
+            f"refused lines are written beside the file, but {folder} is not writable. "
+            f"Run in another folder: allocation import … - < {imported}"
         )

@@ -1,4 +1,4 @@
-"""A file, opened and understood: its dialect, its columns, and its rows one by one."""
+"""Reading a CSV file: its dialect, its columns, and its rows one by one."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from allocation.entrypoints.csv_files.sources import Source, opened
 
 @dataclass(frozen=True)
 class Options:
-    """What is said about a file that does not say it itself, as in the options of the command."""
+    """What the user says about a file by the options of the command, in place of what would be detected."""
 
     columns: Sequence[str] = ()
     delimiter: str | None = None
@@ -25,7 +25,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Row:
-    """A record, and the text of each field that it has; what can't be taken apart may still have some."""
+    """A record, and the text of each field found in it, as far as possible even in a malformed record."""
 
     record: Record
     values: Mapping[str, str]
@@ -33,9 +33,9 @@ class Row:
 
 @dataclass
 class CsvReading:
-    """A file of which the header was understood; it can be iterated over as often as wanted.
+    """A file whose header has been understood. It can be iterated over any number of times.
 
-    `bytes_read` is how much of the file on disk has been read.
+    `bytes_read` says how much of the file on disk has been read.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class CsvReading:
 
     @property
     def shape(self) -> Shape:
-        """How what is handed back must be written."""
+        """The format in which lines are handed back."""
         return Shape(
             self.header,
             self.delimiter,
@@ -77,9 +77,9 @@ class CsvReading:
 
 @contextmanager
 def reading(path: Path, fields: Fields, options: Options) -> Iterator[CsvReading]:
-    """The file, whose header has what `fields` asks for.
+    """Open the file and find the columns of `fields` in its header.
 
-    Raises ImportRefused, before anything is done, FileUnreadable or OSError.
+    Raises ImportRefused, before anything is done; FileUnreadable; or OSError.
     """
     mapped = columns.mapping(options.columns, fields)
     asked = None if options.delimiter is None else columns.delimiter_named(options.delimiter)
@@ -108,7 +108,7 @@ def _after_header(text: IO[str], delimiter: str) -> Iterator[Record]:
 
 
 def _trimmed(titles: Sequence[str]) -> list[str]:
-    """The header without surplus empty columns at its end."""
+    """The header without empty columns at its end."""
     trimmed = list(titles)
     while trimmed and not trimmed[-1].strip():
         trimmed.pop()

@@ -1,4 +1,4 @@
-"""Reading CSV without losing a line: a record knows where it stood and what is wrong with it."""
+"""Reading CSV without losing a line: each record knows its place and what is wrong with it."""
 
 import csv
 from collections import deque
@@ -11,13 +11,13 @@ from allocation.entrypoints.csv_files.sources import unreadable_as_such
 # A quoted field may contain line breaks. One that is never closed must not swallow the rest of the file.
 MAX_RECORD_LINES = 50
 MAX_LINE_CHARS = 100_000
-# So much of a line that is too long is given back, so that it can be recognised.
+# How much of an overlong line is handed back: enough to recognise it.
 KEPT_CHARS = 1000
 
 
 @dataclass(frozen=True)
 class Record:
-    """What stands on a line of the file, counted from 1; `problem` is why it can't be taken apart."""
+    """The cells of a record, with the number of its line (from 1); `problem` says why it can't be parsed."""
 
     number: int
     fields: list[str]
@@ -25,7 +25,7 @@ class Record:
 
 
 class Line(NamedTuple):
-    """A line of the text; `whole` unless it is so long that its end was left out."""
+    """A line of the text; not `whole` if it was cut because it is too long."""
 
     number: int
     text: str
@@ -44,16 +44,16 @@ def lines(text: IO[str]) -> Iterator[Line]:
 
 
 def records(source: Iterator[Line], delimiter: str) -> Iterator[Record]:
-    """One record for each line, or for several where a quoted field goes on; those without content left out.
+    """One record for each line, or for several when a quoted field spans them; empty records are left out.
 
-    Where a quote stays open for too long, its line alone is at fault, and the next ones are read anew.
+    If a quote stays open for too long, only its line is faulty; reading resumes with the next line.
     """
     csv.field_size_limit(MAX_LINE_CHARS * MAX_RECORD_LINES)
     return (record for record in _Records(source, delimiter) if any(map(str.strip, record.fields)))
 
 
 def fitted(record: Record, width: int) -> Record:
-    """The record with as many columns as the header has; surplus ones may be there if they are empty."""
+    """The record cut to the columns of the header. Extra cells make it faulty unless they are empty."""
     fields = record.fields
     if record.problem is not None or len(fields) == width:
         return record
@@ -63,7 +63,7 @@ def fitted(record: Record, width: int) -> Record:
 
 
 def guessed(record: Record, delimiter: str) -> Sequence[str]:
-    """The fields, also of a record that can't be taken apart: good enough to tell whose line it is."""
+    """The fields, guessed if the record can't be parsed: good enough to tell which line it is."""
     if record.problem is None or len(record.fields) > 1:
         return record.fields
     return [field.strip(' "') for field in record.fields[0].split(delimiter)]

@@ -1,7 +1,7 @@
-"""Where the text of a file comes from: a path, a pipe, compressed or not, in whatever encoding.
+"""The text of a file: from a path or a pipe, compressed or not, in any encoding.
 
-A pipe can be read only once, and a file may have to be read twice: what comes through a pipe is first copied
-to a temporary file.
+A file may have to be read twice, and a pipe can be read only once, so a pipe is first copied to a temporary
+file.
 """
 
 import codecs
@@ -26,7 +26,7 @@ STANDARD_INPUT = Path("-")
 
 _GZIP = b"\x1f\x8b"
 _HEAD_BYTES = 65_536
-# Those of UTF-32 come first: they begin like those of UTF-16.
+# The marks of UTF-32 come first, as they begin like those of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -35,13 +35,13 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
-# The encodings in which a line's end is no single byte.
+# The encodings in which the end of a line is more than one byte.
 _WIDE = ("utf-16", "utf-32")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file on disk that can be read again and again; `text` as often as wanted."""
+    """A file on disk, whose `text` can be read any number of times."""
 
     path: Path
     encoding: str
@@ -54,40 +54,40 @@ class Source:
 
     @property
     def errors(self) -> str:
-        """How bytes that are no text are read: as surrogates, which can be written back as they were."""
+        """How undecodable bytes are read: as surrogates, so that they can be written back unchanged."""
         return "strict" if self.encoding.startswith(_WIDE) else "surrogateescape"
 
     @contextmanager
     def text(self) -> Iterator[tuple[TextIOWrapper, IO[bytes]]]:
-        """The text from its beginning, and the file that it is read from, whose position tells how far."""
+        """The text from its beginning, and the file below, whose position tells how much has been read."""
         with self.path.open("rb") as file, _decompressed(file, compressed=self.compressed) as content:
             yield TextIOWrapper(content, self.encoding, self.errors, newline=""), file
 
 
 @contextmanager
 def opened(path: Path, encoding: str | None) -> Iterator[Source]:
-    """The file; without an `encoding`, its first bytes tell, and if they don't, it is UTF-8.
+    """The file. Without `encoding`, its byte-order mark decides; without one, it is UTF-8.
 
-    Raises ImportRefused if it is empty or its first line is no text, FileUnreadable or OSError.
+    Raises ImportRefused if it is empty or its first line can't be decoded; FileUnreadable; or OSError.
     """
     known = None if encoding is None else _known_encoding(encoding)
     with _on_disk(path) as on_disk:
         compressed, head = _head(on_disk)
         if not head:
-            raise ImportRefused("the file is empty: not even a header is there")
+            raise ImportRefused("the file is empty: it has not even a header")
         source = Source(on_disk, _chosen(known, head), compressed)
         _check_first_line(head, source.encoding)
         yield source
 
 
 def is_piped(path: Path) -> bool:
-    """Whether it is no file in a folder: standard input, or a pipe."""
+    """Whether it is standard input or a pipe, rather than a file in a folder."""
     return path == STANDARD_INPUT or not stat.S_ISREG(path.stat().st_mode)
 
 
 @contextmanager
 def unreadable_as_such(where: str) -> Iterator[None]:
-    """Raises FileUnreadable for what is raised while a file is read."""
+    """Turn errors that occur while a file is read into FileUnreadable."""
     try:
         yield
     except UnicodeError as error:
@@ -127,18 +127,18 @@ def _head(path: Path) -> tuple[bool, bytes]:
 
 
 def _known_encoding(name: str) -> str:
-    """Its canonical name. Raises ImportRefused."""
+    """The encoding's canonical name. Raises ImportRefused if there is none of that name."""
     try:
         "".encode(name)
     except LookupError as error:
         raise ImportRefused(
-            f"--encoding {name}: no encoding of text is called so. Examples: utf-8, utf-16, cp1252"
+            f"--encoding {name}: there is no such text encoding. Examples: utf-8, utf-16, cp1252"
         ) from error
     return codecs.lookup(name).name
 
 
 def _chosen(asked: str | None, head: bytes) -> str:
-    """The encoding that the file's mark tells, or else the one that was asked for. Raises ImportRefused."""
+    """The encoding of the file's mark, or else the one asked for. Raises ImportRefused if they contradict."""
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if marked and asked and not asked.startswith(marked.removesuffix("-sig")):
         raise ImportRefused(f"the file begins with the mark of {marked}: --encoding {asked} is wrong")
@@ -146,7 +146,7 @@ def _chosen(asked: str | None, head: bytes) -> str:
 
 
 def _check_first_line(head: bytes, encoding: str) -> None:
-    """Raises ImportRefused where the first line is no text, with the place."""
+    """Raises ImportRefused, with the place, if the first line can't be decoded."""
     [line, *_] = head.splitlines(keepends=True) if not encoding.startswith(_WIDE) else [head]
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(line)
@@ -159,6 +159,6 @@ def _check_first_line(head: bytes, encoding: str) -> None:
 
 def _no_text(place: int, encoding: str) -> ImportRefused:
     return ImportRefused(
-        f"byte {place + 1} of line 1 is no text in {encoding}. Another encoding? --encoding cp1252, or "
+        f"byte {place + 1} of line 1 is not text in {encoding}. Another encoding? --encoding cp1252, or "
         "utf-16-le. A workbook, or another program's file? Save it as CSV."
     )

@@ -1,4 +1,4 @@
-"""What is written in a cell: identifiers, units and days, as spreadsheets write them."""
+"""Reading the value of a cell: identifiers, units and days, as spreadsheets write them."""
 
 import re
 import unicodedata
@@ -10,7 +10,7 @@ from allocation.domain.errors import ValeurInvalide
 from allocation.entrypoints.csv_files.errors import ImportRefused
 
 # `1.0` and `10,00` are whole; three decimals are refused, as `1,000` may well mean a thousand. Thousands may
-# stand apart, by a blank that may be one that does not break.
+# be separated by a blank, breaking or not.
 _WHOLE_NUMBER = re.compile(r"(-?(?:[0-9]{1,20}|[0-9]{1,3}(?:[ \u00a0\u202f][0-9]{3}){1,6}))(?:[.,]0{1,2})?")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _DATE_WORDS = (("%Y", r"y{4}|a{4}"), ("%y", r"y{2}|a{2}"), ("%m", r"m{2}"), ("%d", r"d{2}|j{2}"))
@@ -20,7 +20,7 @@ DateParser = Callable[[str], date | None]
 
 
 def text(value: str) -> str:
-    """A cell's text, as it is compared: composed, and without blanks around."""
+    """A cell's text, normalised for comparison: composed, and without surrounding blanks."""
     return unicodedata.normalize("NFC", value.strip())
 
 
@@ -33,9 +33,9 @@ def units(value: str) -> int:
 
 
 def dates(pattern: str | None) -> DateParser:
-    """How days are read: like 2027-01-31, or as `pattern` says, like `dd/mm/yyyy` or `%d/%m/%Y`.
+    """A function that reads days: like 2027-01-31 or, with a `pattern`, like `dd/mm/yyyy` or `%d/%m/%Y`.
 
-    Raises ImportRefused unless the pattern names a day, a month and a year. What it gives raises
+    Raises ImportRefused unless the pattern names a day, a month and a year. The function raises
     ValeurInvalide.
     """
     if pattern is None:
