@@ -180,7 +180,7 @@ def test_un_refus_porte_ses_faits(bus: MessageBus[Any]) -> None:
     assert _facts(invalid.value) == "id_commande"
 
 
-def _facts(refusal: ErreurAllocation) -> object:
+def _facts(refusal: ErreurAllocation) -> object:  # noqa: PLR0911 - one for each refusal
     match refusal:
         case SkuInconnu():
             return assert_type(refusal.sku, str)

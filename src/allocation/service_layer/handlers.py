@@ -53,7 +53,7 @@ STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock", batch=5000, 
     CréerLot,
     key=lambda command: command.sku,
     needs=lambda command: Needs.of_lot(command.réf, command.sku),
-    first_position=lambda command, journal: journal.of_receipt(command.réf),
+    first_position=lambda command, journal: journal.of_receipt(command),
 )
 def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     """Receive a lot; its reference. Raises LotExistant; emits LotCréé."""
@@ -97,7 +97,7 @@ def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> str | None:
     ModifierQuantitéLot,
     key=lambda command: command.sku or command.réf,
     needs=lambda command: Needs.of_lot(command.réf, command.sku),
-    first_position=lambda command, journal: journal.of_correction(command.réf),
+    first_position=lambda command, journal: journal.of_correction(command),
 )
 def modifier_quantité_lot(
     command: ModifierQuantitéLot, uow: AbstractUnitOfWork

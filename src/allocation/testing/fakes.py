@@ -23,7 +23,7 @@ from allocation.adapters.write_model.repository import (
     handed_out,
 )
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
-from allocation.domain.commands import Allouer
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.lots import seul_sku
 from allocation.domain.model import LigneDeCommande, Lot, Produit
@@ -206,18 +206,24 @@ class FakeOriginalPositions(AbstractOriginalPositions):
             )
         )
 
-    def of_receipt(self, réf_lot: str) -> int | None:
-        return self._last(lambda event: isinstance(event, LotCréé) and event.réf_lot == réf_lot)
+    def of_receipt(self, command: CréerLot) -> int | None:
+        lot = (command.sku, command.réf)
+        return self._last(lambda event: isinstance(event, LotCréé) and (event.sku, event.réf_lot) == lot)
 
-    def of_correction(self, réf_lot: str) -> int | None:
+    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
         corrected = self._last(
-            lambda event: isinstance(event, LotCréé | QuantitéLotModifiée) and event.réf_lot == réf_lot
+            lambda event: (
+                isinstance(event, LotCréé | QuantitéLotModifiée)
+                and event.réf_lot == command.réf
+                and command.sku in {None, event.sku}
+            )
         )
         if corrected is None:
             return None
         before = self._store.journal.read(after=0, limit=corrected - 1)
         taken_off = takewhile(
-            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == réf_lot, reversed(before)
+            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == command.réf,
+            reversed(before),
         )
         return corrected + len(list(taken_off))
 

@@ -51,7 +51,8 @@ lots = Table(
     # Its seniority: the product's version on receipt. Version 0.2.0 leaves it to a trigger.
     Column("rang", BigInteger, nullable=False),
     CheckConstraint(f"quantité BETWEEN {QUANTITÉ_LOT_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
-    CheckConstraint("0 <= quantité_allouée AND quantité_allouée <= quantité", name="pas_de_survente"),
+    CheckConstraint("quantité_allouée >= 0", name="alloué"),
+    CheckConstraint("quantité - quantité_allouée >= 0", name="libre"),
 )
 
 # Several SKUs may have lots of one reference.

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 LOTS = """
 ALTER TABLE lots DROP CONSTRAINT lots_référence_key, ADD rang bigint;
@@ -19,7 +19,7 @@ FROM (
     SELECT lots.sku, référence,
            row_number() OVER (PARTITION BY lots.sku ORDER BY position NULLS FIRST, référence) AS rang
     FROM lots LEFT JOIN journal
-         ON type = 'LotCréé' AND journal.sku = lots.sku AND data ->> 'réf_lot' = lots.référence
+         ON type = 'LotCréé' AND journal.sku = lots.sku AND réf_lot = lots.référence
 ) AS received
 WHERE lots.sku = received.sku AND lots.référence = received.référence;
 ALTER TABLE lots ALTER rang SET NOT NULL;
@@ -45,6 +45,11 @@ DROP INDEX allocations_du_lot_idx;
 CREATE INDEX allocations_du_lot_idx ON allocations (réf_lot, sku, (- rang));
 """
 
+JOURNAL = """
+DROP INDEX journal_réf_lot_idx;
+CREATE INDEX journal_réf_lot_idx ON journal (réf_lot, sku, position) WHERE id_commande IS NULL;
+"""
+
 # Where the view serves already, it is rebuilt with its new key, beside the one that version 0.2.0 can write.
 READ_MODEL = """
 DO $$ BEGIN
@@ -58,9 +63,10 @@ END $$;
 
 
 def upgrade() -> None:
-    """Number the lots of each product, let several products use one reference, and index both."""
+    """Let several products use one reference, number the lots of each, and find both by index."""
     op.execute(LOTS)
     op.execute(RECEIVED)
     op.execute(RECEIVED_BY_0_2_0)
     op.execute(ORDER)
+    op.execute(JOURNAL)
     op.execute(READ_MODEL)
