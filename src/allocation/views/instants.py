@@ -32,7 +32,7 @@ class InstantFutur(Exception):
 
 
 class JournalEnAvance(Exception):
-    """The clock was set back, so that the newest events are dated later: the state then can't be told. → 409"""
+    """The clock was set back, and the newest events are dated later: the state then can't be told. → 409"""
 
     def __init__(self, instant: datetime, horloge: datetime, suivant: datetime) -> None:
         super().__init__(
