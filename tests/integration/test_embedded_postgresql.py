@@ -313,7 +313,7 @@ def test_en_root_un_dossier_fermé_n_est_pas_ouvert_mais_nommé(place: Path) -> 
     closed.mkdir(mode=0o700)
 
     with (
-        pytest.raises(EmbeddedServerTrouble, match=f"{closed} is closed"),
+        pytest.raises(EmbeddedServerTrouble, match=f"may not enter {closed}"),
         embedded_postgresql(closed / "data"),
     ):
         pass

@@ -1,11 +1,16 @@
-"""The page on using the program from Python, run as it is printed."""
+"""What the documentation shows in Python, run as it is printed."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.documents import DOCS, snippets
+
+from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
+from allocation.domain.commands import CréerLot
+from allocation.service_layer import MessageBus
 
 PAGE = snippets(DOCS / "library.md")
 
@@ -25,6 +30,21 @@ def test_le_test_que_la_page_montre_passe(tmp_path: Path) -> None:
     printed = _run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"], tmp_path)
 
     assert "1 passed" in printed
+
+
+def test_qui_relit_ce_qu_il_vient_d_écrire_le_fait_comme_la_page_le_montre(
+    bus: MessageBus[PostgreSQLUnitOfWork],
+) -> None:
+    bus.handle(CréerLot("lot-001", "LAMPE-ROUGE", 100))
+    [program] = snippets(DOCS / "how-to" / "read-your-writes.md")["python"]
+    *statements, question = ast.parse(program).body
+    assert isinstance(question, ast.Expr)
+    names: dict[str, object] = {"bus": bus}
+
+    exec(compile(ast.Module(statements, []), "page", "exec"), names)
+    [line] = eval(compile(ast.Expression(question.value), "page", "eval"), names)
+
+    assert line["réf_lot"] == "lot-001"
 
 
 def _run(command: list[str], folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Where the program meets PostgreSQL, SMTP and its configuration."""
+"""The program's connections to the outside: PostgreSQL, mail, message brokers, configuration."""
 
 from allocation.adapters.configuration import Settings
 from allocation.adapters.postgresql.database import Database

@@ -1,7 +1,7 @@
-"""What happened, over HTTP: the events about a SKU or an order, page by page; and instants in the past.
+"""Histories over HTTP: the events of a SKU or an order, page by page; and instants in the past.
 
-`/histoire` as the last part of a path is a word of this service: of an identifier that ends so, the history
-is read at `…/histoire/histoire`.
+`/histoire` as the last part of a path always means the history. For an identifier that itself ends like this,
+the history is at `…/histoire/histoire`.
 """
 
 import re
@@ -48,7 +48,7 @@ def _instant(text: str) -> datetime:
 
 
 class DemandeInstant(BaseModel):
-    """When."""
+    """The instant that a read asks about."""
 
     at: Annotated[
         datetime | None,
@@ -58,7 +58,7 @@ class DemandeInstant(BaseModel):
 
 
 class DemandeHistoire(BaseModel):
-    """Which part of a history."""
+    """The part of a history that is asked for."""
 
     after: Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX), BeforeValidator(digits)] = Field(
         default=0, description="the position of the last event of the page before"
@@ -91,7 +91,7 @@ class PageDHistoire(BaseModel):
 
 
 class HttpHistory:
-    """What the journal tells about one SKU, or one order."""
+    """The routes for what the journal tells about a SKU or an order."""
 
     def __init__(self, source: ReadSource) -> None:
         self._source = source
@@ -142,12 +142,12 @@ class HttpHistory:
 
 
 def unknown_sku(sku: str) -> Introuvable:
-    """The refusal where nothing is known of a SKU."""
+    """The refusal for a SKU of which nothing is known."""
     return Introuvable(Words(f"SKU inconnu : {sku}", f"Unknown SKU: {sku}"))
 
 
 def wanted_instant() -> datetime | None:
-    """The instant that this request asks for, if it does. Raises ChampsInvalides."""
+    """The instant that this request asks for, or None. Raises ChampsInvalides."""
     return read_query(DemandeInstant).at if request.query_string else None
 
 
