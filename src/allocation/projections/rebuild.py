@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, func, select, text
 
-from allocation.adapters.journal.archive import JournalArchive, has_snapshot
+from allocation.adapters.journal.archive import JournalArchive
 from allocation.adapters.journal.checkpoints import Checkpoints, projections
 from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.snapshots import has_snapshot
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.rights import RightMissing
 from allocation.adapters.read_models import shadow_tables

@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from allocation.adapters.journal.tokens import POSITION_MAX
 from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.domain.events import Alloué
 from allocation.entrypoints.http import freshness
 from allocation.entrypoints.http.freshness import announced, wanted_freshness
 from allocation.entrypoints.http.identifiers import spellings
@@ -73,7 +74,7 @@ class EvenementVu(BaseModel):
 
     position: int = Field(examples=[2])
     survenu_le: datetime = Field(examples=["2027-01-31T10:00:00Z"])
-    type: str = Field(examples=["Alloué"])
+    type: str = Field(examples=[Alloué.__name__])
     version: int = Field(examples=[1])
     data: dict[str, Any] = Field(description="the fields of the event")
     commande: str | None = Field(description="the command that it follows from", examples=["Allouer"])
