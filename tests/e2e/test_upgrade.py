@@ -242,7 +242,8 @@ def test_une_base_qui_a_vécu_se_migre_avec_ses_archives_ses_événements_à_par
     tmp_path: Path,
 ) -> None:
     fill(released, empty_url, "new", "old")
-    aged = released.run("-c", AGE, empty_url, str(tmp_path / "archive"))
+    archive = str(tmp_path / "archive")
+    aged = released.run("-c", AGE, empty_url, archive)
     assert aged.returncode == 0, aged.stderr
     assert today("migrate").returncode == 0
     fill(released, empty_url, "go on", "still")
@@ -255,7 +256,8 @@ def test_une_base_qui_a_vécu_se_migre_avec_ses_archives_ses_événements_à_par
 
     with Database(empty_url) as database:
         bootstrap(database).handle(Allouer("today-1", "LAMPE", 5))
-    assert today("journal", "archive", "--before", "2100-01-01T00:00:00Z").returncode == 0
+    before = "2100-01-01T00:00:00Z"
+    assert today("journal", "archive", "--before", before, "--dir", archive).returncode == 0
     fill(released, empty_url, "go on", "last")
     assert today("verify").returncode == 0
 
