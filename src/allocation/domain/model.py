@@ -101,7 +101,7 @@ class Produit:
         return plan.réf_lot
 
     def planifier(self, ligne: LigneDeCommande) -> Plan:
-        """What allocating the line comes to: the lot that it has or, by the policy, the first that takes it whole.
+        """What allocating the line comes to: its lot or, by the policy, the first that takes it whole.
 
         Nothing changes. Raises LigneModifiée when the line is known with another quantity.
         """
@@ -191,10 +191,11 @@ class Produit:
     def _plan_de_rupture(self, ligne: LigneDeCommande, candidats: Sequence[Lot]) -> Plan:
         """That no lot serves the line, with the figure of the first time as long as nothing can be better."""
         connue = self.ruptures.get(ligne.clé)
-        plan = Plan(ligne, self.version, candidats)
         if connue is not None and connue.vaut_pour(ligne, self.dernier_apport):
-            return plan._replace(quantité_disponible=connue.event.quantité_disponible, acquis=True)
-        return plan._replace(quantité_disponible=self.quantité_disponible)
+            disponible, acquis = connue.event.quantité_disponible, True
+        else:
+            disponible, acquis = self.quantité_disponible, False
+        return Plan(ligne, self.version, candidats, quantité_disponible=disponible, acquis=acquis)
 
     def _constater_rupture(self, plan: Plan) -> None:
         ligne = plan.ligne
