@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from itertools import count, cycle, islice
 from urllib.request import Request, urlopen
 
@@ -13,6 +12,9 @@ from benchmarks.load import LoadResult, drive
 from benchmarks.served import Served
 from benchmarks.shop import PLENTY
 from benchmarks.sizes import Sizes
+
+# Lots come in as fast as they can, not one after the other.
+RECEIVERS = 32
 
 
 @dataclass
@@ -28,15 +30,19 @@ class HttpShop:
     imported: int = 0
     _prefixes: "count[int]" = field(default_factory=count)
 
-    def receive(self, sku: str) -> str:
+    def receive(self, sku: str, *, réf: str | None = None) -> str:
         """The SKU, of which there is now a lot of plenty."""
-        host, port = self.served.address
-        body = json.dumps({"réf": f"lot-{sku}", "sku": sku, "quantité": PLENTY}).encode()
-        request = Request(f"http://{host}:{port}/lots", body, {"Content-Type": "application/json"})
-        with urlopen(request) as answer:  # noqa: S310 - our own address
-            if answer.status != HTTPStatus.CREATED:
-                raise ValueError(f"the lot of {sku} was answered {answer.status}")
+        self._ask("POST", "/lots", {"réf": réf or f"lot-{sku}", "sku": sku, "quantité": PLENTY})
         return sku
+
+    def receive_many(self, sku: str, lots: int) -> LoadResult:
+        """Receive so many lots of the SKU."""
+        requests = islice(http_messages.receipts(self.served.address, sku), lots)
+        return drive(self.served.address, requests, connections=RECEIVERS)
+
+    def correct(self, réf: str, units: int) -> None:
+        """Correct what the lot holds, and wait until its lines have moved. Raises HTTPError."""
+        self._ask("PATCH", f"/lots/{réf}", {"quantité": units})
 
     def allocate(
         self,
@@ -64,6 +70,15 @@ class HttpShop:
         load = drive(self.served.address, orders, connections=1)
         self.accepted += load.succeeded
         return load
+
+    def _ask(self, method: str, path: str, body: dict[str, object]) -> None:
+        """Have it done by one request. Raises HTTPError."""
+        host, port = self.served.address
+        content = json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"http://{host}:{port}{path}", content, headers, method=method)
+        with urlopen(request) as answer:  # noqa: S310 - our own address
+            answer.read()
 
     def read_orders(self, orders: int, *, clients: int, seconds: float) -> LoadResult:
         """Read random ones of the orders `c-1` to `c-<orders>`."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import cycle
+from itertools import count, cycle
 from random import Random
 from typing import Any
 
@@ -11,6 +11,8 @@ from benchmarks.load import Address
 ORDER_DIGITS = 9
 SAMPLE = 20_000
 SEED = 12
+# Of one of many lots: some are used up while it is measured.
+LOT_UNITS = 1000
 
 
 def get(path: str, host: Address) -> bytes:
@@ -40,6 +42,12 @@ def allocations(host: Address, skus: Sequence[str], prefix: str) -> Iterator[byt
     choices = Random(SEED).choices(templates, k=SAMPLE)
     for n, (head, tail) in enumerate(cycle(choices)):
         yield b"%s%0*d%s" % (head, ORDER_DIGITS, n, tail)
+
+
+def receipts(host: Address, sku: str) -> Iterator[bytes]:
+    """Without end, lots of the SKU, each with a reference of its own."""
+    for n in count(1):
+        yield post("/lots", host, {"réf": f"lot-{sku}-{n}", "sku": sku, "quantité": LOT_UNITS})
 
 
 def order_reads(host: Address, orders: int) -> Iterator[bytes]:

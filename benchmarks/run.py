@@ -8,8 +8,10 @@ from benchmarks.experiments.flat_cost import flat_cost
 from benchmarks.experiments.generator import generator
 from benchmarks.experiments.importing import importing
 from benchmarks.experiments.lag import lag
+from benchmarks.experiments.large_correction import large_correction
 from benchmarks.experiments.live_rebuild import live_rebuild
 from benchmarks.experiments.memory import MemoryProbe
+from benchmarks.experiments.open_lots import open_lots
 from benchmarks.experiments.reads import reads
 from benchmarks.experiments.rebuilding import rebuilding
 from benchmarks.experiments.replay import replay
@@ -50,6 +52,8 @@ def _while_serving(bench: Bench) -> Iterator[Finding]:
     yield (read := reads(bench))
     yield generator(bench, loaded=[series for series in read.series if series.loads])
     yield flat_cost(bench)
+    yield open_lots(bench)
+    yield large_correction(bench)
     yield lag(bench)
     yield steady(bench, maximum=spread_out.series[-1])
     yield live_rebuild(bench)

@@ -14,6 +14,8 @@ class Sizes:
     lines: int
     pairs: int
     import_lines: int
+    open_lots: int
+    correction_lines: int
     steady_seconds: float
     rebuild_seconds: float
     starts: int
@@ -28,6 +30,8 @@ QUICK = Sizes(
     lines=50_000,
     pairs=100,
     import_lines=10_000,
+    open_lots=2_000,
+    correction_lines=5_000,
     steady_seconds=4,
     rebuild_seconds=6,
     starts=2,
@@ -41,6 +45,8 @@ FULL = Sizes(
     lines=1_000_000,
     pairs=500,
     import_lines=200_000,
+    open_lots=10_000,
+    correction_lines=20_000,
     steady_seconds=20,
     rebuild_seconds=60,
     starts=5,

@@ -1,7 +1,6 @@
 """The page on read models of one's own, followed to the letter."""
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import documents
 from tests.e2e.conftest import ALLOCATION, RunAllocation
 from tests.waiting import eventually
 
@@ -16,16 +16,13 @@ from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.service_layer.bootstrap import bootstrap
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "a-read-model-of-your-own.md"
+PAGE = documents.DOCS / "how-to" / "a-read-model-of-your-own.md"
 
 
 @pytest.fixture(scope="module")
 def snippets() -> dict[str, list[str]]:
     """What the page shows, by language."""
-    found: dict[str, list[str]] = {}
-    for language, code in re.findall(r"```(\w+)\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
-        found.setdefault(language, []).append(code)
-    return found
+    return documents.snippets(PAGE)
 
 
 @pytest.fixture(scope="module")

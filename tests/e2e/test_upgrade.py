@@ -48,6 +48,44 @@ with Database(url) as database:
     bus.handle(ModifierQuantitéLot(f"{prefix}-1", 20))
 """
 
+# What an installation has after a while: an archive, events that a reader has put aside, half a rebuild.
+AGE = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from allocation.adapters.database import Database
+from allocation.adapters.journal_archiving import JournalArchiver
+from allocation.domain.commands import Allouer
+from allocation.domain.events import Alloué
+from allocation.projections.delivery import Projection
+from allocation.projections.follower import ProjectionFollower
+from allocation.projections.rebuild import Rebuilder, request
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
+
+url, archive = sys.argv[1:]
+
+def fail(events, connection):
+    raise ValueError("not today")
+
+with Database(url) as database:
+    followers = {each.name: each for each in projection_followers(database)}
+    report = JournalArchiver(database, Path(archive), chunk=10).archive(datetime.now(UTC), lambda *_: None)
+    assert report.events > 20 and report.snapshot is not None
+
+    bootstrap(database, inline=False).handle(Allouer("mise-à-part", "LAMPE", 1))
+    for name in ("lots_view", "stock_view"):
+        followers[name].advance(wait=True)
+    failing = ProjectionFollower(followers["allocations_view"].projection, {Alloué: fail}, database)
+    for _ in range(3):
+        try:
+            failing.advance(wait=True)
+        except ValueError:
+            pass
+
+    request(database, followers["stock_view"].projection, source="snapshot")
+    Rebuilder(database, followers["stock_view"]).advance()
+"""
+
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> ReleasedProgram:
@@ -162,6 +200,31 @@ def test_les_deux_versions_travaillent_ensemble_sur_le_nouveau_schéma(
     with Database(empty_url) as database, database.reading() as connection:
         orders = connection.exec_driver_sql("SELECT id_commande FROM order_lines").scalars().all()
     assert {"old-3", "still-3", "today-1", "last-3"} <= set(orders)
+
+
+def test_une_base_qui_a_vécu_se_migre_avec_ses_archives_ses_événements_à_part_et_sa_reconstruction(
+    released: ReleasedProgram,
+    today: Callable[..., subprocess.CompletedProcess[str]],
+    empty_url: str,
+    tmp_path: Path,
+) -> None:
+    fill(released, empty_url, "new", "old")
+    aged = released.run("-c", AGE, empty_url, str(tmp_path / "archive"))
+    assert aged.returncode == 0, aged.stderr
+    assert today("migrate").returncode == 0
+    fill(released, empty_url, "go on", "still")
+
+    assert "allocations_view" in today("verify").stdout
+    assert today("parked", "retry", "allocations_view", "LAMPE").returncode == 0
+    assert today("rebuild", "stock_view", "--from", "snapshot").returncode == 0
+    assert today("rebuild", "allocations_view", "--from", "journal").returncode == 0
+    assert today("verify").returncode == 0
+
+    with Database(empty_url) as database:
+        bootstrap(database).handle(Allouer("today-1", "LAMPE", 5))
+    assert today("journal", "archive", "--before", "2100-01-01T00:00:00Z").returncode == 0
+    fill(released, empty_url, "go on", "last")
+    assert today("verify").returncode == 0
 
 
 def test_la_version_publiée_se_lit_dans_le_journal_des_changements() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -28,6 +29,15 @@ def wire(database_url: str, tmp_path: Path) -> Iterator[Wire]:
     wire = Wire(tmp_path, str(host / ".s.PGSQL.5432"))
     yield wire
     wire.close()
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that everybody may enter, and a home of this test's own."""
+    with TemporaryDirectory(prefix="allocation-tests-") as directory:
+        Path(directory).chmod(0o755)
+        monkeypatch.setenv("XDG_STATE_HOME", f"{directory}/state")
+        yield Path(directory)
 
 
 @pytest.fixture

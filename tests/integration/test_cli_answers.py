@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pytest
 from tests.e2e.conftest import ALLOCATION
 
+from allocation.adapters.journal.checkpoints import ParkedEvents
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.entrypoints.cli import main, read_models
@@ -90,6 +91,19 @@ def test_des_arguments_étranges_ont_une_phrase_pour_réponse(
 
     assert (finished.status, said in finished.stdout + finished.stderr) == (status, True), finished
     assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize(("parked", "given"), [("É1", " E\u03011 "), ("E\u03011", "E\u03011")])
+def test_un_sku_mis_à_part_se_nomme_en_toute_forme(run: Run, shop: Database, parked: str, given: str) -> None:
+    """The second is older than the rule that brings identifiers into one form."""
+    with shop.working() as connection, connection.begin():
+        ParkedEvents(connection, "stock_view").add(parked, [1], "illisible")
+
+    shown = run("parked", "show", "stock_view", given)
+    discarded = run("parked", "discard", "stock_view", given, "--yes")
+
+    assert "no parked events" not in shown.stderr
+    assert (discarded.status, discarded.stdout) == (0, f"{parked}: 1 events given up\n"), discarded
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def test_un_écrivain_qui_contourne_le_verrou_est_découvert_par_la_version(
 def test_la_base_elle_même_refuse_de_survendre(database: Database, bus: Bus, sql: Sql) -> None:
     bus.handle(CréerLot("lot-1", "LAMPE", 10))
 
-    with pytest.raises(IntegrityError, match="pas_de_survente"):
+    with pytest.raises(IntegrityError, match="lots_libre"):
         sql("UPDATE lots SET quantité_allouée = 11")
-    with pytest.raises(IntegrityError, match="pas_de_survente"):
+    with pytest.raises(IntegrityError, match="lots_alloué"):
         sql("UPDATE lots SET quantité_allouée = -1")
 
 

@@ -26,15 +26,6 @@ pytestmark = pytest.mark.embedded
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another user run the server")
 
 
-@pytest.fixture
-def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that everybody may enter, and a home of this test's own."""
-    with TemporaryDirectory(prefix="allocation-tests-") as directory:
-        Path(directory).chmod(0o755)
-        monkeypatch.setenv("XDG_STATE_HOME", f"{directory}/state")
-        yield Path(directory)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
     """A data directory with what is in it after a first use, to be copied."""
@@ -322,7 +313,7 @@ def test_en_root_un_dossier_fermé_n_est_pas_ouvert_mais_nommé(place: Path) -> 
     closed.mkdir(mode=0o700)
 
     with (
-        pytest.raises(EmbeddedServerTrouble, match=f"{closed} is closed"),
+        pytest.raises(EmbeddedServerTrouble, match=f"may not enter {closed}"),
         embedded_postgresql(closed / "data"),
     ):
         pass

@@ -273,8 +273,8 @@ def test_une_heure_entre_deux_événements_de_la_même_transaction_les_sépare(
     [
         (history._STOCK_HISTORY, "journal_sku_idx"),
         (history._STOCK_AT, "journal_sku_idx"),
-        (history._ORDER_HISTORY, "journal_commande_idx"),
-        (history._ALLOCATIONS_AT, "journal_commande_idx"),
+        (history._ORDER_HISTORY, "journal_id_commande_idx"),
+        (history._ALLOCATIONS_AT, "journal_id_commande_idx"),
     ],
 )
 def test_une_histoire_se_lit_par_son_index(

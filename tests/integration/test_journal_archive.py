@@ -291,6 +291,7 @@ class TestFichiers:
             archive()
         [stray] = folder.glob("journal-*")
         assert tout(database) == before
+        assert list(verify(database, projection_followers(database))) == []
         sql("DROP TRIGGER tomber ON journal")
 
         report = archive()

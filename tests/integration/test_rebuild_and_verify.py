@@ -58,11 +58,36 @@ DAMAGES = [
         {True},
     ),
     (
-        "UPDATE journal SET data = jsonb_set(data, '{quantité}', '11') WHERE position = 4",
+        "UPDATE journal SET quantité = 11 WHERE position = 4",
         "allocations against the journal",
         {True, False},
     ),
-    ("DELETE FROM journal WHERE type = 'LotCréé' AND sku = 'TABLE'", "lots against the journal", {False}),
+    (
+        "DELETE FROM journal WHERE type = 'LotCréé' AND sku = 'TABLE'",
+        "lots against the journal",
+        {True, False},
+    ),
+    (
+        "DELETE FROM journal WHERE type = 'LotCréé' AND sku = 'TABLE'",
+        "conservation: a lot's compartments against what came in less what went out, none below zero",
+        {True, False},
+    ),
+    (
+        "UPDATE journal SET vers = 'nulle_part' WHERE position = 4",
+        "conservation: a lot's compartments against what came in less what went out, none below zero",
+        {True, False},
+    ),
+    (
+        "UPDATE journal SET réf_lot = 'lot-2' WHERE type = 'Désalloué' AND position ="
+        " (SELECT max(position) FROM journal WHERE type = 'Désalloué')",
+        "conservation: all units of a line on one lot, or none",
+        {True, False},
+    ),
+    (
+        "UPDATE journal SET quantité = 4 WHERE type = 'Désalloué'",
+        "conservation: all units of a line on one lot, or none",
+        {True, False},
+    ),
 ]
 
 

@@ -13,7 +13,7 @@ from allocation.adapters.smtp_url import shown_smtp_url, smtp_address
 
 
 def _default_data_dir() -> Path:
-    # PostgreSQL refuses to run as root, so it gets a user of its own, who could not read root's home.
+    # PostgreSQL refuses to run as root; it runs as a user of its own, which can't read root's home.
     if os.name == "posix" and os.geteuid() == 0:
         return Path("/var/lib/allocation")
     return platformdirs.user_data_path("allocation")
@@ -36,7 +36,7 @@ def _upper(word: object) -> object:
 class Settings(BaseSettings):
     """Everything that can be configured; each field is the environment variable ALLOCATION_<FIELD>."""
 
-    # What is refused may be a URL with a password in it.
+    # A refused value may be a URL with a password in it.
     model_config = SettingsConfigDict(
         env_prefix="ALLOCATION_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
     )
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     database_schema: str | None = Field(
         default=None,
         pattern="^[a-z_][a-z0-9_]{0,39}$",
-        description="schema of this installation; without it, the first of the role's search path",
+        description="schema of this installation; without it, the first on the role's search path",
     )
     data_dir: Path = Field(
         default_factory=_default_data_dir, description="where the embedded PostgreSQL keeps its data"
@@ -65,12 +65,12 @@ class Settings(BaseSettings):
         default=4,
         ge=1,
         le=1000,
-        description="connections in each of the four pools of an API process; fewer if the server has fewer",
+        description="connections in each of an API process's four pools; fewer if the server allows fewer",
     )
     queue_size: int = Field(
         default=1000,
         ge=1,
-        description="commands that may wait for a transaction in one process; more get 503",
+        description="commands that may wait for a transaction in one process; further ones get 503",
     )
     smtp_url: Annotated[str, AfterValidator(_check_smtp_url)] | None = Field(
         default=None,
@@ -83,15 +83,15 @@ class Settings(BaseSettings):
         default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG, INFO, WARNING or ERROR"
     )
     poll_interval: float = Field(
-        default=1.0, gt=0, le=60, description="seconds after which the journal is looked at unasked"
+        default=1.0, gt=0, le=60, description="seconds between looks at the journal without a notification"
     )
     max_parked: int = Field(
         default=100,
         ge=1,
-        description="SKUs with parked events at which a projection or subscription pauses",
+        description="number of SKUs with parked events at which a projection or subscription pauses",
     )
     ready_max_lag: float = Field(
-        default=60.0, gt=0, description="seconds of projection lag from which /health/ready says 503"
+        default=60.0, gt=0, description="seconds of projection lag above which /health/ready answers 503"
     )
 
     @property

@@ -1,4 +1,4 @@
-"""Making sure that what was written is still there after a crash of the machine."""
+"""Making files survive a crash of the machine."""
 
 import os
 from pathlib import Path

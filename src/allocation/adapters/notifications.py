@@ -1,4 +1,4 @@
-"""Telling people: e-mail over SMTP or, without a mail server, the log."""
+"""Notifying people: by e-mail over SMTP or, without a mail server, in the log."""
 
 import logging
 import smtplib
@@ -20,7 +20,7 @@ from allocation.adapters.postgresql.metadata import metadata
 logger = logging.getLogger(__name__)
 
 SMTP_TIMEOUT_S = 10
-# Replies from this code on are final.
+# Reply codes from here on are permanent failures.
 FOR_GOOD = 500
 
 notifications = Table(
@@ -33,7 +33,7 @@ notifications = Table(
 
 @dataclass(frozen=True)
 class Notification:
-    """A message to the people who watch the stock; `id` stays the same when it is sent again."""
+    """A message to the people who look after the stock; its `id` stays the same when it is sent again."""
 
     id: UUID
     subject: str
@@ -41,17 +41,17 @@ class Notification:
 
 
 class NotificationRefused(Exception):
-    """The mail server will never take this message, or none for these people: to try again is no use."""
+    """The mail server has refused the message or its recipients for good: it is no use to try again."""
 
 
 class AbstractNotifications(ABC):
-    """Port: a way to reach people."""
+    """Port: a way to notify people."""
 
     @abstractmethod
     def send(self, notification: Notification) -> None:
         """Hand the message over.
 
-        Raises OSError when that is not possible now, NotificationRefused when it never will be.
+        Raises OSError if that is impossible at the moment, NotificationRefused if it always will be.
         """
 
 
@@ -85,12 +85,12 @@ class SmtpNotifications(AbstractNotifications):
 
 
 def _harmless(subject: str) -> str:
-    """The subject in one line, of which no part passes for an encoded word: those may stand for line ends."""
+    """The subject on one line, without what looks like an encoded word, which may contain line breaks."""
     return " ".join(subject.split()).replace("=?", "= ?")
 
 
 def _hand_over(server: smtplib.SMTP, message: EmailMessage) -> None:
-    """Raises OSError or, when the server refuses for good, NotificationRefused."""
+    """Send the message. Raises OSError or, if the server refuses it for good, NotificationRefused."""
     try:
         refused = server.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
@@ -119,7 +119,7 @@ def _connect(url: SplitResult) -> smtplib.SMTP:
 
 
 def due(database: Database, clés: Iterable[str], *, every: timedelta) -> frozenset[str]:
-    """The keys under which no message went out for so long."""
+    """The keys for which no message has gone out within the period `every`."""
     c = notifications.c
     clés = list(clés)
     recent = select(c.clé).where(c.clé == any_(literal(clés, ARRAY(Text))), c.envoyée_le > func.now() - every)
@@ -128,7 +128,7 @@ def due(database: Database, clés: Iterable[str], *, every: timedelta) -> frozen
 
 
 def note_sent(database: Database, clés: Iterable[str]) -> None:
-    """A message went out under each of these keys."""
+    """Note that a message has gone out for each of these keys."""
     sent = insert(notifications).values(envoyée_le=func.now())
     again = sent.on_conflict_do_update(index_elements=[notifications.c.clé], set_={"envoyée_le": func.now()})
     with database.following() as connection, connection.begin():

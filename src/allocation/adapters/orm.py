@@ -1,4 +1,4 @@
-"""The tables, under the name that the chapter gives to their place."""
+"""The tables, importable from where the chapter has them."""
 
 from allocation.adapters.read_models.tables import allocations_view, lots_view, stock_view
 from allocation.adapters.write_model.tables import allocations, lots, order_lines, produits, ruptures

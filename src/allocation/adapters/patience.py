@@ -1,13 +1,13 @@
-"""Trying again after failures: later each time, and told in the log when it is news."""
+"""Retrying after failures: with growing pauses, and without flooding the log."""
 
 import logging
 import re
 import time
 
 MIN_BACKOFF_S = 0.1
-# So soon after an outage at the latest, everything goes on.
+# The longest pause, so the longest that work stands still once an outage is over.
 MAX_BACKOFF_S = 2.0
-# The same reason is told again after so long, then after twice as long, and so on.
+# The same reason is logged again after this long, then after twice as long, and so on.
 MIN_SILENCE_S = 60.0
 MAX_SILENCE_S = 3600.0
 
@@ -15,7 +15,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 class Patience:
-    """What one thread does after failures in a row: how long it waits, and what it says."""
+    """How one thread handles failures in a row: how long it waits, and what it logs."""
 
     def __init__(self, name: str, logger: logging.Logger) -> None:
         self.failures = 0
@@ -26,7 +26,7 @@ class Patience:
         self._reason = ""
 
     def pause_after(self, error: BaseException, *, expected: bool) -> float:
-        """For how many seconds to wait now; what is not `expected` is told with its trace."""
+        """Log the failure if it is news, with its traceback unless `expected`; return the seconds to wait."""
         self.failures += 1
         pause = min(MIN_BACKOFF_S * 2.0 ** min(self.failures - 1, 10), MAX_BACKOFF_S)
         self._not_before = time.monotonic() + pause
@@ -34,17 +34,17 @@ class Patience:
         return pause
 
     def remaining(self) -> float:
-        """How many seconds of the last pause are left."""
+        """The seconds left of the last pause."""
         return max(0.0, self._not_before - time.monotonic())
 
     def all_is_well(self) -> None:
-        """It has worked: the next failure is a first one."""
+        """Note a success: the next failure counts as the first."""
         if self.failures > 1:
             self._logger.info("%s goes on, after %s failures", self._name, self.failures)
         self.failures, self._reason = 0, ""
 
     def _tell(self, error: BaseException, *, expected: bool) -> None:
-        # Which process or port it was this time is no news.
+        # Another process ID or port alone is not news.
         reason = _NUMBERS.sub("#", f"{type(error).__name__}: {error}")
         now = time.monotonic()
         if reason != self._reason:

@@ -9,7 +9,7 @@ _SCHEMES = {"smtp", "smtps"}
 
 
 def smtp_address(url: str) -> SplitResult:
-    """The parts of the URL. Raises ValueError, without a word of the URL in it, unless it names a server."""
+    """The parts of the URL. Raises ValueError, whose text repeats nothing of the URL, unless it is valid."""
     with suppress(ValueError):
         found = urlsplit(url)
         if found.scheme in _SCHEMES and found.hostname and found.port != 0:
@@ -18,7 +18,7 @@ def smtp_address(url: str) -> SplitResult:
 
 
 def shown_smtp_url(url: str) -> str:
-    """The URL with its password masked; what comes after the server means nothing, and is not shown."""
+    """The URL with its password masked and without anything after the server, which has no meaning."""
     found = smtp_address(url)
     host = f"[{found.hostname}]" if ":" in (found.hostname or "") else found.hostname
     port = "" if found.port is None else f":{found.port}"

@@ -8,6 +8,8 @@ from datetime import date
 
 from allocation.domain.values import QUANTITÉ_LOT_MIN, identifiant, vérifier_quantité
 
+__all__ = ["Allouer", "Command", "CréerLot", "ModifierQuantitéLot"]
+
 
 class Command:
     """An intention to change stock. Exactly one handler answers it."""

@@ -1,5 +1,7 @@
 """Why the business says no. Each refusal is a type that carries its facts."""
 
+__all__ = ["ErreurAllocation", "LigneModifiée", "LotExistant", "LotInconnu", "SkuInconnu", "ValeurInvalide"]
+
 
 class ErreurAllocation(Exception):
     """A refusal by the domain: nothing has changed."""

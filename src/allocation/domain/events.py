@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import ClassVar
 
+from allocation.domain.ledger import Compartiment, Mouvement
+
+__all__ = ["Alloué", "Désalloué", "Event", "LotCréé", "QuantitéLotModifiée", "RuptureDeStock"]
+
 
 class Event:
     """A fact about one SKU, in the past tense."""
@@ -14,6 +18,11 @@ class Event:
     version: ClassVar[int] = 1
 
     sku: str
+
+    @property
+    def mouvement(self) -> Mouvement | None:
+        """Which units of the lot go from where to where; None if none do."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,10 @@ class LotCréé(Event):
     sku: str
     quantité: int
     eta: date | None = None
+
+    @property
+    def mouvement(self) -> Mouvement:
+        return Mouvement(self.quantité, Compartiment.HORS_STOCK, Compartiment.LIBRE)
 
 
 @dataclass(frozen=True)
@@ -36,6 +49,13 @@ class QuantitéLotModifiée(Event):
     quantité_précédente: int
     eta: date | None = None
 
+    @property
+    def mouvement(self) -> Mouvement:
+        ajoutées = self.quantité - self.quantité_précédente
+        if ajoutées < 0:
+            return Mouvement(-ajoutées, Compartiment.LIBRE, Compartiment.HORS_STOCK)
+        return Mouvement(ajoutées, Compartiment.HORS_STOCK, Compartiment.LIBRE)
+
 
 @dataclass(frozen=True)
 class Alloué(Event):
@@ -47,6 +67,10 @@ class Alloué(Event):
     réf_lot: str
     ligne: str = "1"
 
+    @property
+    def mouvement(self) -> Mouvement:
+        return Mouvement(self.quantité, Compartiment.LIBRE, Compartiment.ALLOUÉ)
+
 
 @dataclass(frozen=True)
 class Désalloué(Event):
@@ -57,6 +81,10 @@ class Désalloué(Event):
     quantité: int
     réf_lot: str
     ligne: str = "1"
+
+    @property
+    def mouvement(self) -> Mouvement:
+        return Mouvement(self.quantité, Compartiment.ALLOUÉ, Compartiment.LIBRE)
 
 
 @dataclass(frozen=True)

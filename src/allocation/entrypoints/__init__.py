@@ -1,1 +1,1 @@
-"""How the outside world comes in: HTTP, the command line, and the processes behind `allocation serve`."""
+"""The ways into the program: HTTP, the command line, CSV files, and the processes of `allocation serve`."""

@@ -1,4 +1,4 @@
-"""The Flask app: assembled by `create_app`; `app` itself is built on first use, from the environment."""
+"""The Flask app: `create_app` assembles it; `app` is built on first use, from the environment."""
 
 import functools
 from typing import Any
@@ -24,12 +24,16 @@ from allocation.entrypoints.http.views import HttpViews
 from allocation.service_layer.bootstrap import bootstrap, declared_projections
 from allocation.service_layer.messagebus import MessageBus
 
+__all__ = ["app", "create_app"]
+
+app: Flask
+
 
 class JsonProvider(DefaultJSONProvider):
     """JSON in UTF-8, accents as they are, fields in the order of the code, dates in ISO 8601."""
 
     def response(self, *args: Any, **kwargs: Any) -> Response:
-        """An answer with these contents, and the end of the line for who reads it in a terminal."""
+        """An answer with these contents, ending with a line break for the sake of terminals."""
         return Response(to_json(self._prepare_response_obj(args, kwargs)) + b"\n", mimetype=self.mimetype)
 
 
@@ -40,7 +44,7 @@ def create_app(
     metrics: HttpMetrics | None = None,
     ready_max_lag: float = 60,
 ) -> Flask:
-    """The app on this bus, reading its views from `database`; what it counts is added to `metrics`."""
+    """The app on this bus, which reads its views from `database` and adds its counts to `metrics`."""
     metrics = metrics or HttpMetrics(database)
     database.reads.observe(metrics.reads)
     routes = (

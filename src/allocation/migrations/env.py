@@ -3,13 +3,13 @@
 from alembic import context
 
 from allocation.adapters import notifications
-from allocation.adapters.journal import checkpoints, journal
+from allocation.adapters.journal import archive, checkpoints, ledger
 from allocation.adapters.postgresql.metadata import metadata
 from allocation.adapters.read_models import rebuilds
 from allocation.adapters.read_models import tables as read_tables
 from allocation.adapters.write_model import tables as write_tables
 
-TABLES = (checkpoints, journal, notifications, read_tables, rebuilds, write_tables)
+TABLES = (archive, checkpoints, ledger, notifications, read_tables, rebuilds, write_tables)
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 with context.begin_transaction():

@@ -1,1 +1,13 @@
 """From the journal to the read models, and to whoever subscribes."""
+
+from allocation.adapters.journal.rows import RecordedEvent
+from allocation.projections.delivery import REACTION, EventHandler, Projection, Subscription, delivered
+
+__all__ = [
+    "REACTION",
+    "EventHandler",
+    "Projection",
+    "RecordedEvent",
+    "Subscription",
+    "delivered",
+]

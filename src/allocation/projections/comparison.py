@@ -1,4 +1,4 @@
-"""What a read model should hold according to the write model, and whether it does."""
+"""Comparing a read model with what it should contain according to the write model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from sqlalchemy import Connection, text
 from allocation.domain.values import LONGUEUR_MAX
 from allocation.projections.delivery import Projection
 
-# Behind the first and up to the last SKU that there can be.
+# The range of all possible SKUs: after the first bound, up to the second.
 ALL_SKUS: Mapping[str, str] = {"after": "", "until": "\U0010ffff" * LONGUEUR_MAX}
 
 
 def fill(connection: Connection, projection: Projection, table: str, after: str, until: str) -> int:
-    """Fill a table with what it should hold of the SKUs behind `after` up to `until`; the number of rows."""
+    """Fill a table with the rows that it should have for SKUs after `after` up to `until`; count them."""
     columns = ", ".join(projection.columns)
     insert = text(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({projection.truth}) AS truth")
     return connection.execute(insert, {"after": after, "until": until}).rowcount
 
 
 def first_difference(connection: Connection, projection: Projection, table: str) -> dict[str, Any] | None:
-    """A row in which the table differs from the write model; None if there is none, or no way to tell."""
+    """A row in which the table differs from the write model; None if there is none or it can't be told."""
     if projection.truth is None:
         return None
     columns = ", ".join(projection.columns)
@@ -34,6 +34,6 @@ def first_difference(connection: Connection, projection: Projection, table: str)
 
 
 def _checksum(connection: Connection, query: str) -> tuple[Any, ...]:
-    """The number of rows, and a sum over them that does not depend on their order: one pass, nothing kept."""
+    """The number of rows and an order-independent checksum, computed in one pass without storing anything."""
     checksum = f"SELECT count(*), sum(hashtextextended(each::text, 0)) FROM ({query}) AS each"
     return tuple(connection.execute(text(checksum), ALL_SKUS).one())

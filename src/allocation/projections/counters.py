@@ -1,4 +1,4 @@
-"""Read models whose columns are sums: a batch of events becomes one change a row, added in one statement."""
+"""Read models whose columns are sums: a batch of events becomes one change per row, in one statement."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from allocation.adapters.journal.serialization import as_json
 
 
 class Counters:
-    """One row for each key: the columns `sums` are added up, of the columns `earliest` the least is kept."""
+    """One row for each key: columns in `sums` are added up; columns in `earliest` keep the smallest value."""
 
     def __init__(self, table: Table, *, sums: Sequence[str], earliest: Sequence[str] = ()) -> None:
         [key] = table.primary_key.columns
@@ -22,6 +22,6 @@ class Counters:
         """
 
     def add(self, connection: Connection, changes: Iterable[object]) -> None:
-        """Add each change, an object with all columns of its row; it becomes the row if there is none yet."""
+        """Add each change, given as an object with all columns; the first one for a key becomes the row."""
         rows: list[dict[str, Any]] = [vars(change) for change in changes]
         connection.exec_driver_sql(self._upsert, (as_json(rows),))

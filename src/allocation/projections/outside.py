@@ -1,8 +1,8 @@
-"""Subscriptions whose effects take their time: no transaction is open meanwhile.
+"""Subscriptions whose effects take long: they run while no transaction is open.
 
-claim the next events ─▶ let the handler have them ─▶ confirm: the checkpoint moves
+claim the next events ─▶ call the handlers ─▶ confirm: the checkpoint moves
 
-A reader that dies in between has claimed them for a time only: then they are delivered again.
+A claim expires, so the events of a reader that dies in between are delivered again.
 """
 
 import time
@@ -27,26 +27,26 @@ from allocation.projections.follower import (
 from allocation.projections.parking import Search, split_off_parked
 from allocation.projections.troubles import is_passing
 
-# No single delivery takes longer, or it may happen twice.
+# A delivery that takes longer may happen twice.
 CLAIM_S = 120.0
-# Who waits for quiet does so for this many times the quiet at most.
+# A reader that waits for quiet does so for at most this many times the quiet period.
 MAX_QUIETS = 30
-# After so many failures of a batch without a success, what is left of it is parked untried: it isn't about
-# one event. More than it takes to find one among thousands.
+# After so many failures of a batch without a success in between, the rest of it is parked untried, as the
+# cause is not a single event. Finding one among thousands takes fewer attempts.
 MAX_FAILURES = 30
 
 
 def subscription_follower(
     subscription: Subscription, routes: Routes, database: Database, *, max_parked: int
 ) -> SubscriptionFollower:
-    """Who reads the journal for this subscription."""
+    """The reader of the journal for this subscription."""
     kind = OutsideFollower if subscription.outside else SubscriptionFollower
     return kind(subscription, routes, database, max_parked=max_parked)
 
 
 @dataclass
 class _Claimed:
-    """Events that are this reader's until `claim`, and the position up to which there are no others."""
+    """Events that belong to this reader until `claim`, and the position up to which there are no others."""
 
     claim: datetime
     reached: int
@@ -55,7 +55,7 @@ class _Claimed:
 
 @dataclass
 class _Aside:
-    """What is to be parked when the rest is confirmed."""
+    """Events to be parked once the rest is confirmed."""
 
     parked: list[tuple[str, Sequence[int], str]] = field(default_factory=list)
 
@@ -65,7 +65,7 @@ class _Aside:
 
 
 class OutsideFollower(SubscriptionFollower):
-    """Lets handlers have their events while no transaction is open."""
+    """A subscription's reader that calls the handlers while no transaction is open."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class OutsideFollower(SubscriptionFollower):
         self._quiet = _Quiet(subscription.quiet_s)
 
     def retry(self, sku: str) -> BaseException | None:
-        """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
+        """Deliver the SKU's parked events to the handlers; return what one raised, or None on success."""
         with self._database.working() as connection, connection.begin():
             claim = Checkpoints(connection, self.checkpoints).claim(self.name, CLAIM_S)
             positions = ParkedEvents(connection, self.name).positions(sku)
@@ -113,7 +113,7 @@ class OutsideFollower(SubscriptionFollower):
         return self._confirm(claimed, aside)
 
     def _claim(self, connection: Connection, *, wait: bool) -> _Claimed | int | None:
-        """The next events, if there are some; otherwise the position reached, None while others have them."""
+        """Claim the next events. Without any, the position reached; None while another reader has them."""
         checkpoints = Checkpoints(connection, self.checkpoints)
         checkpoint = checkpoints.take(self.name, wait=wait)
         if checkpoint is None or checkpoint.en_pause:
@@ -129,7 +129,7 @@ class OutsideFollower(SubscriptionFollower):
         return _Claimed(claim, reached, split_off_parked(rows, ParkedEvents(connection, self.name)))
 
     def _gather(self, journal: SqlAlchemyJournal, position: int) -> tuple[int, list[RecordedRow]]:
-        """Up to where events behind `position` were read, and these events: a batch, if there are so many."""
+        """At most a batch of events after `position`, and the position up to which the journal was read."""
         rows: list[RecordedRow] = []
         while len(rows) < self._batch and (end := journal.end_of_batch(position, BATCH)) is not None:
             limit = self._batch - len(rows)
@@ -145,7 +145,7 @@ class OutsideFollower(SubscriptionFollower):
         return self.rest_s > 0
 
     def _pass_over(self, checkpoints: Checkpoints, checkpoint: Checkpoint, reached: int) -> int:
-        """Nothing is to be done up to the position reached, which is noted if that is news."""
+        """Note, if it is news, that there is nothing to do up to the position reached."""
         if reached > checkpoint.position:
             checkpoints.move(self.name, reached, applied=0)
         elif checkpoint.erreur is not None:
@@ -153,7 +153,7 @@ class OutsideFollower(SubscriptionFollower):
         return reached
 
     def _carry_out(self, claimed: _Claimed, aside: _Aside) -> None:
-        """Let the handlers have the events. Raises what they raise or, after two failures, puts it aside."""
+        """Deliver the events. Raises what the handlers raise; after two failures, sets aside what fails."""
         if self._failures + 1 < MAX_TRIES:
             self._hand_out(claimed.rows, self._database)
             return
@@ -172,7 +172,7 @@ class OutsideFollower(SubscriptionFollower):
         Search(aside, attempt).deliver(claimed.rows)
 
     def _attempt_outside(self, claimed: _Claimed, rows: Sequence[RecordedRow]) -> BaseException | None:
-        """Let the handlers have these events; what they raise, None if all went well."""
+        """Deliver these events to the handlers; return what they raised, or None on success."""
         self._renew(claimed)
         try:
             self._hand_out(rows, self._database)
@@ -190,7 +190,7 @@ class OutsideFollower(SubscriptionFollower):
         claimed.claim = renewed
 
     def _confirm(self, claimed: _Claimed, aside: _Aside) -> int | None:
-        """Move the checkpoint; the position reached, None if the claim is lost: others do it again."""
+        """Move the checkpoint; return its position, or None if the claim was lost to another reader."""
         with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if not checkpoints.release(self.name, claimed.claim):
@@ -204,17 +204,14 @@ class OutsideFollower(SubscriptionFollower):
 
 
 class _Quiet:
-    """Tells when nothing has come for a while, or too much time has passed with something coming always."""
+    """Tells when no event has come for a while, or when a steady stream has been waited on for too long."""
 
     def __init__(self, quiet_s: float) -> None:
         self._quiet_s = quiet_s
         self._newest: int | None = None
 
     def remaining(self, newest: int) -> float:
-        """For how many seconds to wait still, when what has come last is at this position.
-
-        After that, it begins anew.
-        """
+        """The seconds left to wait, given the position of the newest event; at 0, the wait begins anew."""
         now = time.monotonic()
         if self._newest is None:
             self._latest_end = now + MAX_QUIETS * self._quiet_s

@@ -1,4 +1,4 @@
-"""What operators do about parked events: look at them, have them tried again, or give them up."""
+"""Operations on parked events: showing, retrying and discarding them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class UnknownReader(LookupError):
 
 @dataclass(frozen=True)
 class ParkedSku:
-    """The events of a SKU that a reader has put aside: how many, from which on, why, and since when."""
+    """The parked events of a SKU and reader: how many, from which position on, why, and since when."""
 
     lecteur: str
     sku: str
@@ -44,14 +44,14 @@ class ParkedSku:
 
 
 class ParkedReaders:
-    """The parked events of all readers of the journal. A table that does not serve is a reader of its own."""
+    """The parked events of all readers of the journal. A table not in use counts as a reader of its own."""
 
     def __init__(self, database: Database, followers: Sequence[AnyFollower]) -> None:
         self._database = database
         self._followers = {each.name: each for each in followers}
 
     def summary(self) -> list[ParkedSku]:
-        """Every SKU of which events are parked, by reader."""
+        """Every SKU with parked events, by reader."""
         with self._database.working() as connection:
             return [ParkedSku(*row) for row in parked_by_sku(connection)]
 
@@ -67,10 +67,10 @@ class ParkedReaders:
             return SqlAlchemyJournal(connection).read_recorded_rows_at(positions)
 
     def retry(self, lecteur: str, sku: str) -> BaseException | None:
-        """Let the reader's handlers have the SKU's parked events; why they still can't, None if they could.
+        """Apply the SKU's parked events with the reader's handlers; return what was raised, None on success.
 
-        Either all of them take effect and are parked no longer, or none does. Raises LookupError when there
-        is no such reader.
+        Either all of them take effect and are no longer parked, or none does. Raises LookupError if there is
+        no such reader.
         """
         follower, schema = self._named(lecteur)
         if isinstance(follower, OutsideFollower):
@@ -90,7 +90,7 @@ class ParkedReaders:
         return error
 
     def discard(self, lecteur: str, sku: str) -> int:
-        """Give up the SKU's parked events: the reader goes on without them. How many they were."""
+        """Drop the SKU's parked events, so that the reader goes on without them; return their number."""
         follower, schema = self._named(lecteur)
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
@@ -99,7 +99,7 @@ class ParkedReaders:
         return discarded
 
     def _named(self, lecteur: str) -> tuple[AnyFollower, str | None]:
-        """The follower, and the schema of its table if that one does not serve. Raises UnknownReader."""
+        """The reader, and the schema of its table unless that is the one in use. Raises UnknownReader."""
         name, _, suffix = lecteur.partition(".")
         if name not in self._followers or (suffix and suffix not in _SCHEMAS):
             raise UnknownReader(lecteur, self._followers)
@@ -107,7 +107,7 @@ class ParkedReaders:
 
     @staticmethod
     def _hold(connection: Connection, follower: AnyFollower, schema: str | None) -> None:
-        """Let whoever applies events to the same table wait."""
+        """Make others who apply events to the same table wait."""
         if schema == PREVIOUS:
             Rebuilds(connection).hold_requests(follower.name)
         if schema == BUILDING:

@@ -1,4 +1,4 @@
-"""Looking for what a handler can't apply, to put it aside with everything behind it of the same SKU."""
+"""Finding the events that a handler can't apply, to park them with all later events of the same SKU."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -8,11 +8,11 @@ from allocation.adapters.journal.checkpoints import ParkedEvents
 
 logger = logging.getLogger(__name__)
 
-BEHIND = "behind an event of the same SKU that could not be applied"
+LATER = "after an event of the same SKU that could not be applied"
 
 
 class Row(Protocol):
-    """An event as it is stored: its place in the journal, and what it is about."""
+    """A stored event: its position in the journal, and its SKU."""
 
     @property
     def position(self) -> int: ...
@@ -22,7 +22,7 @@ class Row(Protocol):
 
 
 class Aside(Protocol):
-    """Where events are put that can't be delivered."""
+    """Where events that can't be delivered are put."""
 
     def add(self, sku: str, positions: Sequence[int], erreur: str) -> None:
         """Park events, with the reason."""
@@ -32,19 +32,19 @@ R = TypeVar("R", bound=Row)
 
 
 def split_off_parked(rows: Sequence[R], parked: ParkedEvents) -> list[R]:
-    """The events of SKUs that have none parked; the others join those that are."""
+    """The events of SKUs without parked events; those of other SKUs are parked, too."""
     skus = parked.skus()
     if not skus:
         return list(rows)
     for sku in skus:
-        parked.add(sku, [row.position for row in rows if row.sku == sku], BEHIND)
+        parked.add(sku, [row.position for row in rows if row.sku == sku], LATER)
     return [row for row in rows if row.sku not in skus]
 
 
 class Search(Generic[R]):
-    """Delivers what can be delivered, and parks what can't: halves what fails until the guilty are found.
+    """Delivers the events that can be delivered and parks the others, which it finds by bisection.
 
-    `attempt` delivers events or, when that fails, undoes it and returns the error.
+    `attempt` delivers events or, on failure, undoes the delivery and returns the error.
     """
 
     def __init__(self, parked: Aside, attempt: Callable[[Sequence[R]], BaseException | None]) -> None:
@@ -52,7 +52,7 @@ class Search(Generic[R]):
         self._attempt = attempt
 
     def deliver(self, rows: Sequence[R]) -> None:
-        """Deliver these events, each SKU's in order, up to the first of its SKU that can't be delivered."""
+        """Deliver these events in order, for each SKU up to the first event that can't be delivered."""
         if not rows or self._attempt(rows) is None:
             return
         skus = sorted({row.sku for row in rows})
@@ -70,11 +70,11 @@ class Search(Generic[R]):
         guilty, error = found
         logger.error("parked: event %s of %s: %s", guilty.position, guilty.sku, error, exc_info=error)
         self._parked.add(guilty.sku, [guilty.position], f"{type(error).__name__}: {error}")
-        behind = [row.position for row in rows if row.position > guilty.position]
-        self._parked.add(guilty.sku, behind, BEHIND)
+        later = [row.position for row in rows if row.position > guilty.position]
+        self._parked.add(guilty.sku, later, LATER)
 
     def _guilty(self, rows: Sequence[R]) -> tuple[R, BaseException] | None:
-        """Deliver up to the first event that can't be; that event, and why not."""
+        """Deliver the events before the first that can't be delivered; return that event and its error."""
         error = self._attempt(rows)
         if error is None:
             return None

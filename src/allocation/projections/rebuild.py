@@ -1,7 +1,7 @@
-"""Rebuilding a read model beside the one that serves.
+"""Rebuilding a read model beside the one in use.
 
-Where a rebuild stands is a row: whoever locks it does the next step, so several processes may share the work,
-and what a killed one has done is kept. Until it takes over, the serving table is not touched.
+The state of a rebuild is a row, and whoever locks it does the next step. So several processes can share the
+work, and what a killed process has done is kept. The table in use is not touched until it is replaced.
 """
 
 import logging
@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, func, select, text
 
-from allocation.adapters.journal.archive import JournalArchive, has_snapshot
+from allocation.adapters.journal.archive import JournalArchive
 from allocation.adapters.journal.checkpoints import Checkpoints, projections
 from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.snapshots import has_snapshot
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.rights import RightMissing
 from allocation.adapters.read_models import shadow_tables
@@ -26,29 +27,29 @@ from allocation.projections.troubles import is_passing
 
 logger = logging.getLogger(__name__)
 
-# A step that fills from the write model takes as many SKUs as fit into about this time.
+# A step that fills the table from the write model takes as many SKUs as fit into about this time.
 STEP_S = 0.5
 FIRST_SKUS = 64
 MAX_SKUS = 65_536
-# After what can't be done at once: somebody else has the rebuild.
+# The pause while somebody else holds the rebuild.
 RETRY_S = 0.2
-# As long as events are parked, or readers have the serving table, it can't go on.
+# The pause while the rebuild can't go on: events are parked, or queries hold the table in use.
 BLOCKED_RETRY_S = 2.0
-# So many failures of the database, one after the other, are no longer passing.
+# This many database failures in a row count as lasting.
 MAX_TROUBLES = 50
 
 
 class RebuildRefused(Exception):
-    """What is asked for can't be done; nothing has changed."""
+    """The request can't be carried out; nothing has changed."""
 
 
 def request(
     database: Database, projection: Projection, *, source: Source | None = None, throttle: int | None = None
 ) -> RebuildState:
-    """Begin a rebuild, or let the one under way go on; its state.
+    """Begin a rebuild, or resume the one under way; return its state.
 
-    From the write model, unless the projection has no `truth`; at most `throttle` rows or events a second.
-    Raises RebuildRefused when it should be filled with what there is not.
+    It reads the write model, unless the projection has no `truth`; at most `throttle` rows or events a
+    second. Raises RebuildRefused if the requested source does not exist.
     """
     if source == "model" and projection.truth is None:
         raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
@@ -59,7 +60,7 @@ def request(
             )
         rebuilds = Rebuilds(connection)
         rebuilds.hold_requests(projection.name)
-        # A step that is under way is finished first.
+        # Waits until a step under way is finished.
         state = rebuilds.take(projection.name, wait=True)
         if state is None or not _continues(state, projection, source):
             _begin(connection, projection, source or ("model" if projection.truth else "journal"))
@@ -106,7 +107,7 @@ def _begin(connection: Connection, projection: Projection, source: Source) -> No
 
 
 class Rebuilder:
-    """Carries on with the rebuilds of one projection."""
+    """Carries out the rebuilds of one projection, step by step."""
 
     def __init__(self, database: Database, follower: ProjectionFollower) -> None:
         self.name = follower.name
@@ -117,7 +118,7 @@ class Rebuilder:
         self._failures = 0
 
     def begin_if_changed(self) -> None:
-        """Ask for a rebuild if this program's version of the projection is newer than what serves."""
+        """Request a rebuild if this program's version of the projection is newer than the table in use."""
         projection = self._follower.projection
         with self._database.following() as connection:
             served = Checkpoints(connection, projections).look_at(self.name)
@@ -129,10 +130,10 @@ class Rebuilder:
             request(self._database, projection)
 
     def advance(self) -> float | None:
-        """Do the next step, if there is one; after how many seconds to come back, None if all is done.
+        """Do the next step, if there is one; return the seconds until the one after, or None if all is done.
 
-        What goes wrong is noted beside the rebuild. Raises what no event is to be blamed for; anything else
-        is tried again.
+        Failures are noted in the rebuild's row. Those that no event is to blame for are raised; after others,
+        the step is tried again.
         """
         known = find(self._database, self.name)
         if known is None or not known.under_way or known.version != self._follower.projection.version:
@@ -155,7 +156,7 @@ class Rebuilder:
         return after.repos_s
 
     def _step(self, known: RebuildState) -> RebuildState | None:
-        """The state after the next step; None if somebody else does it."""
+        """Do the next step; return the state after it, or None if somebody else holds the rebuild."""
         with self._database.working() as connection:
             connection.execution_options(isolation_level=ISOLATION[known.phase])
             with connection.begin():
@@ -174,9 +175,10 @@ class Rebuilder:
                 return rebuilds.get(self.name)
 
     def _note_failure(self, known: RebuildState, error: Exception) -> float | None:
-        """Say beside the rebuild what keeps it from going on; when to try again, None if that is unknown.
+        """Note in the rebuild's row what holds it up; return the seconds to wait, None if unknown.
 
-        Handlers park what they fail on at the third try: what fails then is something else.
+        At the third try, handlers park the events that they fail on: any failure after that has another
+        cause.
         """
         passing = is_passing(error)
         self._failures += not passing
@@ -190,7 +192,7 @@ class Rebuilder:
                 and held.phase == TAKING_OVER
                 and (users := shadow_tables.users(connection, self.name))
             ):
-                # The table is theirs for a while, and other rebuilds go on.
+                # Queries hold the table for a while; other rebuilds go on.
                 rebuilds.change(self.name, erreur=f"waits until {self.name} is free: {'; '.join(users)}")
                 rebuilds.rest(self.name, BLOCKED_RETRY_S)
                 return BLOCKED_RETRY_S
@@ -203,7 +205,7 @@ class Rebuilder:
         return RETRY_S
 
     def _give_up(self, connection: Connection) -> None:
-        """Let nothing be left of the table under construction; the reason is noted already."""
+        """Drop the table under construction; the reason has been noted."""
         Rebuilds(connection).fail(self.name)
         standby_tables.discard(connection, self.name, BUILDING)
         self._failures = 0
@@ -216,15 +218,15 @@ class Rebuilder:
 
 
 def _rest_after(state: RebuildState, done: int) -> float:
-    """For how long nobody should do the next step, after one that has `done` so many rows or events."""
+    """The seconds until the next step, after one that has processed `done` rows or events."""
     throttled = 0.0 if state.débit_max is None else done / state.débit_max
     return max(throttled, BLOCKED_RETRY_S) if state.erreur and state.under_way else throttled
 
 
 def run(rebuilder: Rebuilder, on_progress: Callable[[], None]) -> None:
-    """Carry on until the rebuild has ended, whoever does the steps; `on_progress` is told of each.
+    """Carry on until the rebuild has ended, whoever does the steps, and report each to `on_progress`.
 
-    Raises what no event is to be blamed for, such as StorageUnavailable, when it lasts.
+    Raises lasting failures that no event is to blame for, such as StorageUnavailable.
     """
     troubles = 0
     while True:
@@ -243,7 +245,7 @@ def run(rebuilder: Rebuilder, on_progress: Callable[[], None]) -> None:
 
 
 def rebuild(database: Database, follower: ProjectionFollower) -> RebuildState:
-    """Begin a rebuild or go on with one, and carry it to its end; how it stands then."""
+    """Begin or resume a rebuild, and carry it to its end; return its final state."""
     request(database, follower.projection)
     run(Rebuilder(database, follower), lambda: None)
     return get(database, follower.name)

@@ -1,4 +1,4 @@
-"""The steps of a rebuild. Each happens in one transaction, and says what is to be noted about the rebuild.
+"""The steps of a rebuild. Each happens in one transaction, and returns what is to be noted about the rebuild.
 
 filling ─▶ indexing ─▶ catching up ─▶ comparing ─▶ taking over ─▶ done
 """
@@ -22,8 +22,8 @@ Isolation: TypeAlias = Literal["READ COMMITTED", "REPEATABLE READ"]
 
 TAKING_OVER = "taking over"
 
-# What is taken from the write model belongs to one position of the journal: both are seen at one snapshot.
-# Who takes over must see what was committed while it waited for a lock.
+# Rows copied from the write model match one position of the journal, so both must be read at one snapshot.
+# The step that replaces the table in use must instead see what was committed while it waited for the lock.
 ISOLATION: Mapping[str, Isolation] = {
     "filling": "REPEATABLE READ",
     "indexing": "READ COMMITTED",
@@ -38,7 +38,7 @@ _NEXT_SKUS = """
 
 
 class Steps:
-    """The steps, in one transaction; `failures` says how often a handler has failed on what comes next."""
+    """The steps, in one transaction; `failures` says how often a handler has failed on the next events."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Steps:
         self._rebuilds = Rebuilds(connection)
 
     def take(self, state: RebuildState, skus: int) -> Changes:
-        """Do the next step; what is to be noted. Of the write model, take so many SKUs at most."""
+        """Do the next step, with at most `skus` SKUs of the write model; return what is to be noted."""
         match state.phase:
             case "filling" if state.source == "model":
                 return self._fill_from_model(state, skus)
@@ -108,7 +108,7 @@ class Steps:
 
     def _take_over(self, state: RebuildState) -> Changes:
         segments = self._segments(state)
-        # So that little is left to be done while the projector pauses.
+        # So that little is left to do while the projector waits.
         position = self._table.apply_all(state.position, segments, until=state.position + 1)
         served = self._table.hold_serving()
         position = self._table.apply_all(position, segments, until=served.position)
@@ -118,7 +118,7 @@ class Steps:
         return {"position": position, "phase": "done", "total": state.fait}
 
     def _apply_batch(self, state: RebuildState) -> tuple[int, bool]:
-        """The position that one batch leads to, and whether that is about the journal's end."""
+        """Apply one batch; return the position reached, and whether that is nearly the end of the journal."""
         end = self._table.apply_batch(state.position, self._segments(state))
         reached = state.position if end is None else end
         return reached, self._table.is_nearly_up_to_date(reached)

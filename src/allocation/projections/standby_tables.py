@@ -1,4 +1,4 @@
-"""Tables of a read model that do not serve: how they follow the journal, and how one comes to serve."""
+"""Tables of a read model other than the one in use: how they follow the journal, and are put into use."""
 
 from sqlalchemy import Connection, text
 
@@ -9,28 +9,29 @@ from allocation.adapters.read_models.rebuilds import Segments
 from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import BATCH, ProjectionFollower
 
-# The serving table is locked in vain for so long at most: then its readers go first, and it is tried again.
+# How long to wait for the lock on the table in use, while later queries queue up; then it is tried again
+# later.
 _LOCK_TIMEOUT = "250ms"
 
 SUFFIXES = {BUILDING: "building", PREVIOUS: "previous"}
 
 
 def lecteur(name: str, schema: str) -> str:
-    """What the table of a projection in this schema is called as a reader of the journal."""
+    """The name under which the projection's table in this schema reads the journal."""
     return f"{name}.{SUFFIXES[schema]}"
 
 
 def discard(connection: Connection, name: str, schema: str) -> None:
-    """Let the table in this schema be gone, if there is one, with the events that were parked for it."""
+    """Drop the table in this schema, if it exists, together with the events parked for it."""
     shadow_tables.drop(connection, name, schema)
     ParkedEvents(connection, lecteur(name, schema)).clear()
 
 
 class StandbyTable:
-    """The table of a projection in another schema, in one transaction.
+    """The table of a projection in another schema, within one transaction.
 
-    What it needs of the journal may be archived: `archive` finds it again, from one transaction to the next.
-    `failures` says how often a handler has failed on what comes next.
+    Events that it needs may have been archived: `archive` reads them, and keeps its place across
+    transactions. `failures` says how often a handler has already failed on the next events.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class StandbyTable:
         self._checkpoints = Checkpoints(connection, projections)
 
     def apply_batch(self, position: int, segments: Segments) -> int | None:
-        """Apply the next events behind `position`; the position reached, None when there are none.
+        """Apply the next events after `position`; return the position reached, or None if there are none.
 
-        Left out is what the table already has according to `segments`. Raises what a handler raises.
+        Events that the table already contains according to `segments` are skipped. Raises what handlers
+        raise.
         """
         end = self._journal.end_of_batch(position, BATCH)
         if end is None:
@@ -66,11 +68,11 @@ class StandbyTable:
         return end
 
     def is_nearly_up_to_date(self, position: int) -> bool:
-        """Whether what is missing behind `position` is less than a batch."""
+        """Whether less than a batch is missing after `position`."""
         return self._journal.last_position() - position < BATCH
 
     def apply_all(self, position: int, segments: Segments, *, until: int | None = None) -> int:
-        """Apply the events behind `position`, up to `until` at least; the position reached."""
+        """Apply the events after `position`, at least up to `until`; return the position reached."""
         while until is None or position < until:
             end = self.apply_batch(position, segments)
             if end is None:
@@ -79,20 +81,20 @@ class StandbyTable:
         return position
 
     def retry_parked(self, sku: str) -> BaseException | None:
-        """Apply the SKU's parked events; why they still can't be, None if they are."""
+        """Apply the SKU's parked events; return what a handler raised, or None on success."""
         with shadow_tables.put_first(self._connection, self._schema):
             return self._follower.retry_parked(self._connection, sku, self.lecteur)
 
     def obstacle(self) -> str | None:
-        """What keeps the table from serving: events that could not be applied."""
+        """Why the table can't be put into use, namely that it has parked events; None if it can."""
         skus = ParkedEvents(self._connection, self.lecteur).skus()
         return f"events of {len(skus)} SKUs are parked by {self.lecteur}" if skus else None
 
     def hold_serving(self) -> Checkpoint:
-        """The checkpoint of the table that serves, whose projector pauses until the transaction ends.
+        """Lock and return the checkpoint of the table in use: its projector waits for the transaction's end.
 
-        From now on, the transaction waits a moment at most for whoever has the checkpoint or the table.
-        Raises StorageUnavailable when it is longer.
+        From here on, the transaction waits only a moment for locks on the checkpoint or the table, then
+        raises StorageUnavailable.
         """
         self._connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         checkpoint = self._checkpoints.take(self._name, wait=True)
@@ -101,9 +103,9 @@ class StandbyTable:
         return checkpoint
 
     def serve(self, position: int, served: Checkpoint) -> None:
-        """Let this table, which stands at `position`, serve in place of the one that has served so far.
+        """Put this table, which is at `position`, into use in place of the present one.
 
-        Raises StorageUnavailable when readers don't let it in within a moment.
+        Raises StorageUnavailable if queries on the present one don't end within a moment.
         """
         self._exchange_parked()
         shadow_tables.replace_serving(self._connection, self._name, self._schema)
@@ -117,7 +119,7 @@ class StandbyTable:
         )
 
     def _exchange_parked(self) -> None:
-        """What is parked stays with its table."""
+        """Make parked events follow their table."""
         replaced = f"{self._name}.replaced"
         for giving, taking in (
             (self._name, replaced),

@@ -1,18 +1,18 @@
-"""What a failure is about: the event and its handler, or what both need and what comes back."""
+"""Whether a failure is due to an event and its handler, or to something outside that will come back."""
 
 from allocation.adapters.journal.serialization import UnknownEvent
 from allocation.adapters.postgresql.database import StorageUnavailable, VersionConflict
 
-# Trouble outside of the program (database, mail server, a newer program has written what only it can read):
-# worth trying again, without end.
+# Trouble outside the program (with the database or the mail server, or events that only a newer program can
+# read): retried without end.
 PASSING_TROUBLE = (StorageUnavailable, VersionConflict, UnknownEvent, OSError)
 
-# A schema, a table or a column is not there, whichever event it is.
+# A schema, a table or a column is missing, whatever the event.
 _LACKING = frozenset({"3F000", "42P01", "42703"})
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether no event is to be blamed: it fails with any, until something else is mended."""
+    """Whether the failure is due to no event: any would fail, until something else is repaired."""
     cause = getattr(error, "orig", error)
     lacking = getattr(cause, "sqlstate", None) in _LACKING
     return lacking or isinstance(error, (*PASSING_TROUBLE, KeyboardInterrupt))

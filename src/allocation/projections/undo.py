@@ -1,4 +1,4 @@
-"""Going back to the table of a read model that the last rebuild replaced."""
+"""Undoing a rebuild: putting the table that it replaced back into use."""
 
 from sqlalchemy import Connection
 
@@ -14,10 +14,10 @@ from allocation.projections.standby_tables import StandbyTable
 
 
 def undo(database: Database, follower: ProjectionFollower) -> None:
-    """Let the table that the last rebuild replaced serve again, as soon as it has caught up.
+    """Put the table that the last rebuild replaced back into use, once it has caught up with the journal.
 
-    Asked for twice at once, it happens once. Raises RebuildRefused when there is none that this program can
-    keep, or when readers of the one that serves don't let it in.
+    If requested twice at the same time, it happens once. Raises RebuildRefused if there is no such table, if
+    it belongs to another version of the projection, or if queries on the table in use don't end.
     """
     with database.working() as connection:
         _position_of_previous(connection, follower)
@@ -29,9 +29,9 @@ def undo(database: Database, follower: ProjectionFollower) -> None:
 
 
 class _Undoing:
-    """The steps, each in a transaction that nobody else who undoes or begins a rebuild shares.
+    """The steps, each in a transaction during which nobody else undoes or begins a rebuild.
 
-    `wanted` is the table that is to serve: somebody else may have let it, or may have it dropped.
+    `wanted` is the OID of the table to put into use: somebody else may have done so already, or dropped it.
     """
 
     def __init__(self, database: Database, follower: ProjectionFollower, wanted: int | None) -> None:
@@ -41,7 +41,7 @@ class _Undoing:
         self._archive = JournalArchive()
 
     def catch_up(self) -> bool:
-        """Let the replaced table have the next batch of events; whether it is nearly up to date."""
+        """Apply the next batch of events to the replaced table; return whether it is nearly up to date."""
         with self._database.working() as connection, connection.begin():
             if not self._is_due(connection):
                 return True
@@ -53,7 +53,7 @@ class _Undoing:
             return table.is_nearly_up_to_date(position if end is None else end)
 
     def serve(self) -> None:
-        """Let the replaced table have the rest, and serve."""
+        """Apply the remaining events to the replaced table, and put it into use."""
         try:
             with self._database.working() as connection, connection.begin():
                 if self._is_due(connection):
@@ -74,7 +74,7 @@ class _Undoing:
         table.serve(table.apply_all(position, Segments([]), until=served.position), served)
 
     def _is_due(self, connection: Connection) -> bool:
-        """Whether nobody else was faster, nor will be until the transaction ends. Raises RebuildRefused."""
+        """Whether this is still to be done; excludes others for the transaction. Raises RebuildRefused."""
         name = self._follower.name
         Rebuilds(connection).hold_requests(name)
         if shadow_tables.identity(connection, name) == self._wanted:
@@ -88,7 +88,7 @@ class _Undoing:
 
 
 def _position_of_previous(connection: Connection, follower: ProjectionFollower) -> int:
-    """Where the table that was replaced stands. Raises RebuildRefused."""
+    """The position of the replaced table. Raises RebuildRefused."""
     name = follower.name
     if shadow_tables.exists(connection, name, BUILDING):
         raise RebuildRefused(f"a rebuild of {name} is under way")

@@ -1,4 +1,4 @@
-"""Comparing what should be equal: counters with rows, the write model with the journal, views with both.
+"""Comparing what should be equal: what the journal says of itself, the write model with it, views with both.
 
 Every comparison is made by the database, in one snapshot, and streamed: traffic goes on, memory is constant.
 """
@@ -11,11 +11,14 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from allocation.adapters.journal.archive import JournalArchive, JournalWithArchive, load_snapshot
+from allocation.adapters.journal.archive import JournalArchive, JournalWithArchive
 from allocation.adapters.journal.checkpoints import Checkpoints
 from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.ledger import balances_of_lines, balances_of_lots
+from allocation.adapters.journal.snapshots import WHOLE_JOURNAL, load_snapshot
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models.shadow_tables import put_first
+from allocation.domain.ledger import Compartiment
 from allocation.projections.comparison import ALL_SKUS
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
 
@@ -41,9 +44,37 @@ class Difference:
     row: dict[str, Any]
 
 
-# What is archived is told by the newest snapshot. Its events may also cover some that are still in the table;
-# of each lot and each line, the last event is the same all the same.
-_JOURNAL = "(SELECT * FROM journal UNION ALL SELECT * FROM journal_snapshot) AS journal"
+# One look at the journal for all comparisons.
+_BALANCES = (
+    f"CREATE TEMP TABLE lot_balances ON COMMIT DROP AS {balances_of_lots(WHOLE_JOURNAL)}",
+    f"CREATE TEMP TABLE line_balances ON COMMIT DROP AS {balances_of_lines(WHOLE_JOURNAL)}",
+)
+_HELD = "(SELECT * FROM line_balances WHERE alloué <> 0) AS held"
+_IN_STOCK = [each for each in Compartiment if each != Compartiment.HORS_STOCK]
+
+JOURNAL = (
+    Comparison(
+        name="conservation: a lot's compartments against what came in less what went out, none below zero",
+        columns=("sku", "réf_lot", "quantité", *_IN_STOCK),
+        expected=f"""
+            SELECT sku, réf_lot, - hors_stock AS quantité,
+                   {", ".join(f"greatest({each}, 0) AS {each}" for each in _IN_STOCK)}
+            FROM lot_balances
+        """,
+        actual=f"SELECT *, {' + '.join(_IN_STOCK)} AS quantité FROM lot_balances",
+    ),
+    Comparison(
+        name="conservation: all units of a line on one lot, or none",
+        columns=("sku", "id_commande", "ligne", "quantité", "lots"),
+        expected=f"""
+            SELECT DISTINCT sku, id_commande, ligne, quantité, 1 AS lots FROM {_HELD}
+        """,
+        actual=f"""
+            SELECT sku, id_commande, ligne, sum(alloué)::bigint AS quantité, count(*) AS lots FROM {_HELD}
+            GROUP BY sku, id_commande, ligne
+        """,
+    ),
+)
 
 WRITE_MODEL = (
     Comparison(
@@ -61,17 +92,7 @@ WRITE_MODEL = (
     Comparison(
         name="allocations against the journal",
         columns=("id_commande", "sku", "réf_lot", "quantité", "ligne"),
-        expected=f"""
-            SELECT id_commande, sku, réf_lot, quantité, ligne
-            FROM (
-                SELECT DISTINCT ON (sku, data ->> 'id_commande', data ->> 'ligne')
-                       type, sku, data ->> 'id_commande' AS id_commande, data ->> 'ligne' AS ligne,
-                       data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité
-                FROM {_JOURNAL} WHERE type IN ('Alloué', 'Désalloué')
-                ORDER BY sku, data ->> 'id_commande', data ->> 'ligne', position DESC
-            ) AS last_event
-            WHERE type = 'Alloué'
-        """,
+        expected=f"SELECT id_commande, sku, réf_lot, alloué AS quantité, ligne FROM {_HELD}",
         actual="""
             SELECT id_commande, sku, réf_lot, quantité, ligne
             FROM allocations JOIN order_lines USING (sku, rang)
@@ -79,14 +100,11 @@ WRITE_MODEL = (
     ),
     Comparison(
         name="lots against the journal",
-        columns=("référence", "sku", "quantité"),
-        expected=f"""
-            SELECT DISTINCT ON (data ->> 'réf_lot')
-                   data ->> 'réf_lot' AS référence, sku, (data ->> 'quantité')::int AS quantité
-            FROM {_JOURNAL} WHERE type IN ('LotCréé', 'QuantitéLotModifiée')
-            ORDER BY data ->> 'réf_lot', position DESC
+        columns=("référence", "sku", "libre", "alloué"),
+        expected="SELECT réf_lot AS référence, sku, libre, alloué FROM lot_balances",
+        actual="""
+            SELECT référence, sku, quantité - quantité_allouée AS libre, quantité_allouée AS alloué FROM lots
         """,
-        actual="SELECT référence, sku, quantité FROM lots",
     ),
 )
 
@@ -102,12 +120,19 @@ def verify(
     with database.working() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin() as transaction:
-            load_snapshot(connection)
-            for comparison in () if only_read_models else WRITE_MODEL:
-                yield from _differences(connection, comparison)
+            if not only_read_models:
+                yield from _of_the_ledger(connection)
             for follower in followers:
                 yield from _of_read_model(connection, follower)
             transaction.rollback()
+
+
+def _of_the_ledger(connection: Connection) -> Iterator[Difference]:
+    load_snapshot(connection)
+    for statement in _BALANCES:
+        connection.exec_driver_sql(statement)
+    for comparison in (*JOURNAL, *WRITE_MODEL):
+        yield from _differences(connection, comparison)
 
 
 def _of_read_model(connection: Connection, follower: ProjectionFollower) -> Iterator[Difference]:

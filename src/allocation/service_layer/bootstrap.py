@@ -22,6 +22,8 @@ from allocation.service_layer import handlers
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, Limits, Observer
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
 
+__all__ = ["EVENT_HANDLERS", "bootstrap"]
+
 COMMAND_HANDLERS: CommandHandlers = {
     each.command: each for each in (handlers.ajouter_lot, handlers.allouer, handlers.modifier_quantité_lot)
 }

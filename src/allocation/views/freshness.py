@@ -1,8 +1,8 @@
-"""How fresh an answer is: what a reader may ask for, what is waited for, and which server answers.
+"""How fresh an answer must be: what a client may ask for, how long it waits, and which server answers.
 
-A view gives its rows together with the position that they reflect, from one snapshot. Where that is not
-enough, the reader waits, without a connection, and asks again; where the replica can't do it, the primary is
-asked, and nobody ever gets an older answer than was asked for, unless that was allowed.
+A view returns its rows together with the journal position that they reflect, from one snapshot. If that is
+too early, the request waits, without a connection, and asks again; if the replica can't answer, the primary
+does. Nobody gets an older answer than requested, unless the request allows it.
 """
 
 import time
@@ -19,15 +19,15 @@ from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers,
 T = TypeVar("T")
 
 DEFAULT_WAIT_S = 2.0
-# Between two looks that don't agree: one name may stand for several standbys.
+# The pause between two looks that disagree: several standbys may share one name.
 _RETRY_S = 0.01
 
-# A standby may be at a point before the migration that this program needs.
+# Errors also arise on a standby that has not replayed the migration that this program needs.
 _REPLICA_TROUBLE = (StorageUnavailable, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 
 class JetonInconnu(Exception):
-    """The journal has no event of this token, and waiting would not bring it. → 412"""
+    """The journal has no event with this token, and waiting will not produce one. → 412"""
 
     def __init__(self, jeton: ConsistencyToken) -> None:
         super().__init__(
@@ -50,7 +50,7 @@ class NotFresh(Exception):
 
 
 class ViewLate(NotFresh):
-    """It did not come so far in time; it may a moment later."""
+    """The view did not reach the position in time; it may a moment later."""
 
     def __init__(self, *, projection: str, position: int, position_attendue: int) -> None:
         super().__init__(
@@ -59,7 +59,7 @@ class ViewLate(NotFresh):
 
 
 class ProjectionPaused(NotFresh):
-    """It will not, before somebody lets its projection go on; `raison` is why it was paused."""
+    """The view stays where it is until its projection is resumed; `raison` says why that is paused."""
 
     def __init__(self, *, projection: str, position: int, position_attendue: int, raison: str) -> None:
         super().__init__(
@@ -73,10 +73,10 @@ class ProjectionPaused(NotFresh):
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """The view must have reached position `after`, for which `wait_s` seconds are waited at most.
+    """The view must have reached position `after`; wait for that for at most `wait_s` seconds.
 
-    If there is a `mark`, the event at that position must have it. With `lenient`, what is there after that is
-    welcome, too.
+    If there is a `mark`, the event at that position must have it. If `lenient`, an older answer is accepted
+    after the wait.
     """
 
     after: int = 0
@@ -95,10 +95,10 @@ ANY = Freshness()
 
 @dataclass(slots=True)
 class Answer(Generic[T]):
-    """What a view gives, and the position of the journal that it reflects.
+    """The result of a view, and the position of the journal that it reflects.
 
-    `pause` is the reason why the projection is paused, if it is. `stale` says that less was reached than was
-    asked for; `served_by` names the server, where there are two.
+    `pause` is the reason why the projection is paused, if it is. `stale` means that the answer is older than
+    requested; `served_by` names the server if there are two.
     """
 
     value: T
@@ -117,7 +117,7 @@ def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -
     Raises ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks or StorageUnavailable.
     """
     if reads.replica is None and not wanted.after:
-        # Most reads are like this: they should pay for nothing else.
+        # Most reads end here, without the cost of anything below.
         return ask(reads.primary)
     reading = _Reading(reads, projection, ask, wanted)
     if reads.replica is None:
@@ -139,7 +139,7 @@ def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -
 def fresh_on_primary(
     reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness, *, reaching: int = 0
 ) -> Answer[T]:
-    """The answer of the primary, as fresh as `wanted`, from a projection that has come to `reaching` as well.
+    """The answer of the primary, as fresh as `wanted`, from a projection that has also reached `reaching`.
 
     Raises ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting or StorageUnavailable.
     """
@@ -159,13 +159,13 @@ def fresh_on_primary(
 
 
 def have_known(server: ReadServer, wanted: Freshness) -> None:
-    """Raises JetonInconnu unless the journal has the event that is asked for; StorageUnavailable."""
+    """Raises JetonInconnu unless the journal has the event asked for, or StorageUnavailable."""
     if not is_known(server.fetch, wanted.token):
         raise JetonInconnu(wanted.token)
 
 
 class _Reading(Generic[T]):
-    """One question, on its way to an answer."""
+    """One question to a view, from asking to answer."""
 
     def __init__(self, reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -> None:
         self._reads = reads
@@ -185,7 +185,7 @@ class _Reading(Generic[T]):
         return self._served_by("replica", self.answered_by(replica, ask))
 
     def answered_by_fall_back(self) -> Answer[T]:
-        """The answer of the primary, which few at a time may ask for instead."""
+        """The answer of the primary in place of the replica, for a limited number of reads at a time."""
 
         def ask(server: ReadServer) -> Answer[T]:
             with self._reads.falling_back.taken():
@@ -194,7 +194,7 @@ class _Reading(Generic[T]):
         return self._served_by("primary", self.answered_by(self._reads.primary, ask))
 
     def answered_by(self, server: ReadServer, ask: Ask[T]) -> Answer[T]:
-        """The answer of one server, once it is fresh enough, or the wait is over and it may be stale."""
+        """The answer of one server: once it is fresh enough or, if a stale one is allowed, after the wait."""
         answer = ask(server)
         if self._is_reached_by(answer) and self._wanted.mark is None:
             return answer
@@ -212,7 +212,7 @@ class _Reading(Generic[T]):
         return answer
 
     def _have_chance(self, server: ReadServer) -> None:
-        """Raises JetonInconnu where waiting is in vain: of what a replica lacks, the primary knows."""
+        """Raises JetonInconnu if waiting is pointless, as even the primary's journal has no such event."""
         try:
             have_known(self._reads.primary, self._wanted)
         except StorageUnavailable:

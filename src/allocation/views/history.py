@@ -9,10 +9,13 @@ and an event that is parked was never done.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from allocation.adapters.journal.ledger import ETA, entering, moves, of_types
 from allocation.adapters.journal.serialization import upcast
 from allocation.adapters.postgresql.database import Row
 from allocation.adapters.postgresql.natural_order import natural
 from allocation.adapters.postgresql.read_servers import ReadServers
+from allocation.domain.events import LotCréé
+from allocation.domain.ledger import Compartiment
 from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness, fresh_on_primary
 from allocation.views.past_view import PastView
 from allocation.views.views import ReadSource
@@ -29,7 +32,7 @@ _EVENTS = """
     ORDER BY position
 """
 _ABOUT_SKU = "sku = %(sku)s"
-_ABOUT_ORDER = "data ->> 'id_commande' = %(id_commande)s AND data ? 'id_commande'"
+_ABOUT_ORDER = "id_commande = %(id_commande)s"
 _STOCK_HISTORY = _EVENTS.format(
     horizon=_HORIZON,
     about=_ABOUT_SKU,
@@ -42,7 +45,7 @@ _ORDER_HISTORY = _EVENTS.format(
     about=_ABOUT_ORDER,
     known=f"""
         EXISTS (SELECT FROM journal WHERE {_ABOUT_ORDER})
-        OR EXISTS (SELECT FROM allocations_view WHERE id_commande = %(id_commande)s)
+        OR EXISTS (SELECT FROM allocations_view WHERE {_ABOUT_ORDER})
     """,  # noqa: S608 - our own text
 )
 
@@ -60,22 +63,20 @@ _NOT_PARKED = """
         WHERE lecteur = view.name AND parked.sku = journal.sku AND parked.position = journal.position
     )
 """
+# The lot that a line had is the one that units had entered for it and not left.
 _ALLOCATIONS_AT = f"""
     WITH view AS MATERIALIZED (
         {_VIEW_AT.format(horizon=_HORIZON, name="allocations_view")}
-    ), first_since AS (
-        SELECT DISTINCT ON (sku, data ->> 'ligne')
-               type, sku, data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité,
-               data ->> 'ligne' AS ligne
-        FROM journal, view
-        WHERE {_ABOUT_ORDER} AND type IN ('Alloué', 'Désalloué')
-          AND journal.position > view.target AND journal.position <= view.position AND {_NOT_PARKED}
-        ORDER BY sku, data ->> 'ligne', journal.position
     ), line AS (
-        SELECT sku, réf_lot, quantité, ligne FROM allocations_view
-        WHERE id_commande = %(id_commande)s AND (sku, ligne) NOT IN (SELECT sku, ligne FROM first_since)
-        UNION ALL
-        SELECT sku, réf_lot, quantité, ligne FROM first_since WHERE type = 'Désalloué'
+        SELECT sku, réf_lot, sum(units)::int AS quantité, ligne
+        FROM (
+            SELECT sku, réf_lot, quantité AS units, ligne FROM allocations_view WHERE {_ABOUT_ORDER}
+            UNION ALL
+            SELECT sku, réf_lot, - {entering(Compartiment.ALLOUÉ)}, ligne FROM journal, view
+            WHERE {_ABOUT_ORDER} AND {moves(Compartiment.ALLOUÉ)}
+              AND journal.position > view.target AND journal.position <= view.position AND {_NOT_PARKED}
+        ) AS now_and_since
+        GROUP BY sku, ligne, réf_lot HAVING sum(units) > 0
     )
     SELECT horizon, view.position AS reached, pause, line.*
     FROM view LEFT JOIN line ON true ORDER BY sku, {natural("ligne")}
@@ -88,36 +89,33 @@ _STOCK_AT = f"""
         {_VIEW_AT.format(horizon=_HORIZON, name="stock_view")}
     ), lots AS MATERIALIZED (
         SELECT name, position FROM projections WHERE name = 'lots_view'
-    ), change AS (
-        SELECT (data ->> 'quantité')::bigint * CASE type WHEN 'Désalloué' THEN -1 ELSE 1 END
-               - coalesce((data ->> 'quantité_précédente')::bigint, 0) AS units,
-               data ->> 'eta' AS eta, type IN ('Alloué', 'Désalloué') AS taken
-        FROM journal, view
-        WHERE {_ABOUT_SKU} AND type IN ('LotCréé', 'QuantitéLotModifiée', 'Alloué', 'Désalloué')
-          AND journal.position > view.target AND journal.position <= view.position AND {_NOT_PARKED}
     ), since AS (
-        SELECT coalesce(sum(units) FILTER (WHERE NOT taken AND eta IS NULL), 0) AS en_stock,
-               coalesce(sum(units) FILTER (WHERE NOT taken AND eta IS NOT NULL), 0) AS en_transit,
-               coalesce(sum(units) FILTER (WHERE taken), 0) AS alloué
-        FROM change
+        SELECT coalesce(sum(received) FILTER (WHERE eta IS NULL), 0) AS en_stock,
+               coalesce(sum(received) FILTER (WHERE eta IS NOT NULL), 0) AS en_transit,
+               coalesce(sum(taken), 0) AS alloué, coalesce(sum(freed), 0) AS disponible
+        FROM (
+            SELECT - {entering(Compartiment.HORS_STOCK)} AS received, {ETA} AS eta,
+                   {entering(Compartiment.ALLOUÉ)} AS taken, {entering(Compartiment.LIBRE)} AS freed
+            FROM journal, view
+            WHERE {_ABOUT_SKU} AND journal.position > view.target AND journal.position <= view.position
+              AND {_NOT_PARKED}
+        ) AS movement
     ), passed AS (
-        SELECT type, data ->> 'réf_lot' AS réf, (data ->> 'eta')::date AS eta,
-               journal.position > view.target AS since,
-               ((data ->> 'quantité')::bigint - coalesce((data ->> 'quantité_précédente')::bigint, 0))
-               * CASE type WHEN 'Alloué' THEN -1 ELSE 1 END
-               * CASE WHEN journal.position > view.target THEN -1 ELSE 1 END AS units
+        SELECT réf_lot AS réf, {ETA} AS eta, {of_types(LotCréé)} AND journal.position > view.target AS begins,
+               {entering(Compartiment.LIBRE)} * CASE WHEN journal.position > view.target THEN -1 ELSE 1 END
+               AS units
         FROM journal, view, lots
-        WHERE {_ABOUT_SKU} AND type IN ('LotCréé', 'QuantitéLotModifiée', 'Alloué', 'Désalloué')
+        WHERE {_ABOUT_SKU} AND {moves(Compartiment.LIBRE)}
           AND journal.position > least(view.target, lots.position)
           AND journal.position <= greatest(view.target, lots.position)
           AND {_NOT_PARKED.replace("view.name", "lots.name")}
     ), free AS (
         SELECT réf, eta, quantité - quantité_allouée AS units FROM lots_view WHERE {_ABOUT_SKU}
         UNION ALL
-        SELECT réf, CASE type WHEN 'LotCréé' THEN eta END, units FROM passed
+        SELECT réf, eta, units FROM passed
     ), lot AS (
         SELECT max(eta) AS eta, sum(units) AS free FROM free
-        WHERE réf NOT IN (SELECT réf FROM passed WHERE type = 'LotCréé' AND since) GROUP BY réf
+        WHERE réf NOT IN (SELECT réf FROM passed WHERE begins) GROUP BY réf
     ), arrivals AS (
         SELECT count(*) AS lots,
                min(eta) FILTER (WHERE free > 0 AND eta >= {_DAY}) AS prochaine_eta,
@@ -128,7 +126,7 @@ _STOCK_AT = f"""
         SELECT sku, (now.en_stock - since.en_stock)::bigint AS en_stock,
                (now.en_transit - since.en_transit)::bigint AS en_transit,
                (now.alloué - since.alloué)::bigint AS alloué,
-               (now.disponible - since.en_stock - since.en_transit + since.alloué)::bigint AS disponible,
+               (now.disponible - since.disponible)::bigint AS disponible,
                arrivals.prochaine_eta, arrivals.eta_dépassée
         FROM stock_view AS now, since, arrivals
         WHERE {_ABOUT_SKU} AND arrivals.lots > 0

@@ -6,7 +6,7 @@ from allocation.adapters.journal.checkpoints import RATE_SPAN_S
 from allocation.adapters.journal.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
-# So many failures in a row are no longer passing: what a handler can't apply is parked by then.
+# After this many failures in a row, the trouble lasts: an event that a handler can't apply is parked by then.
 FAILING_AFTER = 3
 
 _PROGRESS = """
@@ -38,7 +38,7 @@ _PROGRESS = """
     ORDER BY kind, name
 """
 
-# So many of the newest: an index on what is unknown would cost every event that is written.
+# Only this many of the newest events are searched: an index for all would make every append dearer.
 UNKNOWN_AMONG = 10_000
 _UNKNOWN = """
     SELECT type, version, count(*) AS events FROM journal
@@ -53,11 +53,12 @@ _UNKNOWN = """
 
 @dataclass(frozen=True)
 class Progress:
-    """Where one reader stands.
+    """The state of one reader of the journal.
 
-    `behind` counts positions, `lag_s` is the age of the next event in seconds, `rate` is in events a second,
-    lately. `state` is following, failing (again and again, `erreur` says why), silent (its thread is missed),
-    rebuilding (beside a table that serves) or paused; `parked` counts the SKUs of which events are parked.
+    `behind` is its distance to the end in positions, `lag_s` the age of its next event in seconds, `rate` its
+    recent number of events a second. `state` is following, failing (repeatedly; `erreur` says why), silent
+    (no thread has shown up for it), rebuilding (beside the table in use) or paused. `parked` counts the SKUs
+    that have parked events.
     """
 
     kind: str
@@ -72,7 +73,7 @@ class Progress:
 
     @property
     def trouble(self) -> str | None:
-        """Why it does not do its work, in one word; None if it does, or pauses."""
+        """Why the reader does not work, in one word; None if it works or is paused."""
         if self.state not in {"failing", "silent"}:
             return None
         return "silent" if self.state == "silent" else (self.erreur or "").partition(":")[0]
@@ -86,7 +87,7 @@ def progress(source: ReadSource) -> list[Progress]:
 
 @dataclass(frozen=True)
 class UnknownEvents:
-    """How many of the newest events are of a type and version that this program can't read, and skips."""
+    """How many of the newest events have a type and version that this program can't read and skips."""
 
     type: str
     version: int
@@ -94,6 +95,6 @@ class UnknownEvents:
 
 
 def unknown_events(source: ReadSource) -> list[UnknownEvents]:
-    """What a newer program writes, among the newest events. Raises StorageUnavailable."""
+    """The events of a newer program among the newest events. Raises StorageUnavailable."""
     known = as_json([{"type": type_name, "version": version} for type_name, version in readable_versions()])
     return [UnknownEvents(**row) for row in source.fetch(_UNKNOWN, {"known": known, "among": UNKNOWN_AMONG})]

@@ -1,4 +1,4 @@
-"""A question to a read model, whose answer says which position of the journal it reflects."""
+"""A query on a read model, whose answer says which position of the journal it reflects."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,9 +6,9 @@ from allocation.adapters.postgresql.database import Row
 from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.views.freshness import Answer, Freshness, fresh
 
-# The answer and the checkpoint come from one statement, so from one snapshot: they belong together. The
-# checkpoint comes first, so that there is a row for it where there is none of the view. Of several read
-# models, the one that is the furthest behind counts.
+# Answer and checkpoint come from one statement, hence from one snapshot, so they match. The checkpoint is on
+# the left of the join, so that there is a row even if the view has none. Of several read models, the one with
+# the lowest position counts.
 _CHECKPOINT = """
     SELECT position AS checkpoint_position,
            CASE WHEN en_pause THEN coalesce(erreur, '') END AS checkpoint_pause
@@ -28,7 +28,7 @@ _DOCUMENT = """
 class View:
     """One SELECT on the table of one projection, in which `{name}` stands for a parameter.
 
-    It may look into the tables of others as well, which are named by `also`.
+    If it also reads tables of other projections, `also` names them.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class View:
     def rows(
         self, parameters: Mapping[str, object], reads: ReadServers, wanted: Freshness
     ) -> Answer[list[Row]]:
-        """The rows, in order. Raises as `fresh` does."""
+        """The rows, in order. Raises like `fresh`."""
         return fresh(
             reads, self._projection, lambda server: _rows_in(server.fetch(self._rows, parameters)), wanted
         )
@@ -53,15 +53,15 @@ class View:
     def row(
         self, parameters: Mapping[str, object], reads: ReadServers, wanted: Freshness
     ) -> Answer[Row | None]:
-        """The only row, or None. Raises as `fresh` does."""
+        """The only row, or None. Raises like `fresh`."""
         found = self.rows(parameters, reads, wanted)
         value = found.value[0] if found.value else None
         return Answer(value, found.position, found.pause, found.stale, found.served_by)
 
     def document(self, parameter: str, reads: ReadServers, wanted: Freshness) -> Answer[bytes | None]:
-        """The rows for the only parameter as a JSON document of PostgreSQL's; None when there are none.
+        """The rows for the only parameter, as a JSON document made by PostgreSQL; None if there are none.
 
-        Raises as `fresh` does.
+        Raises like `fresh`.
         """
 
         def ask(server: ReadServer) -> Answer[bytes | None]:
@@ -75,7 +75,7 @@ class View:
 
 
 def _rows_in(joined: list[Row]) -> Answer[list[Row]]:
-    """The rows of the view, taken from those that are joined to the checkpoint."""
+    """The rows of the view, without the columns of the checkpoint."""
     if not joined:
         return Answer([], position=0)
     [first, *_] = joined

@@ -1,1 +1,1 @@
-"""Where events go that other programs listen to."""
+"""Brokers that take events to other programs."""

@@ -1,4 +1,4 @@
-"""PostgreSQL's own NOTIFY as a broker: nothing to install, heard by whoever listens at that moment."""
+"""PostgreSQL's NOTIFY as a broker: nothing to install, but only those who listen at that moment hear it."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _NOTIFY = (
 
 
 def publish(connection: Connection, channel: str, batch: Sequence[RecordedEvent[Event]]) -> None:
-    """Send the events, with id and position, to who listens on `channel` when the transaction commits."""
+    """Send the events, with ID and position, to listeners on `channel`, when the transaction commits."""
     messages = as_json([_message(recorded) for recorded in batch])
     connection.exec_driver_sql(_NOTIFY, (channel, messages))
 

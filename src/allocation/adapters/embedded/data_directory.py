@@ -1,4 +1,4 @@
-"""The directory of the embedded PostgreSQL: made whole or not at all, and checked before it is used."""
+"""The data directory of the embedded PostgreSQL: created completely or not at all, and checked before use."""
 
 import os
 import re
@@ -25,34 +25,34 @@ _CLUSTER_OPTIONS = (
     f"--username={SUPERUSER}",
     "--auth=peer",
     "--encoding=UTF8",
-    # The same order and the same letters on every machine, whatever its settings.
+    # The same sort order and character set on every machine, whatever its settings.
     "--locale=C",
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
 )
 _COMPLAINT = re.compile(r"(FATAL:|PANIC:|error:).*")
-# Whoever runs the program, or the server, may be any role; nobody else may connect.
+# The users that run the program or the server may connect as any role; nobody else may connect.
 _HBA = "local all all peer map=allocation\nlocal replication all peer map=allocation\n"
 
 
 def make_data_dir(data_dir: Path) -> Path:
-    """Make the directory, if need be, and give its path without links. Raises EmbeddedServerTrouble."""
+    """Create the directory if it does not exist; return its resolved path. Raises EmbeddedServerTrouble."""
     try:
         for missing in reversed([each for each in (data_dir, *data_dir.parents) if not each.exists()]):
             missing.mkdir(exist_ok=True)
-            # As root another user's server has to get through, and by no umask is it kept out.
+            # When root creates it, another user's server must be able to pass, whatever the umask says.
             missing.chmod(0o711 if os.geteuid() == 0 else 0o700)
         if not data_dir.is_dir():
             raise NotADirectoryError(0, "it is not a directory")
     except OSError as error:
         raise EmbeddedServerTrouble(
-            f"the data directory {data_dir} can't be used: {error.strerror}. Another: ALLOCATION_DATA_DIR"
+            f"the data directory {data_dir} can't be used: {error.strerror}. Set another ALLOCATION_DATA_DIR"
         ) from error
     return data_dir.resolve()
 
 
 def place_of_cluster(data_dir: Path) -> Path:
-    """Where the database of the data directory is, or will be. Raises EmbeddedServerTrouble."""
+    """The path of the database within the data directory, existing or not. Raises EmbeddedServerTrouble."""
     if "\n" in str(data_dir):
         raise EmbeddedServerTrouble(f"a data directory's name can't have a line break: {str(data_dir)!r}")
     place = data_dir / "postgresql"
@@ -64,26 +64,26 @@ def place_of_cluster(data_dir: Path) -> Path:
 
 
 def open_way(data_dir: Path, pgdata: Path, account: Account) -> None:
-    """See to it that the server gets to its data; of the data directory alone is the mode changed for that.
+    """Make the data accessible to the server, by changing the mode of the data directory and nothing else.
 
-    Raises EmbeddedServerTrouble when another folder on the way is closed to the server.
+    Raises EmbeddedServerTrouble if the server may not enter one of the folders above.
     """
     if account.uid == os.geteuid():
         return
     for folder in {*pgdata.parents, *data_dir.parents} - {data_dir}:
         if not account.may_enter(folder):
             raise EmbeddedServerTrouble(
-                f"PostgreSQL does not run as root, and {folder} is closed to user {account.uid}, as whom "
-                "it would run: choose another ALLOCATION_DATA_DIR, such as /var/lib/allocation"
+                f"PostgreSQL does not run as root, and user {account.uid}, as which it would run, may not "
+                f"enter {folder}: choose another ALLOCATION_DATA_DIR, such as /var/lib/allocation"
             )
     if not account.may_enter(data_dir):
         data_dir.chmod(data_dir.stat().st_mode | 0o011)
 
 
 def claim(pgdata: Path, account: Account) -> None:
-    """See to it that `pgdata`, if it exists, is the server's: root's, from a backup perhaps, is given to it.
+    """Make the server the owner of `pgdata` if root owns it, as after restoring a backup.
 
-    Raises EmbeddedServerTrouble when it is somebody else's.
+    Raises EmbeddedServerTrouble if it belongs to anybody else.
     """
     if not pgdata.exists() or (owner := pgdata.stat().st_uid) == account.uid:
         return
@@ -95,7 +95,7 @@ def claim(pgdata: Path, account: Account) -> None:
 
 
 def check_cluster(pgdata: Path) -> None:
-    """Raise EmbeddedServerTrouble if `pgdata` holds something that the server can't work on."""
+    """Raise EmbeddedServerTrouble if `pgdata` holds anything that the server can't work on."""
     try:
         made_by = (pgdata / "PG_VERSION").read_text().strip()
         complete = (pgdata / "global" / "pg_control").exists()
@@ -113,14 +113,14 @@ def check_cluster(pgdata: Path) -> None:
 
 
 def is_missing(pgdata: Path) -> bool:
-    """Whether there is nothing yet in `pgdata`."""
+    """Whether `pgdata` does not exist or is empty."""
     return not pgdata.exists() or not any(pgdata.iterdir())
 
 
 def create_cluster(programs: Path, pgdata: Path, account: Account) -> None:
-    """Fill `pgdata` with a new cluster, at once; what earlier attempts have left is removed.
+    """Create a new cluster in `pgdata`, atomically; the remains of earlier attempts are removed.
 
-    Raises EmbeddedServerTrouble with what initdb says, and OSError.
+    Raises EmbeddedServerTrouble with initdb's message, or OSError.
     """
     for left in pgdata.parent.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -143,7 +143,7 @@ def create_cluster(programs: Path, pgdata: Path, account: Account) -> None:
 
 
 def write_access_rules(data_dir: Path, account: Account) -> dict[str, str | int]:
-    """Say who may connect, in files that the server reads and can't change; the settings that name them."""
+    """Write the access rules to files that the server can read but not change; return their settings."""
     users = {name for user in (Account(os.geteuid(), os.getegid()), account) if (name := user.name)}
     mapped = "".join(f'allocation "{name}" all\n' for name in sorted(users))
     rules = {"hba_file": _HBA, "ident_file": mapped}
@@ -155,7 +155,7 @@ def write_access_rules(data_dir: Path, account: Account) -> dict[str, str | int]
 
 
 def give_files_to_owner(data_dir: Path) -> None:
-    """Let what root has written here belong to whose the directory is, who could not use it otherwise."""
+    """Give files that root has written here to the owner of the directory, who else could not use them."""
     of = data_dir.stat()
     if os.geteuid() == 0:
         for pattern in _OUR_FILES:
@@ -164,7 +164,7 @@ def give_files_to_owner(data_dir: Path) -> None:
 
 
 def last_words(lines: Sequence[str]) -> str:
-    """What a program says of why it ended: its last complaint, or else its last line."""
+    """The reason that a program gives for ending: its last error message, or else its last line."""
     said = [line.strip() for line in lines if line.strip()]
     complaints = [found[0] for line in said if (found := _COMPLAINT.search(line))]
     return next(reversed(complaints or said), "it gives no reason")

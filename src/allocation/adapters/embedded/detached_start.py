@@ -1,7 +1,7 @@
-"""Run as a program of its own: starts a command that outlives it and its parent, and ends.
+"""A program of its own: it starts a command that outlives both it and its parent, and ends.
 
-Arguments: the user's and the group's number, or two empty ones to stay who one is, then the command. It
-writes to the standard error that it is given, reads nothing, and no shell reads it.
+Arguments: a user ID and a group ID (both empty to keep those of the caller), then the command, which inherits
+standard error and has no input. No shell is involved.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def start(uid: str, gid: str, *command: str) -> None:
-    """Start the command in a session of its own, and as another user in that user's group alone."""
+    """Start the command in its own session; as another user, only that user's group applies."""
     account: dict[str, Any] = {"user": int(uid), "group": int(gid), "extra_groups": []} if uid else {}
     subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, **account

@@ -1,7 +1,7 @@
 """A real PostgreSQL that comes with the program, listens on a Unix socket only, and needs no installation.
 
 Any number of processes may use the same data directory: the first to come starts the server, the last to
-leave stops it. Who is there is known by a shared file lock, which the kernel releases even after `kill -9`.
+leave stops it. A shared file lock tells who is there; the kernel releases it even after `kill -9`.
 """
 
 import logging
@@ -61,7 +61,7 @@ _SETTINGS: dict[str, str | int] = {
     "port": PORT,
     "lc_messages": "C",
     "logging_collector": "off",
-    # Neither a full /dev/shm nor who tidies it up when a user logs out is in the way.
+    # So that neither a full /dev/shm nor its clean-up when a user logs out does any harm.
     "dynamic_shared_memory_type": "mmap",
 }
 
@@ -83,13 +83,13 @@ class EmbeddedPostgreSQL:
 
     @property
     def url(self) -> str:
-        """The URL of the database, valid as long as the data directory stays where it is."""
+        """The URL of the database, valid until the data directory is moved."""
         return self._sockets.url(SUPERUSER, DATABASE)
 
     def ensure_running(self) -> None:
-        """Start the server unless it runs, and wait until it answers; after a crash it recovers first.
+        """Start the server unless it runs, and wait until it answers; after a crash, that includes recovery.
 
-        Raises EmbeddedServerTrouble, and OSError.
+        Raises EmbeddedServerTrouble or OSError.
         """
         with self._lock:
             self._sockets.make()
@@ -98,9 +98,9 @@ class EmbeddedPostgreSQL:
             self._wait_until_it_answers()
 
     def keep_running(self) -> None:
-        """Start the server again if it is gone, and return at once; what is in the way is logged.
+        """Start the server again if it has ended, without waiting for it; failures are logged.
 
-        While it keeps ending, the pause before the next attempt doubles.
+        As long as it keeps ending, the pause before the next attempt doubles.
         """
         now = time.monotonic()
         if now < self._due_at:
@@ -177,7 +177,7 @@ class EmbeddedPostgreSQL:
 
     def _start_unless_it_cannot(self, deadline: float) -> None:
         said = self._last_words()
-        # Processes of a server that was killed, which have not noticed yet.
+        # Child processes of a killed server that have not noticed its end yet.
         if _STILL_IN_USE not in said or time.monotonic() > deadline:
             raise EmbeddedServerTrouble(f"the embedded PostgreSQL does not start: {said} (see {self._log})")
         self._start()
@@ -201,14 +201,14 @@ class EmbeddedPostgreSQL:
 
 @contextmanager
 def embedded_postgresql(
-    data_dir: Path, *, connections: int = MIN_CONNECTIONS
+    data_dir: Path | str, *, connections: int = MIN_CONNECTIONS
 ) -> Iterator[EmbeddedPostgreSQL]:
     """The running server of `data_dir`, which is created if need be.
 
-    If it does not run yet, it is started for so many connections at least. Raises EmbeddedServerTrouble, and
-    OSError.
+    If the server is not running yet, it is started with room for at least `connections` connections. Raises
+    EmbeddedServerTrouble or OSError.
     """
-    data_dir = make_data_dir(data_dir)
+    data_dir = make_data_dir(Path(data_dir))
     server = EmbeddedPostgreSQL(data_dir, connections)
     users = InterProcessReaderWriterLock(data_dir / "users.lock")
     try:

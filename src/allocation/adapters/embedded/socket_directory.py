@@ -1,4 +1,4 @@
-"""Where the socket of the embedded PostgreSQL is reached: a path that every client can be given."""
+"""A path to the socket of the embedded PostgreSQL that every client accepts."""
 
 import os
 import re
@@ -12,15 +12,15 @@ from allocation.adapters.embedded.postgresql_programs import EmbeddedServerTroub
 
 PORT = 5432
 
-# A socket's whole path may have 103 bytes on every system; several hosts are told apart by commas.
+# Every system allows 103 bytes for the path of a socket; libpq reads a comma as the end of a host.
 _MAX_BYTES = 103 - len(f"/.s.PGSQL.{PORT}")
 _PLAIN = re.compile(r"/[A-Za-z0-9 ._/+=-]*")
 
 
 class SocketDirectory:
-    """The data directory itself or, if its path is too long or too odd, a link to it with a short name.
+    """The data directory itself or, if its path is too long or has odd characters, a short link to it.
 
-    The link lies where the user's programs keep their state, which nobody tidies up.
+    The link is in the user's state directory, which no clean-up job empties.
     """
 
     def __init__(self, pgdata: Path) -> None:
@@ -33,11 +33,11 @@ class SocketDirectory:
             )
 
     def url(self, user: str, database: str) -> str:
-        """The URL of a database of the server, which says all that PG* variables could."""
+        """The URL of a database of the server, complete, so that no PG* variable can change it."""
         return f"postgresql://{user}@/{database}?host={quote(str(self._place))}&port={PORT}"
 
     def make(self) -> None:
-        """See to it that the path leads to the data directory. Raises OSError."""
+        """Create the link if it is needed. Raises OSError."""
         if self._place == self._pgdata or self._leads_there():
             return
         self._place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -3,8 +3,8 @@
 A file `journal-000000000001-000000100000.jsonl.gz` holds the events of these positions, a JSON object a line,
 compressed. A snapshot, `snapshot-000000100000.jsonl.gz`, holds events in the same form that add up to the
 same state as all events up to its position: a LotCréé for each lot with the quantity that it had then, an
-Alloué for each line that had a lot. Registers name every file with its checksum; who moves a file corrects
-its path there.
+Alloué for each line that had a lot (see `snapshots`). Registers name every file with its checksum; who moves
+a file corrects its path there.
 """
 
 import gzip
@@ -23,7 +23,6 @@ from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, fu
 from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal, names
 from allocation.adapters.journal.rows import RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.postgresql.metadata import metadata
-from allocation.adapters.postgresql.raw_copy import copy_in
 from allocation.domain.events import Event
 
 journal_archives = Table(
@@ -54,17 +53,9 @@ _ARCHIVED = """
     SELECT dernière_position, chemin, sha256 FROM journal_archives
     WHERE dernière_position > %s ORDER BY dernière_position LIMIT 1
 """
-_SNAPSHOT = """
+SNAPSHOT = """
     SELECT position, chemin, sha256 FROM journal_snapshots
     WHERE position > %s ORDER BY position DESC LIMIT 1
-"""
-_CREATE_SNAPSHOT = (
-    "CREATE TEMP TABLE journal_snapshot (LIKE journal) ON COMMIT DROP",
-    "CREATE TEMP TABLE snapshot_lines (line text) ON COMMIT DROP",
-)
-_FILL_SNAPSHOT = """
-    INSERT INTO journal_snapshot
-    SELECT event.* FROM snapshot_lines, json_populate_record(NULL::journal, line::json) AS event
 """
 _BLOCK = 1 << 20
 _READ_AHEAD = 5000
@@ -120,7 +111,7 @@ class JournalArchive:
     """
 
     def __init__(self, *, from_snapshot: bool = False) -> None:
-        self._query = _SNAPSHOT if from_snapshot else _ARCHIVED
+        self._query = SNAPSHOT if from_snapshot else _ARCHIVED
         self._file: ArchiveFile | None = None
         self._rest: Iterator[Entry] = iter(())
         self._last: Batch | None = None
@@ -181,25 +172,6 @@ class JournalWithArchive(SqlAlchemyJournal):
             return found + super().read_rows(types, after=after, until=until)
         except EventsArchived:  # in this very moment
             return found + self.read_rows(types, after=after, until=until)
-
-
-def load_snapshot(connection: Connection) -> None:
-    """Fill a temporary table `journal_snapshot`, with the journal's columns, for this transaction.
-
-    With it, the journal's table tells everything again: it holds the newest snapshot, or nothing when nothing
-    is archived. Raises ArchiveUnreadable.
-    """
-    for statement in _CREATE_SNAPSHOT:
-        connection.exec_driver_sql(statement)
-    file = registered(connection, _SNAPSHOT, 0)
-    if file is not None:
-        copy_in(connection, "snapshot_lines", file.lines())
-        connection.exec_driver_sql(_FILL_SNAPSHOT)
-
-
-def has_snapshot(connection: Connection) -> bool:
-    """Whether a snapshot was ever taken."""
-    return registered(connection, _SNAPSHOT, 0) is not None
 
 
 def registered(connection: Connection, query: str, after: int) -> ArchiveFile | None:

@@ -20,10 +20,10 @@ from sqlalchemy import Connection, RowMapping, text
 from allocation.adapters.durable import sync_directory
 from allocation.adapters.journal.archive import ArchiveTrouble, sha256_of
 from allocation.adapters.journal.instants import position_at
+from allocation.adapters.journal.snapshots import state_at
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.installation import advisory_lock
 from allocation.adapters.postgresql.raw_copy import copy_out
-from allocation.domain.events import Alloué, LotCréé
 
 CHUNK = 100_000
 
@@ -54,10 +54,8 @@ _CHUNK = """
     ) AS chunk
 """
 _EVENTS = """
-    SELECT row_to_json(event) FROM (
-        SELECT position, id, survenu_le, type, version, sku, commande, cause, data
-        FROM journal WHERE position BETWEEN %(first)s AND %(last)s ORDER BY position
-    ) AS event
+    SELECT row_to_json(journal) FROM journal
+    WHERE position BETWEEN %(first)s AND %(last)s ORDER BY position
 """
 _DELETE = "DELETE FROM journal WHERE position BETWEEN %s AND %s"
 _REGISTER = text("""
@@ -65,50 +63,6 @@ _REGISTER = text("""
         (première_position, dernière_position, dernier_survenu_le, événements, chemin, sha256)
     VALUES (:first, :last, :survenu_le, :events, :path, :sha256)
 """)
-# The write model as it was: what the first event after the position found there, else what is there now. The
-# numbers of these events are lower than the position, as each stands for one event at least.
-_SNAPSHOT = f"""
-    WITH later_lots AS (
-        SELECT DISTINCT ON (data ->> 'réf_lot')
-               data ->> 'réf_lot' AS réf_lot, type, (data ->> 'quantité_précédente')::int AS quantité
-        FROM journal WHERE position > %(position)s AND type IN ('LotCréé', 'QuantitéLotModifiée')
-        ORDER BY data ->> 'réf_lot', journal.position
-    ), later_lines AS (
-        SELECT DISTINCT ON (sku, data ->> 'id_commande', data ->> 'ligne')
-               sku, data ->> 'id_commande' AS id_commande, data ->> 'ligne' AS ligne, type,
-               data ->> 'réf_lot' AS réf_lot, (data ->> 'quantité')::int AS quantité
-        FROM journal WHERE position > %(position)s AND type IN ('Alloué', 'Désalloué')
-        ORDER BY sku, data ->> 'id_commande', data ->> 'ligne', journal.position
-    ), lots_then AS (
-        SELECT référence AS réf_lot, sku, coalesce(later.quantité, lots.quantité) AS quantité, eta
-        FROM lots LEFT JOIN later_lots AS later ON later.réf_lot = référence
-        WHERE later.type IS DISTINCT FROM 'LotCréé'
-    ), lines_then AS (
-        SELECT id_commande, sku, line.quantité, allocations.réf_lot, ligne
-        FROM allocations JOIN order_lines AS line USING (sku, rang)
-             LEFT JOIN later_lines AS later USING (sku, id_commande, ligne)
-        WHERE later.type IS NULL
-        UNION ALL
-        SELECT id_commande, sku, quantité, réf_lot, ligne FROM later_lines WHERE type = 'Désalloué'
-    ), facts AS (
-        SELECT 1 AS part, 'LotCréé' AS type, {LotCréé.version} AS version, sku, réf_lot AS key,
-               row_to_json(lots_then) AS data
-        FROM lots_then
-        UNION ALL
-        SELECT 2, 'Alloué', {Alloué.version}, sku, jsonb_build_array(id_commande, ligne)::text,
-               row_to_json(lines_then)
-        FROM lines_then
-    ), numbered AS (
-        SELECT row_number() OVER (ORDER BY part, sku, key COLLATE "C") AS position, type, version, sku, data
-        FROM facts
-    )
-    SELECT row_to_json(event) FROM (
-        SELECT position, md5(%(position)s || ':' || position)::uuid AS id, survenu_le, type, version, sku,
-               NULL AS commande, NULL AS cause, data
-        FROM numbered, (SELECT survenu_le FROM journal WHERE position = %(position)s) AS instant
-        ORDER BY position
-    ) AS event
-"""  # noqa: S608 - our own numbers
 _REGISTER_SNAPSHOT = text("""
     INSERT INTO journal_snapshots (position, événements, chemin, sha256)
     VALUES (:position, :events, :path, :sha256)
@@ -193,7 +147,7 @@ class JournalArchiver:
     def _take_snapshot(self, connection: Connection, position: int) -> _Written:
         with connection.begin():
             connection.execute(_BEGIN)
-            blocks = copy_out(connection, _SNAPSHOT, {"position": position})
+            blocks = state_at(connection, position)
             written = self._write(position, f"snapshot-{position:012}", blocks)
             facts = {"position": position, "events": written.events, "path": str(written.path)}
             connection.execute(_REGISTER_SNAPSHOT, {**facts, "sha256": written.sha256})

@@ -1,6 +1,6 @@
-"""Where the projections of a server stand: looked at again and again, by one thread, while somebody waits.
+"""The positions of a server's projections, polled by one thread while anybody waits for them.
 
-NOTIFY would say it sooner, but it does not exist on standbys, and does not pass connection poolers.
+NOTIFY would be faster, but does not exist on standbys and does not pass through poolers.
 """
 
 import threading
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 INTERVAL_S = 0.01
-# A thread that nobody has waited on for so long ends; the next one who waits starts another.
+# The thread ends when nobody has waited for this long; the next wait starts another one.
 LINGER_S = 0.2
 
 Fetch: TypeAlias = Callable[[str, Mapping[str, object]], list[dict[str, Any]]]
@@ -28,7 +28,7 @@ _NOWHERE = _Checkpoint()
 
 
 class CheckpointWatch:
-    """Lets any number of threads wait for projections; none of them holds a connection meanwhile."""
+    """Lets any number of threads wait for projections, without holding a connection."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
@@ -39,10 +39,10 @@ class CheckpointWatch:
         self._thread: threading.Thread | None = None
 
     def wait(self, projection: str, position: int, deadline: float) -> None:
-        """Return when waiting is over, for whichever reason: who has waited asks again, and finds it there.
+        """Return once it is worth asking the view again.
 
-        The projection has reached `position` or is paused, the server does not answer, or it is `deadline`
-        (monotonic, seconds).
+        That is when the projection has reached `position`, when it is paused, when the server does not
+        answer, or at `deadline` (monotonic, in seconds).
         """
         with self._changed:
             failures = self._failures
@@ -76,7 +76,7 @@ class CheckpointWatch:
         with self._changed:
             if self._changed.wait_for(lambda: self._waiting > 0, LINGER_S):
                 return True
-            # What was seen is soon too old for the next one who waits.
+            # What was seen will be too old for whoever waits next.
             self._seen, self._thread = {}, None
             return False
 
@@ -84,7 +84,7 @@ class CheckpointWatch:
         try:
             rows = self._fetch(_LOOK, {})
             seen = {row["name"]: _Checkpoint(row["position"], row["en_pause"]) for row in rows}
-        except BaseException:  # noqa: BLE001 - who waits asks again, and meets it there
+        except BaseException:  # noqa: BLE001 - whoever waits asks the view again, and gets the error there
             with self._changed:
                 self._failures += 1
                 self._changed.notify_all()

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
-from allocation.adapters.journal.journal import journal
+from allocation.adapters.journal.ledger import journal
 from allocation.adapters.postgresql.metadata import identifier, metadata
 
 

@@ -7,31 +7,14 @@ from itertools import repeat
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    DateTime,
-    Identity,
-    Index,
-    SmallInteger,
-    String,
-    Table,
-    Text,
-    Uuid,
-    func,
-    select,
-    text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Connection, func, select
 
+from allocation.adapters.journal.ledger import COLUMNS, columns_of, journal
 from allocation.adapters.journal.rows import NO_CAUSE, Cause, RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.installation import advisory_lock, channel
 from allocation.adapters.postgresql.messages import Statement
-from allocation.adapters.postgresql.metadata import metadata
 from allocation.domain.events import Event
-from allocation.domain.values import LONGUEUR_MAX
 
 logger = logging.getLogger(__name__)
 
@@ -39,34 +22,7 @@ logger = logging.getLogger(__name__)
 CHANNEL = "allocation_journal"
 APPEND_LOCK = 5_274_190_661
 
-journal = Table(
-    "journal",
-    metadata,
-    Column("position", BigInteger, Identity(always=True), primary_key=True),
-    Column("id", Uuid, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("version", SmallInteger, nullable=False),
-    Column("sku", String(LONGUEUR_MAX, collation="C"), nullable=False),
-    Column("data", JSONB, nullable=False),
-    Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    Column("commande", Text),
-    Column("cause", Uuid),
-)
-
-Index("journal_sku_idx", journal.c.sku, journal.c.position)
-Index(
-    "journal_commande_idx",
-    text("(data ->> 'id_commande')"),
-    journal.c.position,
-    postgresql_where=text("data ? 'id_commande'"),
-)
-Index(
-    "journal_lot_idx",
-    text("(data ->> 'réf_lot')"),
-    journal.c.position,
-    postgresql_where=text("type IN ('LotCréé', 'QuantitéLotModifiée')"),
-)
-
+_COLUMNS = ", ".join(COLUMNS)
 _LOCK = f"SELECT {advisory_lock(APPEND_LOCK)}"
 # All events of a transaction have one instant, later than that of the one before, whatever the clock says: an
 # instant never falls between events that became visible together, and leads to one place in the journal.
@@ -78,8 +34,8 @@ _APPEND = f"""
                greatest(clock_timestamp(), max(survenu_le) + interval '1 microsecond') AS instant
         FROM (SELECT position, survenu_le FROM journal ORDER BY position DESC LIMIT 1) AS last
     ), appended AS (
-        INSERT INTO journal (id, type, version, sku, data, commande, cause, survenu_le)
-        SELECT id, type, version, sku, data, commande, cause, before.instant
+        INSERT INTO journal (id, type, version, sku, {_COLUMNS}, data, commande, cause, survenu_le)
+        SELECT id, type, version, sku, {_COLUMNS}, data, commande, cause, before.instant
         FROM before, json_populate_recordset(NULL::journal, %s) WITH ORDINALITY AS event
         ORDER BY ordinality
         RETURNING position
@@ -155,6 +111,7 @@ def append_statements(
             "type": type(event).__name__,
             "version": event.version,
             "sku": event.sku,
+            **columns_of(event),
             "data": vars(event),
             "commande": cause.commande,
             "cause": cause.id,

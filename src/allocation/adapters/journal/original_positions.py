@@ -6,46 +6,47 @@ It is looked up outside of any write transaction, by an index, and for repetitio
 from abc import ABC, abstractmethod
 
 from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.ledger import OF_LOT_ALONE, of_types
 from allocation.adapters.journal.tokens import ConsistencyToken, marked
 from allocation.adapters.postgresql.database import Database, Row
 from allocation.domain.commands import Allouer
+from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée, RuptureDeStock
 
 # `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
 # journal's end, which the planner would take for shorter.
-_ANSWERED = """
+_ANSWERED = f"""
     SELECT max(position) AS position FROM (
         SELECT position FROM journal
-        WHERE data ? 'id_commande' AND data ->> 'id_commande' = %(id_commande)s
-          AND type IN ('Alloué', 'RuptureDeStock') AND sku = %(sku)s AND data ->> 'ligne' = %(ligne)s
+        WHERE id_commande = %(id_commande)s AND sku = %(sku)s AND ligne = %(ligne)s
+          AND {of_types(Alloué, RuptureDeStock)}
         OFFSET 0
     ) AS of_line
-"""
-_RECEIVED = """
+"""  # noqa: S608 - our own text
+_RECEIVED = f"""
     SELECT max(position) AS position FROM (
-        SELECT position FROM journal
-        WHERE data ->> 'réf_lot' = %(réf)s AND type IN ('LotCréé', 'QuantitéLotModifiée') AND type = 'LotCréé'
+        SELECT position FROM journal WHERE réf_lot = %(réf)s AND {OF_LOT_ALONE} AND {of_types(LotCréé)}
         OFFSET 0
     ) AS of_lot
-"""
+"""  # noqa: S608 - our own text
 # The events of a correction stand together: one Désalloué for each line that it took off, itself, and what
 # became of each of these lines.
-_CORRECTED = """
+_CORRECTED = f"""
     SELECT corrected.position + (
         SELECT count(*) FROM journal
         WHERE position < corrected.position AND position > coalesce((
             SELECT position FROM journal
-            WHERE position < corrected.position AND NOT (type = 'Désalloué' AND data ->> 'réf_lot' = %(réf)s)
+            WHERE position < corrected.position AND NOT ({of_types(Désalloué)} AND réf_lot = %(réf)s)
             ORDER BY position DESC LIMIT 1
         ), 0)
     ) AS position
     FROM (
         SELECT max(position) AS position FROM (
             SELECT position FROM journal
-            WHERE data ->> 'réf_lot' = %(réf)s AND type IN ('LotCréé', 'QuantitéLotModifiée')
+            WHERE réf_lot = %(réf)s AND {OF_LOT_ALONE} AND {of_types(LotCréé, QuantitéLotModifiée)}
             OFFSET 0
         ) AS of_lot
     ) AS corrected
-"""
+"""  # noqa: S608 - our own text
 
 
 class AbstractOriginalPositions(ABC):

@@ -1,1 +1,1 @@
-"""Connections to PostgreSQL, and what they stand on: sessions, errors, rights, the schema."""
+"""Connections to PostgreSQL and what they rest on: sessions, errors, rights, the schema."""

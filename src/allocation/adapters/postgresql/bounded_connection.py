@@ -1,6 +1,6 @@
-"""Connections that are given up when nothing comes from PostgreSQL any more, however that comes about.
+"""Connections that are closed when PostgreSQL falls silent, for whatever reason.
 
-A host that is cut off says nothing, and TCP alone notices it after a quarter of an hour.
+From a host that is cut off nothing arrives, and TCP by itself takes a quarter of an hour to notice.
 """
 
 from typing import Any, ClassVar, TypeVar
@@ -12,8 +12,8 @@ RV = TypeVar("RV")
 
 WAKE_INTERVAL_S = 0.1
 
-# For a host that is gone: unanswered probes after five silent seconds, and data that nobody acknowledges.
-# Unix sockets know nothing of it, and libpq leaves it out there.
+# To notice that a host is gone: probes after five silent seconds, and a limit for unacknowledged data. libpq
+# ignores these for Unix sockets.
 KEEPALIVES = {
     "keepalives": "1",
     "keepalives_idle": "5",
@@ -26,9 +26,9 @@ KEEPALIVES = {
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection that is closed when an answer takes longer than `limit_s` seconds.
 
-    What was asked raises psycopg.OperationalError then; whether it was carried out is not known.
+    The statement under way then raises psycopg.OperationalError; whether it was carried out is unknown.
 
-    `prepared` has the names of the statements that were prepared on it.
+    `prepared` maps statements that were prepared on the connection to their names.
     """
 
     limit_s: ClassVar[float]
@@ -38,7 +38,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         self.prepared: dict[str, str] = {}
 
     def wait(self, gen: PQGen[RV], interval: float = WAKE_INTERVAL_S, timeout: float | None = None) -> RV:
-        """What the generator gives, once the server has answered."""
+        """The generator's result, once the server has answered."""
         if timeout is not None:
             return super().wait(gen, interval, timeout)
         try:
@@ -49,5 +49,5 @@ class BoundedConnection(psycopg.Connection[Any]):
 
 
 def bounded_by(limit_s: float) -> type[BoundedConnection]:
-    """The connections with this limit."""
+    """The class of connections with this limit."""
     return type("BoundedConnection", (BoundedConnection,), {"limit_s": limit_s})

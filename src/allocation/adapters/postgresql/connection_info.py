@@ -1,4 +1,4 @@
-"""Where a database is, in every form that libpq takes: as parameters, never as a string to be edited."""
+"""The address of a database, in every form that libpq accepts, parsed into parameters."""
 
 import os
 import re
@@ -25,7 +25,7 @@ _EXPECTED = (
 def connection_info(address: str) -> ConnectionInfo:
     """The parameters of a URL, or of an address such as `host=… dbname=…`.
 
-    Raises ValueError, without a word of the address in it, for what is no address of a PostgreSQL.
+    Raises ValueError, whose text repeats nothing of the address, unless it is one of PostgreSQL.
     """
     try:
         found = conninfo_to_dict(_SQLALCHEMY_SCHEME.sub("postgresql://", address))
@@ -35,7 +35,7 @@ def connection_info(address: str) -> ConnectionInfo:
 
 
 def of_primary(info: ConnectionInfo) -> ConnectionInfo:
-    """The same; of several hosts, what only reads is passed over, unless the parameters say otherwise."""
+    """The same parameters, skipping read-only servers among several hosts unless they say otherwise."""
     hosts = info.get("host") or info.get("hostaddr") or os.environ.get("PGHOST", "")
     if "," not in hosts or "PGTARGETSESSIONATTRS" in os.environ:
         return info
@@ -43,7 +43,7 @@ def of_primary(info: ConnectionInfo) -> ConnectionInfo:
 
 
 def shown_url(address: str) -> str:
-    """The address as a URL in which every secret is masked. Raises ValueError as `connection_info`."""
+    """The address as a URL in which every secret is masked. Raises ValueError like `connection_info`."""
     secrets = {option.keyword.decode() for option in Conninfo.get_defaults() if option.dispchar == b"*"}
     info = dict(connection_info(address))
     user = quote(info.pop("user", ""), safe="")
@@ -57,7 +57,7 @@ def shown_url(address: str) -> str:
 
 
 def _shown_hosts(parameters: dict[str, str]) -> str:
-    """Take hosts with their ports out of the parameters, unless they are sockets or don't go in pairs."""
+    """Take hosts and ports out of the parameters, unless they are sockets or don't match in number."""
     hosts = parameters.get("host", "").split(",")
     ports = parameters.get("port", "").split(",")
     if "/" in "".join(hosts) or len(ports) not in {1, len(hosts)} or not all(hosts):

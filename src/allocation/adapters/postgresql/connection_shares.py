@@ -1,4 +1,4 @@
-"""How the connections that a server takes are shared out among the processes of one `serve`."""
+"""How the server's connections are shared out among the processes of one `serve`."""
 
 import logging
 
@@ -8,14 +8,14 @@ from allocation.adapters.postgresql.database import Database
 
 logger = logging.getLogger(__name__)
 
-# An API process has a pool each for writing, for reading, for looking up, and for what is rare.
+# An API process has four pools: for writes, for reads, for lookups, and for rare work.
 POOLS = 4
-# The worker's readers and rebuilds, the listener, and what sends messages.
+# For the worker: journal readers and rebuilds, the listener, and the senders of messages.
 WORKER = 14
-# For psql, backups, and the other commands.
+# Kept free for psql, backups, and other commands.
 ROOM = 6
 
-# What a superuser may still take is nobody else's; -1 means that there is no limit.
+# Connections reserved for superusers don't count; a limit of -1 means none.
 _AVAILABLE = text("""
     SELECT least(
         current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -27,17 +27,17 @@ _AVAILABLE = text("""
 
 
 def needed(workers: int, pool_size: int) -> int:
-    """How many connections `workers` API processes and the projection worker take, with room to spare."""
+    """How many connections `workers` API processes and the projection worker take, with some to spare."""
     return workers * POOLS * pool_size + WORKER + ROOM
 
 
 def fitting(available: int, workers: int, wanted: int) -> int:
-    """The largest pools, up to the size that is wanted, with which so many API processes fit; 1 at least."""
+    """The largest pool size, from 1 to `wanted`, with which `workers` API processes fit."""
     return max(1, min(wanted, (available - WORKER - ROOM) // (workers * POOLS)))
 
 
 def share_out(database: Database, workers: int, wanted: int) -> int:
-    """The size of the pools for this server; a warning says so where it is not the one that is wanted.
+    """The pool size that fits this server; a warning is logged if it is smaller than `wanted`.
 
     Raises StorageUnavailable.
     """

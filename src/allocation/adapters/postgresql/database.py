@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: a pool for each kind of work, one meaning for each kind of trouble."""
+"""Connections to PostgreSQL: a pool for each kind of work, and errors translated into their meaning."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -42,8 +42,8 @@ C = TypeVar("C")
 
 Row: TypeAlias = dict[str, Any]
 
-# PostgreSQL itself ends what takes too long; where nothing comes from there either, these limits are a little
-# longer. Background work may take long without a word.
+# PostgreSQL itself ends what takes too long. These limits, a little longer, apply when it falls silent.
+# Background work may legitimately be silent for long.
 WRITE_LIMIT_S = 10.0
 READ_LIMIT_S = 7.0
 FOLLOW_LIMIT_S = 10.0
@@ -54,18 +54,18 @@ _WRITE_SETTINGS = {
     "statement_timeout": "8s",
     "idle_in_transaction_session_timeout": "10s",
     "transaction_timeout": "30s",
-    # One allocation reads single rows by key. On a small or never analysed table the planner would read
-    # it whole, and the cost of an allocation would depend on what else is in the table.
+    # An allocation reads single rows by key. The planner would scan a small or never analysed table, and the
+    # cost of an allocation would then depend on what else is in it.
     "enable_seqscan": "off",
-    # These plans are the same for all values: they are made once for a connection, which does not live long.
+    # The plans are the same for all values, so each is made once per connection, which does not live long.
     "plan_cache_mode": "force_generic_plan",
 }
 _WRITE_CONNECTION_LIFE_S = 60
-# A reader's effect and its checkpoint are one commit: if a crash of the database undoes the last few, they
-# are done again. So nobody needs to wait for the disk. One that is lost in the middle does not keep others
-# from its checkpoint for long.
+# A reader commits its effect and its checkpoint together: if a crash of the database loses the last few
+# commits, they are simply done again, so they need not wait for the disk. The timeout frees the checkpoint of
+# a reader that dies in the middle of a transaction.
 _FOLLOW_SETTINGS = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "15s"}
-# What sessions begin with is not what this one was set to: it only reads, whatever the server does.
+# `reset_val`, as the current value is this session's own, which is always read-only.
 _ONLY_READS = text("""
     SELECT pg_is_in_recovery() OR reset_val::boolean
     FROM pg_settings WHERE name = 'default_transaction_read_only'
@@ -74,12 +74,12 @@ _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5
 
 
 class Database:
-    """The pools of one process. Nothing connects before the first use; use it as a context, or `close` it.
+    """The connection pools of one process. Nothing connects before first use; use as a context, or `close`.
 
-    Views are asked of `reads`: of this server, or of the standby at `read_url`. Everything else here means
-    this one. Every method that hands out a connection, and every use of one, raises VersionConflict or
-    StorageUnavailable where the driver would raise an error of its own for them; connecting also raises
-    UnsuitableServer. Of several hosts, the one that takes writes is asked, unless it is not `writable`.
+    `reads` is where views read: this server or the standby at `read_url`. Everything else concerns this
+    server. Every method that hands out a connection, and every use of one, raises VersionConflict or
+    StorageUnavailable in place of the driver's errors; connecting also raises UnsuitableServer. If the
+    address names several hosts, the one that accepts writes is chosen, unless `writable` is false.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Database:
         self._writes = self._session_pool(
             _WRITE_SETTINGS, pool_size, WRITE_LIMIT_S, pool_recycle=_WRITE_CONNECTION_LIFE_S
         )
-        # Nothing to roll back, whatever happens to a reader.
+        # Reads run in autocommit mode: there is nothing to roll back.
         self._reads = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S, pool_reset_on_return=None)
         lookups = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S)
         self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
@@ -123,8 +123,8 @@ class Database:
     def writing(self) -> Iterator[BoundedConnection]:
         """The driver's own connection, for one write transaction that begins with `BEGIN`.
 
-        What is not committed at the end is rolled back. Raises StorageUnavailable or, for what is raised
-        within, VersionConflict, ValueRefused and StorageUnavailable.
+        It is rolled back at the end unless it was committed. Raises StorageUnavailable; the driver's errors
+        within the context become VersionConflict, ValueRefused, Locked or StorageUnavailable.
         """
         with (
             self._last_write.noted(),
@@ -134,7 +134,7 @@ class Database:
             yield connection
 
     def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
-        """The rows of a SELECT, which is prepared, as it is seen outside of any transaction.
+        """The rows of a SELECT, run as a prepared statement outside any transaction.
 
         Raises StorageUnavailable.
         """
@@ -145,23 +145,23 @@ class Database:
         return self._read(rows)
 
     def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
-        """The first row that a SELECT for `$1` gives, as PostgreSQL writes it; nothing without a row.
+        """The first row of a SELECT with the parameter `$1`, as raw text; an empty list without a row.
 
-        At a third of the cost of `fetch`, as nothing is made of it and no pool asked. Raises
+        It costs a third of `fetch`: values are not converted, and no pool is involved. Raises
         StorageUnavailable.
         """
         try:
             return self._lookups.first_row(query, parameter)
         except (psycopg.Error, TimeoutError):
-            # What has failed is mended, or told, by who knows how to.
+            # The ordinary way repairs what has failed, or reports it.
             return self._read(lambda connection, prepared: first_row(connection, prepared, query, parameter))
 
     def _read(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
-        """What `read` gives, on a read-only autocommit connection of the driver's own."""
+        """The result of `read` on a read-only autocommit connection of the driver."""
         try:
             return self._read_once(read)
         except StorageUnavailable:
-            # A pooled connection may have outlived a restart of the database; then the pool is fresh by now.
+            # The connection may have been from before a restart of the database; by now the pool is renewed.
             return self._read_once(read)
 
     def _read_once(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
@@ -173,28 +173,28 @@ class Database:
         return self._connected(self._reads)
 
     def following(self) -> AbstractContextManager[Connection]:
-        """A connection for readers of the journal: a crash may undo their last commits, to be done again.
+        """A connection for readers of the journal, whose last commits a crash may undo, to be done again.
 
-        It works through a pooler that has a session for each transaction.
+        It works through a pooler in transaction mode.
         """
         return self._connected(self._followers)
 
     def working(self) -> AbstractContextManager[Connection]:
-        """A connection for background work, without time limits, through poolers too.
+        """A connection for background work, without time limits. Raises StorageUnavailable.
 
-        Raises StorageUnavailable.
+        It works through a pooler in transaction mode.
         """
         return self._connected(self._background)
 
     def write_state(self) -> WriteState:
-        """Whether writes go through: not on a standby, nor while they fail. Raises StorageUnavailable."""
+        """Whether writes work: not on a standby, nor while they fail. Raises StorageUnavailable."""
         with self.reading() as connection:
             if connection.scalar(_ONLY_READS):
                 return "read-only"
         return "failing" if self._last_write.has_failed else "ok"
 
     def server_version(self) -> str:
-        """PostgreSQL's version, as it names it itself. Raises StorageUnavailable."""
+        """PostgreSQL's version in its own words. Raises StorageUnavailable."""
         with self.reading() as connection:
             return str(connection.scalar(text("SHOW server_version")))
 
@@ -213,12 +213,12 @@ class Database:
             yield connection
 
     def _session_pool(self, settings: Settings, size: int, limit_s: float, **options: Any) -> Engine:
-        """Sessions of the program's own, for single statements and transactions that are begun by hand."""
+        """Sessions of the program's own, for single statements and transactions begun explicitly."""
         begin = partial(self.sessions.begin, settings, bounded_by(limit_s))
         return new_pool(begin, size, isolation_level="AUTOCOMMIT", **options)
 
     def _transaction_pool(self, settings: Settings, size: int, limit_s: float) -> Engine:
-        """Connections for transactions, through a pooler too."""
+        """Connections for transactions, which may lead through a pooler."""
         connect = partial(self.sessions.connect, bounded_by(limit_s))
         engine = new_pool(connect, size, isolation_level="READ COMMITTED")
         event.listen(engine, "begin", lambda began: self.sessions.begin_transaction(began, settings))

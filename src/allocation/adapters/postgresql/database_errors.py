@@ -1,4 +1,4 @@
-"""What trouble with the database means: it is away, others were first, or it refuses what is written."""
+"""What errors of the database mean: it is away, another writer was first, or it refuses a value."""
 
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ from allocation.domain.errors import ErreurAllocation
 
 # Another writer was first: serialization_failure, deadlock_detected.
 _CONFLICTS = frozenset({"40001", "40P01"})
-# Where rows are only ever added after a look that they are not there, unique_violation means the same; a
-# changed version becomes not_null_violation.
+# Writers insert a row only after checking that it is absent, so unique_violation means a conflict, too; a
+# changed version surfaces as not_null_violation.
 _WRITE_CONFLICTS = _CONFLICTS | {"23505", "23502"}
-# Neither broken nor wrong, but not as it should be: no connection (08), a server that only reads (25006), a
-# session or transaction ended for its length (25P03, 25P04), a role or database that may not be used (28, 3D,
-# 42501), no resources (53), a prerequisite that is missing (55), an intervention (57), a damaged system (58),
-# settings that can't be read (F0).
+# The database can't be used at the moment: no connection (08), a read-only server (25006), a session or
+# transaction ended for taking too long (25P03, 25P04), no access for the role or to the database (28, 3D,
+# 42501), no resources (53), a missing prerequisite (55), operator intervention (57), a system error (58),
+# a configuration file error (F0).
 _AWAY = frozenset({"08", "25006", "25P03", "25P04", "28", "3D", "42501", "53", "55", "57", "58", "F0"})
 _LOCKED = "55P03"
-# What the values of a statement are refused for: data exceptions, constraints, limits of the program.
+# The values of a statement are refused: data exceptions, constraint violations, program limits.
 _VALUES = frozenset({"22", "23", "54"})
 
 
@@ -28,36 +28,36 @@ class StorageUnavailable(Exception):
 
 
 class OutcomeUnknown(StorageUnavailable):
-    """The connection was lost during a commit, and it can't be found out in time whether it has happened."""
+    """The connection was lost during a commit, and whether it succeeded could not be found out in time."""
 
 
 class Locked(StorageUnavailable):
-    """Somebody holds a lock, and did not release it in time: nothing was changed."""
+    """Somebody held a lock for too long: nothing was changed."""
 
 
 class VersionConflict(Exception):
-    """Another writer changed the same product first: nothing was changed, and trying again may succeed."""
+    """Another writer changed the same product first: nothing was changed; a retry may succeed."""
 
 
 class ValueRefused(ErreurAllocation):
-    """The database does not take what a command would write: nothing was changed. → 422"""
+    """The database refuses a value that a command would write: nothing was changed. → 422"""
 
 
 def translate(context: ExceptionContext) -> Exception | None:
-    """For SQLAlchemy: let conflicts and outages surface as what they mean, wherever they happen."""
+    """An event listener for SQLAlchemy that raises conflicts and outages as what they mean."""
     return _meaning(context.original_exception, _of_conflicts)
 
 
 @contextmanager
 def read_errors_translated() -> Iterator[None]:
-    """Let what the driver raises surface as StorageUnavailable, where it means that."""
+    """Turn the driver's errors into StorageUnavailable where they mean that."""
     with _translated(lambda _error: None):
         yield
 
 
 @contextmanager
 def write_errors_translated() -> Iterator[None]:
-    """Let what the driver raises surface as VersionConflict, ValueRefused, Locked or StorageUnavailable."""
+    """Turn the driver's errors into VersionConflict, ValueRefused, Locked or StorageUnavailable."""
     with _translated(_of_writing):
         yield
 
@@ -76,7 +76,7 @@ def _translated(particular: Callable[[psycopg.Error], Exception | None]) -> Iter
 def _meaning(
     error: BaseException, particular: Callable[[psycopg.Error], Exception | None]
 ) -> Exception | None:
-    """What an error of the driver means to the program; None for what only a programmer can mend."""
+    """What an error of the driver means to the program; None for a programming error."""
     if not isinstance(error, psycopg.Error):
         return None
     return particular(error) or (StorageUnavailable(str(error)) if _is_away(error) else None)
@@ -96,11 +96,11 @@ def _of_writing(error: psycopg.Error) -> Exception | None:
 
 def _is_away(error: psycopg.Error) -> bool:
     if error.sqlstate is None:
-        # It is not PostgreSQL that says so: there is no connection, or there is none any more.
+        # Without a state, the error is not from PostgreSQL: there is no connection, or it was lost.
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return _is_one_of(_AWAY, error.sqlstate)
 
 
 def _is_one_of(states: Set[str], state: str | None) -> bool:
-    """Whether the state, or the class that it begins with, is among these."""
+    """Whether the state, or its class (the first two characters), is among these."""
     return state is not None and (state in states or state[:2] in states)

@@ -1,6 +1,6 @@
-"""Single statements that are so short that taking a connection from a pool would cost about as much.
+"""Statements so short that taking a connection from a pool would cost about as much as running them.
 
-They go below psycopg's cursors, to connections that are kept from the pool of an engine.
+They bypass psycopg's cursors, on connections that are taken from an engine's pool once and kept.
 """
 
 from queue import Empty, SimpleQueue
@@ -17,7 +17,7 @@ Prepared: TypeAlias = dict[str, bytes]
 
 
 class Lookups:
-    """Asks on at most `size` connections of an engine, outside of transactions."""
+    """Runs lookups on at most `size` connections of an engine, outside transactions."""
 
     def __init__(self, engine: Engine, size: int, timeout_s: float) -> None:
         self._engine = engine
@@ -28,7 +28,7 @@ class Lookups:
             self._places.put(None)
 
     def first_row(self, query: str, parameter: str) -> list[bytes | None]:
-        """As the function of this name. Raises TimeoutError when all connections are in use for long."""
+        """Like the function `first_row`. Raises TimeoutError if no connection becomes free in time."""
         try:
             kept = self._places.get(timeout=self._timeout_s)
         except Empty:
@@ -48,7 +48,7 @@ class Lookups:
             self._places.put(kept)
 
     def close(self) -> None:
-        """Close all connections that nobody uses."""
+        """Close all connections that are not in use."""
         self._let_go()
         self._engine.dispose()
 
@@ -66,9 +66,9 @@ class Lookups:
 def first_row(
     connection: psycopg.Connection, prepared: Prepared, query: str, parameter: str
 ) -> list[bytes | None]:
-    """The first row that a SELECT for `$1` gives, as PostgreSQL writes it; nothing without a row.
+    """The first row of a SELECT with the parameter `$1`, as raw text; an empty list without a row.
 
-    It is prepared when it comes for the first time. Raises the driver's errors.
+    The statement is prepared on first use. Raises the driver's errors.
     """
     name = prepared.get(query)
     if name is None:
@@ -88,6 +88,6 @@ def _result(connection: psycopg.Connection, expected: ExecStatus) -> PGresult:
     if result.status == expected:
         return result
     if result.error_field(DiagnosticField.SQLSTATE) is None:
-        # It is not PostgreSQL that says so: nothing came from there.
+        # Without a result, the error is not from PostgreSQL: nothing arrived.
         raise psycopg.OperationalError(result.get_error_message())
     raise psycopg.errors.error_from_result(result)

@@ -1,9 +1,9 @@
 """Several statements that go to PostgreSQL as one message, and their rows, which come back together.
 
-PostgreSQL begins with a message when it has the whole of it. Of a pipeline, it carries out what it has, and
-waits for the rest with the locks taken so far, without any limit: an idle session is one between messages.
+PostgreSQL starts on a message only once it has all of it. A pipeline it carries out as it arrives, and if the
+rest does not come, it waits without limit while holding locks: no idle timeout applies within a message.
 
-A message holds SQL as text: what has parameters is prepared once for a connection, and executed by its name.
+A message is SQL as text: a statement with parameters is prepared once per connection, then executed by name.
 """
 
 import functools
@@ -32,11 +32,11 @@ class Messages:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether a transaction was begun, and has not ended."""
+        """Whether a transaction is open."""
         return self._connection.info.transaction_status != TransactionStatus.IDLE
 
     def send(self, *statements: Statement) -> list[Rows]:
-        """The rows of each statement. The first that fails ends the message, and what it has begun."""
+        """The rows of each statement. The first failure ends the message and rolls back its transaction."""
         message = "; ".join([self._text(*statement) for statement in statements])
         cursor = self._connection.execute(message.encode(), prepare=False)
         return [result.fetchall() if result.description else [] for result in cursor.results()]
@@ -55,7 +55,7 @@ class Messages:
         return f"EXECUTE {self._prepared(statement)} ({literals})"
 
     def _prepared(self, statement: str) -> str:
-        """The name of the statement on this connection."""
+        """The name of the prepared statement, which is prepared on first use."""
         prepared = self._connection.prepared
         if statement not in prepared:
             name = f"message_{len(prepared)}"
@@ -66,7 +66,7 @@ class Messages:
 
 @functools.cache
 def _numbered(statement: str) -> tuple[str, Sequence[str]]:
-    """The statement with numbers for its parameters, as PostgreSQL has them, and their names in order."""
+    """The statement with PostgreSQL's numbered parameters ($1, …), and their names in that order."""
     names: dict[str, int] = {}
     unnamed: Iterator[int] = iter(range(1000))
 

@@ -1,4 +1,4 @@
-"""The one catalogue of tables; migrations are compared with it."""
+"""The one catalogue of tables, which a test compares with the migrations."""
 
 from sqlalchemy import MetaData, String
 

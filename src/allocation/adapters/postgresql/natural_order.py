@@ -1,14 +1,14 @@
-"""Texts with numbers in them, in the order in which people count: 2 before 10, L2 before L10."""
+"""Natural sort order for texts with numbers in them: 2 before 10, L2 before L10."""
 
-# Numbers of up to so many digits are compared as numbers.
+# Numbers with up to this many digits are compared as numbers.
 _DIGITS = 20
 _ZEROS = "0" * _DIGITS
 
 
 def natural(column: str) -> str:
-    """An SQL expression to sort this text column by: its numbers are written with leading zeros.
+    """An SQL expression that sorts this text column naturally: it pads its numbers with leading zeros.
 
-    What is a number as a whole, as it mostly is, costs a tenth of the rest.
+    Values that are plain numbers, as most are, cost a tenth of the others.
     """
     return rf"""
         CASE WHEN length({column}) <= {_DIGITS} AND ltrim({column}, '0123456789') = ''

@@ -32,7 +32,7 @@ def new_pool(connect: Callable[[], psycopg.Connection], size: int, **options: An
 
 
 def from_pool(connect: Callable[[], C]) -> C:
-    """What `connect` takes from a pool. Raises StorageUnavailable when nothing becomes free in time."""
+    """The connection that `connect` takes from a pool. Raises StorageUnavailable if none is free in time."""
     try:
         return connect()
     except PoolTimeoutError as error:
@@ -41,7 +41,7 @@ def from_pool(connect: Callable[[], C]) -> C:
 
 @contextmanager
 def borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
-    """The driver's own connection, from the pool of the engine, and what is prepared on it."""
+    """The driver's own connection, from the pool of the engine, and the statements prepared on it."""
     pool = engine.pool
     pooled = from_pool(engine.raw_connection)
     connection = cast(BoundedConnection, pooled.driver_connection)
@@ -49,11 +49,11 @@ def borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
         yield connection, pooled.info
     finally:
         if connection.closed:
-            # What the pool still holds was probably lost together with this one.
+            # The other connections in the pool were probably lost together with this one.
             pooled.invalidate()
             engine.dispose()
         elif engine.pool is not pool:
-            # Nobody would close it in a pool that was given up.
+            # Returned to a pool that was disposed of, it would never be closed.
             pooled.invalidate()
         else:
             pooled.close()

@@ -1,8 +1,8 @@
-"""Who may do what with a table: handed on to the table that takes its place."""
+"""Privileges on a table, handed on to the table that replaces it."""
 
 from sqlalchemy import Connection, text
 
-# For table and columns alike: what others may do is made the same. Who grants does so in the owner's name.
+# Owner and grants are made the same, on the table and on its columns. Grants are made in the owner's name.
 _STATEMENTS = text("""
     WITH given AS (
         SELECT oid AS relation, NULL AS of_column, relowner AS owner, acl.*
@@ -35,6 +35,6 @@ _STATEMENTS = text("""
 
 
 def hand_over(connection: Connection, giving: str, taking: str) -> None:
-    """Let the owner, and what others may do, of one table be those of another; both are named in SQL."""
+    """Give the table `taking` the owner and the grants of the table `giving`; both names are SQL."""
     for statement in connection.scalars(_STATEMENTS, {"giving": giving, "taking": taking}).all():
         connection.exec_driver_sql(statement)

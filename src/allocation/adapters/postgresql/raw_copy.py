@@ -1,4 +1,4 @@
-"""Rows of one column out of PostgreSQL and back, as lines, without any of them waiting in memory."""
+"""Copying rows of one column out of PostgreSQL and back, streamed as lines."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
@@ -6,20 +6,19 @@ from typing import cast
 import psycopg
 from sqlalchemy import Connection
 
-# As CSV whose quotes and separators don't occur in JSON, which has no control characters: its lines go
-# through as they are.
+# CSV with control characters as quote and separator: these don't occur in JSON, so its lines pass unchanged.
 _AS_IT_IS = r"(FORMAT csv, DELIMITER E'\x02', QUOTE E'\x01')"
 
 
 def copy_out(connection: Connection, query: str, parameters: Mapping[str, object]) -> Iterator[bytes]:
-    """The lines, with their ends, that a SELECT of one column of JSON gives; in blocks of any length."""
+    """The result of a SELECT of one JSON column as lines with their line ends, in blocks of any length."""
     with _cursor(connection).copy(f"COPY ({query}) TO STDOUT {_AS_IT_IS}".encode(), parameters) as copy:
         for block in copy:
             yield bytes(block)
 
 
 def copy_in(connection: Connection, table: str, lines: Iterable[bytes]) -> None:
-    """Add a row for each line of JSON to a table of one column."""
+    """Add a row to a table of one column for each line of JSON."""
     with _cursor(connection).copy(f"COPY {table} FROM STDIN {_AS_IT_IS}".encode()) as copy:
         for line in lines:
             copy.write(line)

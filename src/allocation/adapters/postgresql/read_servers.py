@@ -1,4 +1,4 @@
-"""The servers that reads may be asked of: the primary and, where there is one, a streaming standby."""
+"""The servers that answer reads: the primary and, if configured, a streaming standby."""
 
 import threading
 import time
@@ -8,19 +8,19 @@ from typing import Any, Protocol
 
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
 
-# Far fewer than the threads of an API process: who waits must not keep out who does not.
+# Far fewer than the threads of an API process: reads that wait must not block those that need not.
 MAX_WAITING = 32
 MAX_FALL_BACKS = 8
-# A replica that has failed is left alone for so long; then one read at a time tries it again.
+# How long a failed replica is left alone; then one read at a time tries it again.
 REPLICA_PAUSE_S = 1.0
 
 
 class TooManyWaiting(Exception):
-    """Too many reads wait for their view already: this one was not taken in."""
+    """Too many reads are already waiting for their view: this one was refused."""
 
 
 class TooManyFallBacks(Exception):
-    """Too many reads that the replica could not answer are at the primary already."""
+    """The primary is already answering too many reads in place of the replica."""
 
 
 class ReadServer(Protocol):
@@ -28,27 +28,27 @@ class ReadServer(Protocol):
 
     @property
     def checkpoints(self) -> CheckpointWatch:
-        """Lets readers wait for its projections."""
+        """Lets reads wait for the server's projections."""
 
     def fetch(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
-        """The rows of a SELECT, which is prepared. Raises StorageUnavailable."""
+        """The rows of a prepared SELECT. Raises StorageUnavailable."""
 
     def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
-        """The first row of a prepared SELECT for `$1`, as PostgreSQL writes it; nothing without a row.
+        """The first row of a prepared SELECT with the parameter `$1`, as raw text; empty without a row.
 
         Raises StorageUnavailable.
         """
 
 
 class ReadObserver(Protocol):
-    """Who wants to know how reads are doing."""
+    """Is told when reads fall back, for metrics."""
 
     def fell_back(self, reason: str) -> None:
-        """A read goes to the primary, because the replica is `away`, `late` or `paused`."""
+        """A read goes to the primary because the replica is `away`, `late` or `paused`."""
 
 
 class Slots:
-    """At most so many at once; there is no waiting for a free one."""
+    """A limited number of slots; when all are taken, the next one is refused at once."""
 
     def __init__(self, number: int, refusal: Callable[[str], Exception]) -> None:
         self._number = number
@@ -57,7 +57,7 @@ class Slots:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """One of the slots; raises the refusal when there is none."""
+        """Hold one of the slots within the context. Raises the refusal if none is free."""
         if not self._free.acquire(blocking=False):
             raise self._refusal(f"{self._number} at once are too many already")
         try:
@@ -67,7 +67,7 @@ class Slots:
 
 
 class ReadServers:
-    """Which servers there are, and how many readers of this process may wait, or fall back to the primary."""
+    """The servers, and how many reads of this process may wait or fall back to the primary at a time."""
 
     def __init__(self, primary: ReadServer, replica: ReadServer | None = None) -> None:
         self.primary = primary
@@ -80,26 +80,26 @@ class ReadServers:
         self._next_try = 0.0
 
     def observe(self, observer: ReadObserver) -> None:
-        """Tell `observer` from now on."""
+        """Report fall-backs to `observer` from now on."""
         self._observer = observer
 
     def fell_back(self, reason: str) -> None:
-        """A read goes to the primary."""
+        """Report that a read goes to the primary."""
         if self._observer is not None:
             self._observer.fell_back(reason)
 
     def usable_replica(self) -> ReadServer | None:
-        """The replica, unless there is none or it is left alone for a while."""
+        """The replica; None without one, or while it is left alone after a failure."""
         with self._lock:
             now = time.monotonic()
             if self._failed and now < self._next_try:
                 return None
-            # While one tries whether it is back, the others go on without it.
+            # While one read tries whether it is back, the others go on without it.
             self._next_try = now + REPLICA_PAUSE_S
             return self.replica
 
     def replica_answered(self) -> None:
-        """The replica is well."""
+        """Note that the replica works."""
         self._failed = False
 
     def replica_failed(self) -> None:

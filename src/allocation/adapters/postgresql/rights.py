@@ -1,4 +1,4 @@
-"""What the role must be allowed, and by which statement it is."""
+"""The privileges that the role needs, and the statements that grant them."""
 
 from collections.abc import Mapping
 
@@ -24,7 +24,7 @@ _SEQUENCES = """
 
 
 class RightMissing(UnsuitableServer):
-    """The role is not allowed what the program needs; the statement that helps is part of the message."""
+    """The role lacks a privilege that the program needs; the message has the statement that grants it."""
 
 
 def check_schema(connection: Connection) -> None:

@@ -1,7 +1,7 @@
-"""The version of the schema: who may work on it, and how it is brought up to date.
+"""The version of the schema: which programs may work on it, and how it is brought up to date.
 
 Each migration's number is a version. A program works on the version that it was written for, and on later
-ones that say that they suit it: see `docs/how-to/upgrade.md`.
+ones that declare themselves compatible: see `docs/how-to/upgrade.md`.
 """
 
 import functools
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Any number, as for the journal's lock: two programs that start together migrate one after the other.
+# An arbitrary number, like that of the journal's lock: programs that start together migrate in turn.
 _LOCK = text(f"SELECT {advisory_lock(5_274_190_662)}")
-# The second migration creates them under these names, whoever may. Its text stays as it has landed.
+# The second migration creates these schemas under fixed names. As it has landed, its text is never changed.
 _SCHEMAS_OF_REBUILDS = re.compile(r"^CREATE SCHEMA allocation_\w+;$", re.MULTILINE)
 _VERSIONS = Path(__file__).parents[2] / "migrations" / "versions"
 
@@ -54,11 +54,11 @@ schema_compatibility = Table(
 
 
 class SchemaTrouble(Exception):
-    """The schema is not one that this program can work on; nothing was changed."""
+    """This program can't work on the schema; nothing was changed."""
 
 
 class SchemaTooOld(SchemaTrouble):
-    """The database has not been migrated to what this program needs."""
+    """The database has not been migrated to the schema that this program needs."""
 
     def __init__(self, revision: str | None) -> None:
         has = (
@@ -69,7 +69,7 @@ class SchemaTooOld(SchemaTrouble):
 
 
 class SchemaTooNew(SchemaTrouble):
-    """The database was migrated by a newer version of this program, which left no room for this one."""
+    """A newer version of the program has migrated the database to a schema that this version can't use."""
 
     def __init__(self, revision: str) -> None:
         super().__init__(
@@ -81,17 +81,16 @@ class SchemaTooNew(SchemaTrouble):
 
 @dataclass(frozen=True)
 class Migration:
-    """A step that brings the schema up to date: its number, and what it does."""
+    """A step that brings the schema up to date: its number, and its description."""
 
     revision: str
     purpose: str
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema up to date, in one transaction; a newer one that suits this program is left alone.
+    """Bring the schema up to date, in one transaction; a newer, compatible one is left alone.
 
-    The journal's sequence is mended, if that is needed. Raises SchemaTooNew, RightMissing or
-    StorageUnavailable.
+    The journal's sequence is corrected, if need be. Raises SchemaTooNew, RightMissing or StorageUnavailable.
     """
     with database.working() as connection, connection.begin():
         check_schema(connection)
@@ -150,7 +149,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _oldest_program(connection: Connection) -> str | None:
-    """The oldest migration that a program must know to work on this schema; None where it is not said."""
+    """The oldest migration that a program must know to work on this schema; None if it does not say."""
     if connection.scalar(select(func.to_regclass(schema_compatibility.name))) is None:
         return None
     return connection.scalar(select(schema_compatibility.c.oldest_program))
@@ -158,12 +157,12 @@ def _oldest_program(connection: Connection) -> str | None:
 
 @functools.cache
 def _known_revisions() -> Sequence[str]:
-    """In order: the name of a migration's file begins with its revision, and they are numbered."""
+    """The revisions in order: they are numbers, with which the names of the migrations' files begin."""
     return sorted(path.name.partition("_")[0] for path in _VERSIONS.glob("[0-9]*.py"))
 
 
 def _migrations() -> list[Migration]:
-    """All that this program knows, in order."""
+    """All migrations that this program knows, in order."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     newest_first = ScriptDirectory.from_config(_alembic()).walk_revisions()
@@ -187,12 +186,12 @@ def _upgrade(connection: Connection) -> None:
 def _without_schemas_of_rebuilds(
     _connection: Connection, _cursor: Any, statement: str, parameters: Any, *_context: Any
 ) -> tuple[str, Any]:
-    """They are made afterwards, with the names that this installation has for them, if the role may."""
+    """The statement without CREATE SCHEMA: `make_schemas` creates this installation's, if the role may."""
     return _SCHEMAS_OF_REBUILDS.sub("", statement), parameters
 
 
 def _alembic() -> "Config":
-    # Imported here: a sixth of all imports of `serve`, for something that is needed once a release.
+    # Imported here, as it makes up a sixth of all imports of `serve` and is needed once a release.
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()

@@ -1,7 +1,7 @@
-"""Sessions that depend on no setting from outside: of the server, the database, the role, the environment.
+"""Sessions that depend on no outside setting: of the server, the database, the role or the environment.
 
-What the program needs is set when a session begins or, where a pooler may give each transaction another
-session, when a transaction does. What an operator decides stays as it is: where data lies (tablespaces),
+The settings that the program needs are made at the start of a session or, where a pooler may give each
+transaction another session, at the start of a transaction. What operators decide is left alone: tablespaces,
 whether the database may be written at all, and how much memory and parallelism statements get.
 """
 
@@ -20,10 +20,10 @@ from allocation.adapters.postgresql.installation import channel
 
 _DEFAULTS: ConnectionInfo = {"application_name": "allocation", "connect_timeout": "3", **KEEPALIVES}
 
-# The oldest PostgreSQL that has all that is used here, as `server_version_num` gives it.
+# The oldest supported PostgreSQL, as a `server_version_num`.
 MIN_VERSION = 150_000
 
-# How often a statement is carried out before psycopg has it prepared; its own default.
+# How often psycopg executes a statement before preparing it; this is its own default.
 PREPARE_THRESHOLD = 5
 
 Settings: TypeAlias = Mapping[str, str]
@@ -41,20 +41,20 @@ _VALUES: Settings = {
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
 }
-# When sessions, transactions and statements end: there is no limit but those that a pool sets.
+# When sessions, transactions and statements end: the only limits are those that a pool sets.
 _ENDS: Settings = {
     "exit_on_error": "off",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "lock_timeout": "0",
     "statement_timeout": "0",
-    # Of a client whose host is gone, PostgreSQL learns by this, too; until then its locks are kept.
+    # So that PostgreSQL notices when a client's host is gone, and releases its locks.
     "tcp_keepalives_idle": KEEPALIVES["keepalives_idle"],
     "tcp_keepalives_interval": KEEPALIVES["keepalives_interval"],
     "tcp_keepalives_count": KEEPALIVES["keepalives_count"],
     "tcp_user_timeout": KEEPALIVES["tcp_user_timeout"],
 }
-# How statements are carried out.
+# How statements are planned and executed.
 _PLANS: Settings = {
     **dict.fromkeys(
         (
@@ -82,14 +82,14 @@ _SINCE: Mapping[str, int] = {"transaction_timeout": 170_000}
 EVERYWHERE: Settings = {**_VALUES, **_ENDS, **_PLANS, **_TRANSACTIONS, "transaction_timeout": "0"}
 
 _POOLER = (
-    "a pooler is in between, and sessions of its own are needed: give the address of PostgreSQL itself "
-    "(`allocation worker` and the commands that look after read models go through poolers)"
+    "there is a pooler in between, but this command needs sessions of its own: give the address of "
+    "PostgreSQL itself (`allocation worker` and the commands for read models do work through poolers)"
 )
 
-# The schema is the one that was asked for or, without, that of the path with our tables, or else its first.
-# Temporary tables come last in the path, where they hide nothing. A commit waits for the disk, or for more if
-# that is how it is set. Nothing is set where the server's process is not the one that the client was told of
-# when it connected: then a pooler is in between.
+# The schema is the one asked for; without one, the schema on the search path that has our tables, or else the
+# first. Temporary tables come last on the path, so that they hide nothing. A commit waits for the disk, or
+# for more if so configured. If the server process is not the one that the client was told of when it
+# connected, there is a pooler in between, and nothing is set.
 _SET = """
     WITH our_schema AS (
         SELECT nspname AS name FROM pg_namespace
@@ -110,8 +110,8 @@ _SET = """
     SELECT set_config(name, value, %(for_transaction)s) FROM settings
     WHERE %(for_transaction)s OR pg_backend_pid() = %(pid)s
 """
-# Nobody is disconnected between transactions, or before the first statement of one has set the rest; behind
-# a pooler, that is the pooler's matter.
+# No session is ended between transactions, or before the first statement of a transaction has set the rest.
+# For sessions of a pooler, that is up to the pooler.
 _STAY = """
     SELECT set_config(name, '0', false)
     FROM unnest(ARRAY[
@@ -122,7 +122,7 @@ _STAY = """
 
 
 class UnsuitableServer(Exception):
-    """What answers there can't be worked with, for the reason given."""
+    """The server can't be used, for the reason given."""
 
 
 class Sessions:
@@ -137,7 +137,7 @@ class Sessions:
     ) -> psycopg.Connection:
         """A session of the caller's own, with these settings.
 
-        Raises UnsuitableServer, also where a pooler is in between, and the driver's errors.
+        Raises UnsuitableServer, as also for a pooler in between, or the driver's errors.
         """
         connection = self.connect(kind)
         try:
@@ -151,12 +151,12 @@ class Sessions:
         return connection
 
     def connect(self, kind: type[psycopg.Connection] = psycopg.Connection) -> psycopg.Connection:
-        """A connection that may lead through a pooler; each transaction is to begin with `begin_transaction`.
+        """A connection that may lead through a pooler; begin each transaction with `begin_transaction`.
 
-        Raises UnsuitableServer and the driver's errors.
+        Raises UnsuitableServer or the driver's errors.
         """
         address = make_conninfo(**{**_DEFAULTS, **self._info, "client_encoding": "UTF8"})
-        # What is prepared belongs to a session, and the next transaction may have another one.
+        # Prepared statements belong to a session, and the next transaction may get another one.
         connection = kind.connect(address, prepare_threshold=None, autocommit=True)
         try:
             encoding = connection.info.parameter_status("server_encoding")
@@ -169,9 +169,9 @@ class Sessions:
         return connection
 
     def listen(self, name: str, kind: type[psycopg.Connection] = psycopg.Connection) -> psycopg.Connection:
-        """A connection that hears what is notified on this installation's channel of that name.
+        """A connection that listens on this installation's channel of that name.
 
-        Through a pooler, it hears nothing. Raises UnsuitableServer and the driver's errors.
+        Through a pooler, it receives nothing. Raises UnsuitableServer or the driver's errors.
         """
         connection = self.connect(kind)
         try:
@@ -186,7 +186,7 @@ class Sessions:
         return connection
 
     def begin_transaction(self, connection: Connection, settings: Settings = NOTHING) -> None:
-        """Let the settings be those, for the transaction that has just begun."""
+        """Make these settings for the transaction that has just begun."""
         driver = cast(psycopg.Connection, connection.connection.driver_connection)
         connection.exec_driver_sql(_SET, self._parameters(driver, settings, for_transaction=True))
 
@@ -211,7 +211,7 @@ class Sessions:
 
 
 def check_server(version: int, encoding: str) -> None:
-    """Raises UnsuitableServer for a version (as `server_version_num` gives it) or encoding that won't do."""
+    """Raises UnsuitableServer if the version (a `server_version_num`) or encoding is not supported."""
     if version < MIN_VERSION:
         raise UnsuitableServer(
             f"PostgreSQL {MIN_VERSION // 10_000} or newer is needed, and this server has "

@@ -1,4 +1,4 @@
-"""Whether writes go through, as far as this process has seen."""
+"""Whether writes succeed, as far as this process can tell."""
 
 import time
 from collections.abc import Iterator
@@ -7,21 +7,21 @@ from typing import Literal, TypeAlias
 
 from allocation.adapters.postgresql.database_errors import Locked, StorageUnavailable
 
-# Once nobody writes any more, as a balancer has taken the process out, a failure tells nothing after so long.
+# How long a failure counts: once a load balancer sends no more writes, only time can end the state.
 REMEMBERED_S = 5.0
 
 WriteState: TypeAlias = Literal["ok", "read-only", "failing"]
 
 
 class LastWrite:
-    """What came of the write that ended last: a full disk, say, is noticed by nothing else."""
+    """The outcome of the last write: nothing else would reveal a full disk, for instance."""
 
     def __init__(self) -> None:
         self._failed_at: float | None = None
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """A write."""
+        """Note the outcome of the write within the context."""
         try:
             yield
         except Locked:
@@ -33,5 +33,5 @@ class LastWrite:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it failed, lately, because the database was away or could not store it."""
+        """Whether it failed recently because the database was away or could not store it."""
         return self._failed_at is not None and time.monotonic() - self._failed_at < REMEMBERED_S

@@ -1,1 +1,1 @@
-"""The tables of the read models, and those that take their place."""
+"""The tables of the read models, and the tables that replace them in rebuilds."""

@@ -1,4 +1,4 @@
-"""Rebuilds under way: how far each has come, so that whoever goes on with it loses nothing."""
+"""The state of rebuilds, stored so that any process can resume one where another left off."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ from sqlalchemy.dialects.postgresql import insert
 from allocation.adapters.postgresql.installation import advisory_lock
 from allocation.adapters.postgresql.metadata import identifier, metadata
 
-# More rows or events a second than this are no limit.
+# A limit above so many rows or events a second is no limit.
 DÉBIT_MAX = 1_000_000_000
 
-# Any number, as for the journal's lock.
+# An arbitrary number, like that of the journal's lock.
 _REQUESTS_LOCK = 5_274_190_664
 _HOLD_REQUESTS = text(f"SELECT {advisory_lock(f'hashtextextended(:name, {_REQUESTS_LOCK})')}")
 
-# The write model, the whole journal with its archive, or the newest snapshot and what is behind it.
+# The write model, the whole journal with its archive, or the newest snapshot and the events after it.
 Source: TypeAlias = Literal["model", "journal", "snapshot"]
 
 rebuilds = Table(
@@ -65,11 +65,11 @@ rebuild_segments = Table(
 
 @dataclass(frozen=True)
 class RebuildState:
-    """How far a rebuild is: `fait` of about `total` rows or events.
+    """How far a rebuild has come: `fait` of about `total` rows or events are done.
 
-    `position` is that of the table under construction, `jusqu_au_sku` the last SKU that it has, while it is
-    filled from the write model. For `repos_s` seconds still, nobody should do the next step. `erreur` says
-    what keeps it from going on, or why it has failed.
+    `position` is the journal position of the table under construction and, while it is filled from the write
+    model, `jusqu_au_sku` is its last SKU so far. The next step is due in `repos_s` seconds. `erreur` says
+    what holds the rebuild up, or why it has failed.
     """
 
     name: str
@@ -88,12 +88,12 @@ class RebuildState:
 
     @property
     def under_way(self) -> bool:
-        """Whether there is something left to do."""
+        """Whether it has steps left to do."""
         return self.phase not in {"done", "failed"}
 
 
 class Segments:
-    """Which part of the SKUs was taken from the write model at which position of the journal."""
+    """The ranges of SKUs that were copied from the write model, each with the journal's position then."""
 
     def __init__(self, rows: Sequence[tuple[str, int]]) -> None:
         self._last_skus = [sku for sku, _ in rows]
@@ -101,12 +101,12 @@ class Segments:
 
     @property
     def first_position(self) -> int:
-        """From where on the journal has something that a segment may lack; 0 without segments."""
+        """The position after which the journal has events that some segment lacks; 0 without segments."""
         return min(self._positions, default=0)
 
     def include(self, sku: str, position: int) -> bool:
-        """Whether an event was already in the write model when its segment was taken from there."""
-        # A SKU behind the last one came into being after its part of the alphabet was taken.
+        """Whether the segment of the event's SKU already contains the event's effect."""
+        # A SKU after the last segment was created after the copy of its range.
         index = bisect_left(self._last_skus, sku)
         return index < len(self._positions) and position <= self._positions[index]
 
@@ -118,11 +118,11 @@ class Rebuilds:
         self._connection = connection
 
     def hold_requests(self, name: str) -> None:
-        """Let whoever else begins or undoes a rebuild of this name wait until the transaction ends."""
+        """Make others who begin or undo a rebuild of this name wait for the end of the transaction."""
         self._connection.execute(_HOLD_REQUESTS, {"name": name})
 
     def start(self, name: str, **values: Any) -> None:
-        """Begin a rebuild, in place of any earlier one of this name."""
+        """Begin a rebuild, which replaces any earlier one of this name."""
         self._connection.execute(delete(rebuild_segments).where(rebuild_segments.c.name == name))
         self._connection.execute(delete(rebuilds).where(rebuilds.c.name == name))
         self._connection.execute(insert(rebuilds).values(name=name, **values))
@@ -130,37 +130,37 @@ class Rebuilds:
     def take(self, name: str, *, wait: bool) -> RebuildState | None:
         """The rebuild, locked until the transaction ends.
 
-        None if there is none or, unless `wait`, while somebody else has it.
+        None if there is none or, unless `wait`, if somebody else holds it.
         """
         return self._state(name, with_lock=True, skip_locked=not wait)
 
     def look_at(self, name: str) -> RebuildState | None:
-        """The rebuild, if there is one."""
+        """The rebuild, or None."""
         return self._state(name)
 
     def get(self, name: str) -> RebuildState:
-        """The rebuild, which exists."""
+        """The rebuild. Raises LookupError if there is none."""
         state = self.look_at(name)
         if state is None:
             raise LookupError(f"there is no rebuild of {name}")
         return state
 
     def change(self, name: str, **values: Any) -> None:
-        """Set columns; what is not mentioned stays, but for the error, which is gone."""
+        """Set these columns, and clear the error; the other columns stay as they are."""
         values = {"erreur": None, "mis_à_jour_le": func.clock_timestamp(), **values}
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(values))
 
     def fail(self, name: str) -> None:
-        """Let nobody do another step; the error that is noted stays."""
+        """Mark the rebuild as failed, so that no further step is done; the noted error stays."""
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(phase="failed"))
 
     def rest(self, name: str, seconds: float) -> None:
-        """Let nobody do the next step before so many seconds are over."""
+        """Put off the next step by so many seconds."""
         not_before = func.clock_timestamp() + timedelta(seconds=seconds)
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(pas_avant=not_before))
 
     def add_segment(self, name: str, last_sku: str, position: int) -> None:
-        """Note that all SKUs behind the segment before, up to this one, were taken at this position."""
+        """Note that the SKUs after the previous segment, up to `last_sku`, were copied at this position."""
         self._connection.execute(
             insert(rebuild_segments).values(name=name, jusqu_au_sku=last_sku, position=position)
         )

@@ -2,10 +2,10 @@
 
     allocation_building.stock_view ──▶ public.stock_view ──▶ allocation_previous.stock_view
 
-So they are called for an installation in the schema `public`; for one in `shop`, they are `shop_building` and
-`shop_previous`. A table moves from schema to schema with its constraints, indexes and sequences, whose names
-therefore stay. Handlers are let loose on another one than the serving table by the search path, and need not
-know of it.
+These are the names for an installation in the schema `public`; for one in `shop`, the schemas are
+`shop_building` and `shop_previous`. A table moves from schema to schema with its constraints, indexes and
+sequences, which keep their names. Handlers need not know which of the tables they write to: the search path
+decides.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _MAY_CREATE_IN = """
     FROM pg_namespace WHERE nspname = :schema
 """
 
-# Not by `to_regclass`, which may not know yet what another transaction has just committed.
+# `to_regclass` might not see yet what another transaction has just committed.
 _IDENTITY = """
     SELECT pg_class.oid::bigint FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
     WHERE relname = :name AND nspname = coalesce(:schema, current_schema())
@@ -46,21 +46,21 @@ _USERS = """
 
 @contextmanager
 def put_first(connection: Connection, schema: str) -> Iterator[None]:
-    """Within the context, tables without a schema are looked for in this one before all others."""
+    """Within the context, put this schema first on the search path."""
     path = connection.scalar(text("SHOW search_path"))
     _set_search_path(connection, f"{_quoted(connection, schema)}, {path}")
     yield
-    # Where something was raised, the end of the transaction does so.
+    # After an exception, the end of the transaction restores the path.
     _set_search_path(connection, path)
 
 
 def qualified(connection: Connection, name: str, schema: str) -> str:
-    """The table of this schema, as SQL names it."""
+    """The table's name in SQL, with its schema."""
     return f"{_quoted(connection, schema)}.{name}"
 
 
 def make_schemas(connection: Connection) -> None:
-    """See to it that there are schemas for tables that don't serve. Raises RightMissing."""
+    """Create the schemas for tables not in use, if they do not exist. Raises RightMissing."""
     for schema in _SUFFIXES:
         called = _quoted(connection, schema)
         usable = connection.scalar(text(_MAY_CREATE_IN), {"schema": _called(connection, schema)})
@@ -77,41 +77,41 @@ def make_schemas(connection: Connection) -> None:
 
 
 def exists(connection: Connection, name: str, schema: str | None = None) -> bool:
-    """Whether there is such a table, in this schema or, without, to serve."""
+    """Whether the table exists in this schema or, without a schema, as the one in use."""
     return identity(connection, name, schema) is not None
 
 
 def create(connection: Connection, table: Table, *, with_keys: bool) -> None:
-    """Create the table under construction, where there is none.
+    """Create the table under construction if it does not exist.
 
-    It is faster to fill without keys; indexes it has none yet. `complete` adds what is missing.
+    It has no indexes yet, and without keys it is faster to fill; `complete` adds what is missing.
     """
     building = _under_construction(connection, table)
     if not with_keys:
-        # What is to be added by a statement of its own is left out of CREATE TABLE.
+        # Constraints that get statements of their own are left out of CREATE TABLE.
         _additions(building)
     connection.execute(CreateTable(building))
 
 
 def drop(connection: Connection, name: str, schema: str) -> None:
-    """Let the table of this schema be gone, if there is one."""
+    """Drop the table in this schema, if it exists."""
     connection.execute(text(f"DROP TABLE IF EXISTS {qualified(connection, name, schema)}"))
 
 
 def identity(connection: Connection, name: str, schema: str | None = None) -> int | None:
-    """What stays the same of a table that comes to serve, or serves no longer; None if there is none."""
+    """The table's OID, which stays the same when tables change places; None if there is no such table."""
     called = None if schema is None else _called(connection, schema)
     found: int | None = connection.scalar(text(_IDENTITY), {"name": name, "schema": called})
     return found
 
 
 def users(connection: Connection, name: str) -> list[str]:
-    """Whose transactions the serving table would have to wait for before another takes its place."""
+    """The processes whose transactions must end before the table in use can be replaced."""
     return list(connection.scalars(text(_USERS), {"name": name}))
 
 
 def complete(connection: Connection, table: Table, *, with_keys: bool) -> None:
-    """Add the indexes and, `with_keys`, the keys, and let the planner know the table's contents."""
+    """Add the indexes and, if `with_keys`, the keys; then analyse the table for the planner."""
     building = _under_construction(connection, table)
     for addition in _additions(building) if with_keys else ():
         connection.execute(addition)
@@ -121,10 +121,10 @@ def complete(connection: Connection, table: Table, *, with_keys: bool) -> None:
 
 
 def replace_serving(connection: Connection, name: str, schema: str) -> None:
-    """Let the table of this schema serve, and keep the one that served so far as the previous one.
+    """Put the table of this schema into use, and keep the one in use so far as the previous one.
 
-    Who may do what with the one may do it with the other. Waits for readers, who then wait for the end of the
-    transaction, and read from the new one.
+    It gets the same owner and grants. This waits for queries on the old table; later queries wait for the end
+    of the transaction, and then read the new table.
     """
     serving = f"{_serving_schema(connection)}.{name}"
     building, previous = _quoted(connection, BUILDING), _quoted(connection, PREVIOUS)
@@ -145,7 +145,7 @@ def _serving_schema(connection: Connection) -> str:
 
 
 def _called(connection: Connection, schema: str) -> str:
-    """What this installation's schema for such tables is called."""
+    """The name of this installation's schema for such tables."""
     serving = connection.scalar(text("SELECT current_schema()"))
     return schema if serving == "public" or schema not in _SUFFIXES else f"{serving}{_SUFFIXES[schema]}"
 

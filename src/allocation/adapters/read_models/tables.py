@@ -1,6 +1,6 @@
 """The read models: denormalised tables, each shaped by the question that it answers.
 
-They have no constraints of the domain: what is written here has already happened.
+They have no business constraints: they record what has already happened.
 """
 
 from sqlalchemy import BigInteger, Column, Date, Identity, Index, Integer, Table, UniqueConstraint, text
@@ -29,7 +29,7 @@ lots_view = Table(
     Column("eta", Date),
 )
 
-# Arrivals that have something left, by their day.
+# Arrivals with free units, by their day.
 Index(
     "lots_view_arrivées_idx",
     lots_view.c.sku,

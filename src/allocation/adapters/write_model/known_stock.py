@@ -12,8 +12,7 @@ _LAST_NUMBER = """
         UNION ALL
         SELECT ligne FROM ruptures WHERE id_commande = %(id_commande)s AND sku = %(sku)s
         UNION ALL
-        SELECT data ->> 'ligne' FROM journal
-        WHERE data ? 'id_commande' AND data ->> 'id_commande' = %(id_commande)s AND sku = %(sku)s
+        SELECT ligne FROM journal WHERE id_commande = %(id_commande)s AND sku = %(sku)s
     ) AS known
     WHERE ligne ~ '^[0-9]{1,18}$'
 """

@@ -50,7 +50,8 @@ lots = Table(
     Column("eta", Date),
     UniqueConstraint("référence"),
     CheckConstraint(f"quantité BETWEEN {QUANTITÉ_LOT_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
-    CheckConstraint("0 <= quantité_allouée AND quantité_allouée <= quantité", name="pas_de_survente"),
+    CheckConstraint("quantité_allouée >= 0", name="alloué"),
+    CheckConstraint("quantité - quantité_allouée >= 0", name="libre"),
 )
 
 # Lots with units left, in the order in which they are used, and by how many are left.

@@ -49,6 +49,7 @@ def show(
 ) -> None:
     """Show the parked events of a SKU as stored, oldest first."""
     with _readers() as readers:
+        sku = _meant(sku, _parked_skus(readers, reader))
         events = [each._asdict() for each in readers.events(reader, sku)]
         if not events:
             err.print(f"{reader} has no parked events of {sku}", markup=False, soft_wrap=True)
@@ -95,11 +96,28 @@ def discard(
 def _chosen(readers: "ParkedReaders", reader: str, skus: list[str] | None) -> list[str]:
     """The given SKUs, or else all that have parked events."""
     readers.check(reader)
-    parked = [each.sku for each in readers.summary() if each.lecteur == reader]
-    if unknown := set(skus or ()) - set(parked):
+    parked = _parked_skus(readers, reader)
+    chosen = [_meant(sku, parked) for sku in skus or parked]
+    if unknown := set(chosen) - set(parked):
         fail(f"{reader} has no parked events of {', '.join(sorted(unknown))}")
         raise typer.Exit(2)
-    return skus or parked
+    return chosen
+
+
+def _parked_skus(readers: "ParkedReaders", reader: str) -> list[str]:
+    return [each.sku for each in readers.summary() if each.lecteur == reader]
+
+
+def _meant(sku: str, parked: list[str]) -> str:
+    """The SKU as it is parked, in whichever Unicode form and between whichever blanks it is given."""
+    from allocation.domain.errors import ValeurInvalide
+    from allocation.domain.values import identifiant
+
+    try:
+        # What is older than the rule for identifiers is parked as it is.
+        return sku if sku in parked else identifiant("sku", sku)
+    except ValeurInvalide:
+        return sku
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The HTTP interface: routes, what they take and give, and their refusals."""
+"""The HTTP interface: routes, their requests and answers, and their refusals."""

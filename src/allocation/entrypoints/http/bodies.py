@@ -1,8 +1,8 @@
-"""Bodies in bounded time: a client that sends slowly is answered 408, and holds up nobody else meanwhile.
+"""A time limit for request bodies: a slow client is answered 408, and delays nobody else.
 
-Granian's WSGI input blocks until a body is there, and can't be given up. So a body is waited for outside of
-the places in which requests are worked on; and what comes too late ends with its connection, which is found
-among the process's sockets by what the kernel knows of them.
+Granian's WSGI input blocks until the body has arrived, and can't be interrupted. So a body is read before its
+request takes one of the limited places for processing; and a body that takes too long is ended by closing its
+connection, which is found among the process's sockets by what the kernel says about them.
 """
 
 import logging
@@ -27,7 +27,7 @@ SWEEP_S = 1.0
 
 
 class WholeRequests:
-    """The app, called with whole requests only, at most `places` at once; bodies may take `timeout_s`."""
+    """The app, called only with complete requests, at most `places` at once; a body may take `timeout_s`."""
 
     def __init__(self, app: WsgiApp, *, timeout_s: float, places: int) -> None:
         self._app = app
@@ -44,7 +44,7 @@ class WholeRequests:
             return self._app(environ, start_response)
 
     def sweep_for_ever(self, port: int) -> None:
-        """Close the connections to `port` on which a body is late, until the process ends."""
+        """Close connections to `port` whose body is late, until the process ends."""
         while True:
             time.sleep(SWEEP_S)
             try:
@@ -53,10 +53,10 @@ class WholeRequests:
                 logger.exception("connections could not be looked at")
 
     def sweep(self, port: int) -> None:
-        """Close the connections on which a body is late now."""
+        """Close the connections whose body is late at this moment."""
         if not self._bodies.begun_before(time.monotonic() - self._timeout_s):
             return
-        # A request that is there as a whole, and takes long, is spared: its last byte came when it began.
+        # Complete requests that take long to process are spared: their last byte arrived when they began.
         working = self._requests.begun_before(time.monotonic() - self._timeout_s / 2)
         closed = close_unanswered(port, self._timeout_s, spared=working)
         if closed:
@@ -72,21 +72,21 @@ class WholeRequests:
 
 
 class _Late:
-    """A body that did not come, or not in time."""
+    """A body that did not arrive in time, or not at all."""
 
     def read(self, _size: int) -> bytes:
         raise RequestTimeout
 
 
 class _UnderWay:
-    """When what is under way has begun."""
+    """The instants at which the requests under way began."""
 
     def __init__(self) -> None:
         self._begun: dict[object, float] = {}
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """One more, as long as this lasts."""
+        """Count a request as under way within the context."""
         key = object()
         self._begun[key] = time.monotonic()
         try:
@@ -95,5 +95,5 @@ class _UnderWay:
             del self._begun[key]
 
     def begun_before(self, instant: float) -> list[float]:
-        """When those have begun that began before this instant."""
+        """The instants of requests that began before this one."""
         return [began for began in list(self._begun.values()) if began < instant]

@@ -1,4 +1,4 @@
-"""The process's own connections, as the kernel knows them: on which a request does not come to its end."""
+"""The process's own connections as the kernel sees them, to find those whose request never completes."""
 
 import os
 import socket
@@ -15,14 +15,15 @@ from pydantic_core import to_json
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, MEDIA_TYPE
 from allocation.entrypoints.http.words import Language
 
-# How much later than its last byte a request may have begun to be worked on.
+# How long after its last byte a request may have begun to be processed.
 _PICKED_UP_WITHIN_S = 5.0
-# Of Linux's tcp_info: milliseconds since data was sent, since an acknowledgement was, and since data came
-# (at first, since the connection was opened); and how many segments of data have come.
+# From Linux's tcp_info: milliseconds since data was last sent, since an acknowledgement was last sent, and
+# since data last arrived (before any has, since the connection was opened); and the number of data segments
+# received.
 _OF_TCP_INFO = struct.Struct("=44xIII96xI")
 
 _PROBLEM = HTTP_PROBLEMS[408]
-# Nobody has asked for a language yet.
+# In both languages, as no header has said yet which is wanted.
 _LANGUAGE: Language = "fr"
 _DOCUMENT = to_json(
     {
@@ -39,10 +40,10 @@ _TOO_SLOW = (
 
 
 def close_unanswered(port: int, timeout_s: float, *, spared: Sequence[float]) -> int:
-    """Answer 408 on connections to `port` whose request has not been answered for so long; how many.
+    """Answer 408 on connections to `port` whose request has gone unanswered for `timeout_s`; return how many.
 
-    Those are `spared` whose last byte came shortly before one of these instants. Only Linux tells; elsewhere
-    none is closed. Raises OSError.
+    Connections whose last byte arrived shortly before one of the instants in `spared` are left alone. Only
+    Linux provides this information; elsewhere no connection is closed. Raises OSError.
     """
     closed = 0
     for connection in _connections_to(port):
@@ -63,7 +64,7 @@ def _tcp_info(connection: socket.socket) -> tuple[int, int, int, int]:
 
 
 def _connections_to(port: int) -> Iterator[socket.socket]:
-    """Duplicates of the process's sockets that somebody is connected to by this port."""
+    """Duplicates of the process's sockets for connections to this port."""
     if sys.platform != "linux":
         return
     for entry in Path("/proc/self/fd").iterdir():

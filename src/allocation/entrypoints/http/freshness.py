@@ -1,4 +1,4 @@
-"""Reading what one has written, in headers: tokens, how long to wait for them (RFC 7240), how fresh it is."""
+"""Read-your-writes in headers: tokens, how long to wait for them (RFC 7240), how fresh an answer is."""
 
 import re
 from typing import Any, TypeVar
@@ -34,7 +34,7 @@ POSITION, STALE, APPLIED, SERVED_BY = (
     "Served-By",
 )
 
-# The token among the variables of WSGI, where it is found faster than among the headers made of them.
+# The token's WSGI variable: looking there is faster than looking among the headers made from it.
 _TOKEN_VARIABLE = f"HTTP_{TOKEN.upper().replace('-', '_')}"
 
 REFUSALS = (ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks)
@@ -49,28 +49,28 @@ ANSWER_HEADERS = (
 
 
 def token_header(*statuses: int) -> Header:
-    """The header with which a write says what its reads may send back."""
+    """The header with the token of a write, which reads may send back."""
     return Header(TOKEN, "to be sent with reads that must reflect this write", TOKEN_SCHEMA, statuses)
 
 
 def announce_token(token: ConsistencyToken) -> None:
-    """Let the answer, or refusal, of this request carry the token of what was written."""
+    """Put the token of the write into the headers of this request's answer or refusal."""
     _announce({TOKEN: str(token)})
 
 
 def announce_freshness(answer: Answer[Any]) -> None:
-    """Let the answer, or refusal, of this request say how fresh it is, and who has given it."""
+    """Put the answer's freshness and its server into the headers of this request's answer or refusal."""
     _announce(freshness_headers(answer))
 
 
 def announced(answer: Answer[T]) -> T:
-    """What a view gives; how fresh it is goes to the headers of whatever is answered."""
+    """The value of a view's answer, whose freshness goes into the headers of whatever is answered."""
     announce_freshness(answer)
     return answer.value
 
 
 def freshness_headers(answer: Answer[Any]) -> dict[str, str]:
-    """What says how fresh an answer is, and who has given it."""
+    """The headers that say how fresh an answer is and which server gave it."""
     headers = {POSITION: str(answer.position)}
     if answer.stale:
         headers |= {STALE: "true", APPLIED: "handling=lenient"}
@@ -80,7 +80,7 @@ def freshness_headers(answer: Answer[Any]) -> dict[str, str]:
 
 
 def wanted_freshness() -> Freshness:
-    """What this request asks for. Raises ChampsInvalides."""
+    """The freshness that this request asks for. Raises ChampsInvalides."""
     if _TOKEN_VARIABLE not in request.environ:
         return ANY
     try:

@@ -1,4 +1,4 @@
-"""How the service is: for the orchestrator that restarts it, the balancer before it, and the graphs."""
+"""The state of the service, for orchestrators, load balancers and monitoring."""
 
 import logging
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class HttpHealth:
-    """What operators' programs ask.
+    """The routes for operators' programs.
 
-    The service is not ready when the database can't be written to, a projection fails again and again or is
-    `max_lag_s` late, or a reader's thread is missed.
+    The service is not ready while the database can't be written to, a projection keeps failing or is more
+    than `max_lag_s` late, or a reader of the journal has no running thread.
     """
 
     def __init__(self, database: Database, metrics: HttpMetrics, *, max_lag_s: float) -> None:
@@ -43,7 +43,7 @@ class HttpHealth:
         return jsonify({"status": "ok"})
 
     def ready(self) -> Response:
-        """Whether requests can be served: database, schema, and how late the read models are."""
+        """Whether requests can be served: the state of the database, its schema and the read models."""
         state = self._state()
         response = jsonify(state)
         if state["status"] != "ok":
@@ -73,7 +73,7 @@ class HttpHealth:
         projections = [reader for reader in readers if reader.kind == "projection"]
         if any(reader.state == "silent" for reader in readers):
             return "silent"
-        # A subscription that fails, say, as the mail server is away, is no reason not to sell.
+        # A failing subscription, for instance without its mail server, is no reason not to sell.
         if any(reader.state == "failing" for reader in projections):
             return "failing"
         return "late" if any(reader.lag_s > self._max_lag_s for reader in projections) else "ok"

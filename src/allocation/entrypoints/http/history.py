@@ -1,7 +1,7 @@
-"""What happened, over HTTP: the events about a SKU or an order, page by page; and instants in the past.
+"""Histories over HTTP: the events of a SKU or an order, page by page; and instants in the past.
 
-`/histoire` as the last part of a path is a word of this service: of an identifier that ends so, the history
-is read at `…/histoire/histoire`.
+`/histoire` as the last part of a path always means the history. For an identifier that itself ends like this,
+the history is at `…/histoire/histoire`.
 """
 
 import re
@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from allocation.adapters.journal.tokens import POSITION_MAX
 from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.domain.events import Alloué
 from allocation.entrypoints.http import freshness
 from allocation.entrypoints.http.freshness import announced, wanted_freshness
 from allocation.entrypoints.http.identifiers import spellings
@@ -48,7 +49,7 @@ def _instant(text: str) -> datetime:
 
 
 class DemandeInstant(BaseModel):
-    """When."""
+    """The instant that a read asks about."""
 
     at: Annotated[
         datetime | None,
@@ -58,7 +59,7 @@ class DemandeInstant(BaseModel):
 
 
 class DemandeHistoire(BaseModel):
-    """Which part of a history."""
+    """The part of a history that is asked for."""
 
     after: Annotated[int, Field(strict=True, ge=0, le=POSITION_MAX), BeforeValidator(digits)] = Field(
         default=0, description="the position of the last event of the page before"
@@ -73,7 +74,7 @@ class EvenementVu(BaseModel):
 
     position: int = Field(examples=[2])
     survenu_le: datetime = Field(examples=["2027-01-31T10:00:00Z"])
-    type: str = Field(examples=["Alloué"])
+    type: str = Field(examples=[Alloué.__name__])
     version: int = Field(examples=[1])
     data: dict[str, Any] = Field(description="the fields of the event")
     commande: str | None = Field(description="the command that it follows from", examples=["Allouer"])
@@ -91,7 +92,7 @@ class PageDHistoire(BaseModel):
 
 
 class HttpHistory:
-    """What the journal tells about one SKU, or one order."""
+    """The routes for what the journal tells about a SKU or an order."""
 
     def __init__(self, source: ReadSource) -> None:
         self._source = source
@@ -142,12 +143,12 @@ class HttpHistory:
 
 
 def unknown_sku(sku: str) -> Introuvable:
-    """The refusal where nothing is known of a SKU."""
+    """The refusal for a SKU of which nothing is known."""
     return Introuvable(Words(f"SKU inconnu : {sku}", f"Unknown SKU: {sku}"))
 
 
 def wanted_instant() -> datetime | None:
-    """The instant that this request asks for, if it does. Raises ChampsInvalides."""
+    """The instant that this request asks for, or None. Raises ChampsInvalides."""
     return read_query(DemandeInstant).at if request.query_string else None
 
 

@@ -1,4 +1,4 @@
-"""The page at the root: what this is, and where to go on. It needs nothing from anywhere else."""
+"""The page at the root: what the service is, and where to go next. It loads nothing from elsewhere."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _LINKS = (
     ("/docs", Words("l'interface, à essayer", "the interface, to try out")),
     ("/openapi.json", Words("sa description en OpenAPI", "its description in OpenAPI")),
     ("/stock", Words("le stock, page par page", "the stock, page by page")),
-    ("/health/ready", Words("l'état du service", "how the service is")),
+    ("/health/ready", Words("l'état du service", "the state of the service")),
     ("/metrics", Words("ses mesures", "its metrics")),
 )
 _WHAT = Words(
@@ -45,14 +45,14 @@ _HEADERS = {
 
 
 class HttpHome:
-    """The way in."""
+    """The route of the root page."""
 
     def routes(self) -> Sequence[Route]:
         """The method below, and what is promised about it."""
         return (Route("GET", "/", self.page, answers={200: "text/html"}),)
 
     def page(self) -> Response:
-        """What this service is, with links to what it has to show."""
+        """What this service is, with links to its other pages."""
         language = wanted_language()
         links = (f'<li><a href="{path}">{path}</a>: {words.said(language)}</li>' for path, words in _LINKS)
         page = _PAGE.format(

@@ -1,4 +1,4 @@
-"""Identifiers in requests: in bodies the one that is meant, in paths whatever is stored under that name."""
+"""Identifiers in requests: normalised in bodies; in paths, looked up as written, too."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -38,7 +38,7 @@ Identifiant = Annotated[
             "type": "string",
             "minLength": 1,
             "maxLength": LONGUEUR_MAX,
-            # Something that can be seen, and nothing that can't.
+            # At least one visible character, and no invisible one.
             "pattern": f"^[^{_REFUSED}]*[^{_REFUSED}{BLANCS}][^{_REFUSED}]*$",
             "not": {"enum": sorted(SEGMENTS_RELATIFS)},
             "description": f"taken in Unicode's form NFC, without blanks around; at most {OCTETS_MAX} bytes",
@@ -48,17 +48,17 @@ Identifiant = Annotated[
 
 
 class Identifier(BaseConverter):
-    """A business identifier in a path: percent-encoded, any character. What names none is refused later."""
+    """A business identifier in a path, percent-encoded. Invalid ones are refused later."""
 
     regex = r"[\s\S]+"
     part_isolating = False
 
 
 def spellings(champ: str, given: str) -> Iterator[str]:
-    """What an identifier in a path may stand for: what it is as it is written, then what is meant by it.
+    """The identifiers that one in a path may mean: as it is written, then normalised.
 
-    So what was stored before there was a rule for identifiers stays in reach. Raises ValeurInvalide where
-    it can't be stored, or, once nothing was found under what is written, where it breaks the rule.
+    So identifiers stored before the rule existed stay reachable. Raises ValeurInvalide if it can't be stored
+    or if, nothing being found as it is written, it breaks the rule.
     """
     yield enregistrable(champ, given)
     if (meant := identifiant(champ, given)) != given:

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes: requests, counted in every worker, and how far the journal's readers are."""
+"""Metrics for Prometheus: requests, counted in every worker, and the progress of the journal's readers."""
 
 import os
 import time
@@ -17,7 +17,8 @@ from allocation.adapters.postgresql.database import StorageUnavailable
 from allocation.views.progress import UNKNOWN_AMONG, progress, unknown_events
 from allocation.views.views import ReadSource
 
-# Those of HTTP. A client may send any word, and each label makes some more lines of metrics for good.
+# The methods of HTTP. A client may send any word, and every new label would add lines to the metrics for
+# good.
 _METHODS = frozenset(HTTPMethod)
 _OTHER_METHOD = "other"
 
@@ -25,7 +26,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class HttpMetrics:
-    """The metrics of one app. Under `allocation serve`, the counts of all worker processes are added up."""
+    """The metrics of one app. Under `allocation serve`, they sum up all worker processes."""
 
     def __init__(self, source: ReadSource) -> None:
         self._registry = CollectorRegistry()
@@ -41,7 +42,7 @@ class HttpMetrics:
             ("method", "route"),
             registry=counted_in,
         )
-        # The library keeps them anyway, but takes longer to find them.
+        # The library keeps the children as well, but takes longer to find them.
         self._requests, self._durations = cache(requests.labels), cache(durations.labels)
         self.group_commit = GroupCommitMetrics(counted_in)
         self.reads = ReadMetrics(counted_in)
@@ -53,7 +54,7 @@ class HttpMetrics:
         app.after_request(self._end)
 
     def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _begin(self) -> None:
@@ -70,7 +71,7 @@ class HttpMetrics:
 
 
 class GroupCommitMetrics:
-    """How commands share transactions; the observer of a bus."""
+    """An observer of a bus that measures how commands share transactions."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._sizes = Histogram(
@@ -99,22 +100,22 @@ class GroupCommitMetrics:
         )
 
     def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
-        """Count the batch."""
+        """Record a batch, its wait and the duration of its transaction."""
         self._sizes.observe(size)
         self._waits.observe(waited_s)
         self._transactions.observe(transaction_s)
 
     def transaction_retried(self) -> None:
-        """Count the repetition."""
+        """Count a retried transaction."""
         self._retries.inc()
 
     def batch_split(self) -> None:
-        """Count the split."""
+        """Count a batch whose commands are tried one by one."""
         self._splits.inc()
 
 
 class ReadMetrics:
-    """How often the replica could not answer; the observer of a database's reads."""
+    """An observer of a database's reads that counts how often the replica could not answer."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._fall_backs = Counter(
@@ -125,7 +126,7 @@ class ReadMetrics:
         )
 
     def fell_back(self, reason: str) -> None:
-        """Count the read."""
+        """Count a read that went to the primary."""
         self._fall_backs.labels(reason).inc()
 
 
@@ -139,7 +140,7 @@ _READER_GAUGES = {
 
 
 class _JournalReaders(Collector):
-    """How far projections and subscriptions are, as the database says at the moment of the scrape."""
+    """The progress of projections and subscriptions, read from the database at each scrape."""
 
     def __init__(self, source: ReadSource) -> None:
         self._source = source

@@ -20,13 +20,12 @@ _Json: TypeAlias = dict[str, Any]
 _PARAMETER = re.compile(r"<identifier:(\w+)>")
 
 _DESCRIPTION = """\
-Ties every order line to one batch of stock (*lot*), never more than the batch holds.
-
-The fields are French, as the domain is; `orderid`, `qty`, `quantite` and `ref` are accepted in requests too.
-A repeated request changes nothing and gets the first answer with status 200. What was written is seen by
-`GET` a moment later: reads come from views that follow the journal of events, and `Projection-Position` says
-how far they are. A read that sends back the `Consistency-Token` of a write reflects that write. A token of an
-event that this journal does not have, as after a restore to an earlier point in time, is refused.
+Ties each order line to a batch of stock (*lot*), never more than the batch holds. The fields are French, as
+the domain is; `orderid`, `qty`, `quantite` and `ref` are accepted in requests too. A repeated request changes
+nothing and gets the first answer, with status 200. `GET` shows a write a moment later: reads come from views
+that follow the journal of events, and `Projection-Position` says how far they have come. A read that sends
+back the `Consistency-Token` of a write reflects that write. A token for an event that this journal does not
+have, as after a restore to an earlier point in time, is refused.
 """
 
 
@@ -45,7 +44,7 @@ def openapi_document(routes: Sequence[Route]) -> _Json:
 
 
 class _Schemas:
-    """The JSON schemas of everything that the routes take and give."""
+    """The JSON schemas of all requests and answers."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         asked = [kind for route in routes for kind in (route.body, route.query, route.headers)]
@@ -61,7 +60,7 @@ class _Schemas:
         self.definitions: dict[str, _Json] = definitions["$defs"]
 
     def of(self, kind: Any) -> _Json:
-        """The schema of a type, mostly a reference to its definition."""
+        """The schema of a type, usually a reference to its definition."""
         return self._by_kind[kind]
 
     def properties(self, model: type[BaseModel]) -> dict[str, _Json]:
@@ -134,7 +133,7 @@ def _refusals(route: Route, schemas: _Schemas) -> _Json:
 
 
 def _problems(route: Route) -> list[Problem]:
-    """Everything that the route may refuse, with what follows from its having a path, a query or a body."""
+    """All refusals of the route, including those that come with a path, a query or a body."""
     problems = [PROBLEMS[refusal] for refusal in route.refusals]
     if _PARAMETER.search(route.rule):
         problems += [PROBLEMS[Introuvable], PROBLEMS[ValeurInvalide]]

@@ -1,4 +1,4 @@
-"""The Prefer header (RFC 7240), read in time that grows with its length alone, whatever a client sends."""
+"""The Prefer header (RFC 7240), parsed in linear time, whatever a client sends."""
 
 import re
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ _ESCAPED = re.compile(r"\\(.)")
 
 
 def preferences_in(prefer: str) -> dict[str, str]:
-    """The preferences of a header, by their names in lower case; of those with one name, the first."""
+    """The preferences in a header by name, in lower case; if a name occurs twice, the first one counts."""
     found: dict[str, str] = {}
     for preference in _split(prefer, ","):
-        # After a semicolon stand its parameters, of which none is known.
+        # Parameters, which follow a semicolon, are ignored: none is known.
         name, _, value = next(_split(preference, ";")).lstrip(" \t=").partition("=")
         if word := _word(name):
             found.setdefault(word.lower(), _value(value.strip()))
@@ -18,20 +18,20 @@ def preferences_in(prefer: str) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    """A word, or what stands between quotation marks, where a backslash stands before any of them."""
+    """A word, or a quoted string, in which a backslash escapes the next character."""
     quoted = next(_split(text, " \t")).removeprefix('"').removesuffix('"')
     return _ESCAPED.sub(r"\1", quoted) if text.startswith('"') else _word(text)
 
 
 def _word(text: str) -> str:
-    """What comes before the first blank, equals sign or quotation mark."""
+    """The text up to the first blank, equals sign or quotation mark."""
     return next(iter(re.split(r'[\s="]', text, maxsplit=1)))
 
 
 def _split(text: str, separators: str) -> Iterator[str]:
-    """The parts of the text between these separators, those within quotation marks left alone.
+    """Split the text at these separators, except within quotation marks.
 
-    A mark that opens and is never closed is a separator itself, as all after it.
+    An opening quotation mark without a closing one counts as a separator, like all that follow it.
     """
     start, opened, escaped = 0, None, False
     for position, character in enumerate(text):

@@ -1,4 +1,4 @@
-"""How an error leaves the app: as a problem document (RFC 9457), in the client's language, with no trace."""
+"""Errors as problem documents (RFC 9457), in the client's language and without a traceback."""
 
 import logging
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ RETRY_AFTER_S = 1
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Let every error of the app leave it as a problem document, without its trace."""
+    """Make the app answer every error with a problem document."""
     for error_type in PROBLEMS:
         app.register_error_handler(error_type, _answer)
     app.register_error_handler(HTTPException, _answer_http_exception)
@@ -67,13 +67,13 @@ def _answer_http_exception(error: HTTPException) -> Response:
     response = problem_response(HTTP_PROBLEMS.get(code) or _other(code, error))
     response.headers.extend((key, value) for key, value in error.get_headers() if key != "Content-Type")
     if code == HTTPStatus.REQUEST_TIMEOUT:
-        # What may still come is no other request.
+        # The unread rest of the body must not be taken for another request.
         response.headers["Connection"] = "close"
     return response
 
 
 def _other(code: int, error: HTTPException) -> Problem:
-    """What is known of an error of HTTP that has no line in the table."""
+    """The problem for an HTTP error without a row in the table."""
     detail = Words("Cette requête est refusée.", error.description or error.name)
     return Problem(code, f"http-{code}", Words("Requête refusée", error.name), detail)
 
@@ -96,7 +96,7 @@ def _detail(problem: Problem, error: Exception | None, language: Language) -> st
 
 
 def _facts(error: Exception | None, language: Language) -> Mapping[str, Any]:
-    """What stands beside the members that every problem has."""
+    """The members of a problem document beyond those that every one has."""
     match error:
         case None | Introuvable():
             return {}

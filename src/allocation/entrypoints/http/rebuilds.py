@@ -1,4 +1,4 @@
-"""Rebuilds of read models over HTTP: asked for here, carried out by the worker, watched here."""
+"""Rebuilds of read models over HTTP: requested and watched here, carried out by the worker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +22,7 @@ LOCATION = Header("Location", "where to watch it", {"type": "string"}, (202,))
 
 
 class HttpRebuilds:
-    """What may be asked about the building of read models; `projections` are those that there are."""
+    """The routes for rebuilding read models; `projections` are the ones that exist."""
 
     def __init__(self, database: Database, projections: Sequence[Projection]) -> None:
         self._database = database
@@ -45,7 +45,7 @@ class HttpRebuilds:
         )
 
     def request(self, name: str) -> Response:
-        """Let a read model be built anew beside the one that serves; one under way goes on."""
+        """Rebuild a read model beside the one in use, or resume the rebuild under way."""
         demande = read_body(DemandeReconstruction)
         state = rebuilding.request(
             self._database, self._projection(name), source=demande.source, throttle=demande.débit_max
@@ -56,7 +56,7 @@ class HttpRebuilds:
         return response
 
     def watch(self, name: str) -> Response:
-        """How far the rebuild of a read model is, or how the last one ended."""
+        """How far the rebuild of a read model has come, or how the last one ended."""
         state = rebuilding.find(self._database, self._projection(name).name)
         if state is None:
             raise Introuvable(Words(f"{name} n'a pas été reconstruite", f"{name} has not been rebuilt"))

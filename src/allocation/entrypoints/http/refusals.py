@@ -1,4 +1,4 @@
-"""What HTTP itself refuses."""
+"""Refusals of the HTTP interface itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Self, TypeAlias
@@ -14,12 +14,12 @@ FieldReason: TypeAlias = tuple[str, Words]
 class JsonMalformé(Exception):
     """The body is not JSON in UTF-8. → 400
 
-    The parser says so in English, and ends with the place.
+    The parser's message is in English, and ends with the place.
     """
 
     @property
     def place(self) -> str:
-        """Where the body stops being JSON, in French."""
+        """The place where the body stops being JSON, in French."""
         return str(self).rpartition(" at ")[2].replace("line", "ligne").replace(" column", ", colonne")
 
 

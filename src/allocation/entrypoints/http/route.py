@@ -1,4 +1,4 @@
-"""A route together with what is promised about it: served by the app, described in the OpenAPI document."""
+"""A route and its description, from which the app serves it and the OpenAPI document is made."""
 
 import json
 from collections import Counter
@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Header:
-    """A header that answers of these statuses may have; `schema` is that of its value."""
+    """A header that answers with these statuses may have; `schema` is the schema of its value."""
 
     name: str
     description: str
@@ -33,8 +33,8 @@ class Header:
 class Route:
     """One method on one path.
 
-    `answers` are its successes: a schema or, for what is not JSON, a media type. `refusals` are the errors
-    of PROBLEMS that it may raise. `headers` are the request's, `answer_headers` those of what it gives.
+    `answers` has a schema for each status of success or, if the answer is not JSON, a media type. `refusals`
+    are the errors of PROBLEMS that it may raise; `headers` are the request's, `answer_headers` the answer's.
     """
 
     method: str
@@ -54,7 +54,7 @@ class Route:
 
 
 def call(route: Route, **arguments: Any) -> Any:
-    """What the route's function answers. Raises ChampsInvalides where its query is not one of the route's."""
+    """The answer of the route's function. Raises ChampsInvalides for query parameters it does not have."""
     if request.query_string:
         _check_names(request.args, route.query.model_fields if route.query else ())
     return route.function(**arguments)
@@ -64,7 +64,7 @@ def read_body(model: type[M]) -> M:
     """The request's JSON body. Raises JsonMalformé, ChampsInvalides, or werkzeug's 413 and 415."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
-    # One byte more than allowed shows that it is too long, whether or not its length was declared.
+    # Reading one byte more than allowed reveals a body that is too long, with or without a declared length.
     body = request.environ["wsgi.input"].read(MAX_BODY + 1)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge

@@ -1,4 +1,4 @@
-"""The read side of HTTP: a view's SELECT becomes an answer; no command, no domain."""
+"""The read side of HTTP: the result of a view becomes an answer, without commands or the domain model."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,7 +30,7 @@ from allocation.views.past_view import HistoireArchivée
 
 
 class HttpViews:
-    """What may be asked without changing anything."""
+    """The routes that read views."""
 
     def __init__(self, source: views.ReadSource) -> None:
         self._source = source
@@ -63,7 +63,7 @@ class HttpViews:
         for spelling in spellings("id_commande", id_commande):
             answer = views.ALLOCATIONS.document(spelling, self._source.reads, wanted_freshness())
             if answer.value is not None:
-                # What is asked for most has its headers at once.
+                # The most frequent request sets its headers directly.
                 lines, headers = answer.value + b"\n", freshness_headers(answer)
                 return Response(lines, mimetype="application/json", headers=headers)
             announce_freshness(answer)
@@ -75,7 +75,7 @@ class HttpViews:
         )
 
     def lot(self, ref: str) -> Response:
-        """What a lot holds, and how much of it is taken."""
+        """How much a lot holds, and how much of it is allocated."""
         for spelling in spellings("réf", ref):
             row = announced(views.LOT.row({"réf": spelling}, self._source.reads, wanted_freshness()))
             if row is not None:
@@ -83,7 +83,7 @@ class HttpViews:
         raise Introuvable(Words(f"Lot inconnu : {ref}", f"Unknown lot: {ref}"))
 
     def stock(self, sku: str) -> Response:
-        """What there is of a SKU, what is coming, what is taken, what is left."""
+        """The stock of a SKU: in the warehouse, on its way, allocated, available."""
         if (at := wanted_instant()) is not None:
             return self._stock_at(sku, at)
         for spelling in spellings("sku", sku):

@@ -1,4 +1,4 @@
-"""What is said to clients, in French and, to who asks for it with `Accept-Language: en`, in English."""
+"""The texts for clients, in French or, with `Accept-Language: en`, in English."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from allocation.domain.errors import ValeurInvalide
 Language: TypeAlias = Literal["fr", "en"]
 
 LANGUAGES: tuple[Language, ...] = ("fr", "en")
-# A longer header is no list of languages that somebody reads.
+# Longer headers are ignored: no real list of languages is that long.
 _MAX_ACCEPT_LANGUAGE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The same in every language; maybe with places for facts, as in `str.format`."""
+    """A text in both languages, possibly with placeholders for facts, as in `str.format`."""
 
     fr: str
     en: str
 
     def said(self, language: Language, *facts: object, **named: object) -> str:
-        """The words in this language, the facts in their places."""
+        """The text in this language, with the facts filled in."""
         words: str = getattr(self, language)
         return words.format(*facts, **named) if facts or named else words
 
 
 def wanted_language() -> Language:
-    """What the client of this request reads: English if it prefers that to French."""
+    """The language for this request's client: English if it prefers that to French."""
     if len(request.headers.get("Accept-Language", "")) > _MAX_ACCEPT_LANGUAGE:
         return "fr"
     return "en" if request.accept_languages.best_match(LANGUAGES) == "en" else "fr"

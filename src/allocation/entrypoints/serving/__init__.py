@@ -1,1 +1,1 @@
-"""The processes of `serve`, and who looks after them."""
+"""The processes of `allocation serve`, and their supervisor."""

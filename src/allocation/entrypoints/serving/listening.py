@@ -1,4 +1,4 @@
-"""The address that `allocation serve` listens on: found by its name, and held so that nobody else gets it."""
+"""The address that `allocation serve` listens on: resolved from its name, and kept from other programs."""
 
 import errno
 import ipaddress
@@ -13,7 +13,7 @@ _NOT_ON_THIS_MACHINE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 class CannotListen(Exception):
-    """The address can't be had; the message says which and why."""
+    """The address can't be used; the message says which and why."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
         super().__init__(f"cannot listen on {host}:{port}: {reason}. Another port: allocation serve --port N")
@@ -27,7 +27,7 @@ class Address:
     port: int
 
     def url(self, name: str | None = None) -> str:
-        """The URL of what listens there, on this machine; by `name`, unless it stands for every address."""
+        """The URL for clients on this machine, with `name` in it unless the address means every address."""
         address = ipaddress.ip_address(self.ip)
         if address.is_unspecified:
             host = "[::1]" if address.version == 6 else "127.0.0.1"  # noqa: PLR2004
@@ -39,9 +39,10 @@ class Address:
 
 @contextmanager
 def held_address(host: str, port: int) -> Iterator[Address]:
-    """The first address of `host`, IPv4 before IPv6, which no other program can listen on meanwhile.
+    """Within the context, reserve the first address of `host`, IPv4 before IPv6, for this program.
 
-    The server's own processes can: they share the port, as they are the same user's. Raises CannotListen.
+    The server's own processes can still listen on it, as processes of the same user may share the port.
+    Raises CannotListen.
     """
     trouble: OSError | None = None
     for family, ip in _addresses(host, port):
@@ -64,22 +65,23 @@ def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "this is no name"
         raise CannotListen(host, port, reason or "unknown") from error
-    # An address that needs an interface to be named is more than the server can be told.
+    # The server can't be given an address that needs an interface (a scope).
     usable = [(family, str(address[0])) for family, *_, address in found if "%" not in str(address[0])]
     return sorted(usable, key=lambda each: each[0] != socket.AF_INET)
 
 
 def _hold(family: socket.AddressFamily, ip: str, port: int) -> socket.socket:
-    """A socket that has the address and takes no connections.
+    """A socket that is bound to the address but accepts no connections.
 
-    While it listens, nobody else may bind the address; then it allows those who say that they share it, and
-    the kernel lets only the same user's do so. Whoever wants it for itself, as here at first, is refused.
+    Binding and listening without sharing shows that nobody else has the address. The socket then allows
+    sharing, which the kernel grants only to processes of the same user that ask for it. A program that wants
+    the address for itself alone, as this one does at first, is refused.
     """
     held = socket.socket(family, socket.SOCK_STREAM)
     try:
         if family == socket.AF_INET6:
             held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # Connections that ended a moment ago are not in the way.
+        # Connections that ended a moment ago must not block the address.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((ip, port))
         held.listen()

@@ -1,4 +1,4 @@
-"""Where the API's processes count their requests together, in files that Prometheus' library keeps."""
+"""The directory in which the API's processes share their metrics, as files of prometheus_client."""
 
 import fcntl
 import os
@@ -13,11 +13,11 @@ _PREFIX = "allocation-metrics-"
 
 @contextmanager
 def metrics_directory(parent: Path) -> Iterator[Path]:
-    """A directory of its own in `parent`, removed in the end, as is what killed programs have left there."""
+    """A new directory in `parent`, removed at the end; those that killed programs left are removed, too."""
     for left in parent.glob(f"{_PREFIX}*"):
         _remove_if_abandoned(left)
     directory = Path(mkdtemp(prefix=_PREFIX, dir=parent))
-    # Held by this process and its children, and so by nobody once they have been killed.
+    # Locked by this process and its children, hence free once they have been killed.
     held = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What runs in processes of its own: the API server with its workers, and the projection worker."""
+"""The API server with its workers, and the projection worker, each in processes of its own."""
 
 import logging
 import multiprocessing
@@ -24,10 +24,10 @@ from allocation.projections.projector import Projector
 from allocation.projections.rebuild import Rebuilder
 from allocation.service_layer.bootstrap import journal_followers, projection_followers
 
-# Of each API process: requests that are worked on at once, and connections, idle ones included.
+# For each API process: the requests worked on at a time, and the connections, idle ones included.
 PLACES = 64
 CONNECTIONS = 512
-# How long a request's headers may take, from the opening of the connection or the answer before; its body.
+# How long a request's headers may take, counted from the connection's start or the previous answer; its body.
 HEADERS_TIMEOUT_MS = 20_000
 BODY_TIMEOUT_S = 10
 # In bytes: more than any request to this service needs.
@@ -38,13 +38,13 @@ _STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def configure_logging(level: str) -> None:
-    """Log to standard error, one line each; other libraries' chatter is left out."""
+    """Log to standard error, one line per message, without the routine messages of libraries."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def follow_parent() -> None:
-    """Stop this process, as SIGTERM would, as soon as the process that started it is gone."""
+    """Stop this process, as SIGTERM would, as soon as its parent is gone."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -64,10 +64,10 @@ def run_api(host: str, port: int, workers: int) -> None:
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        # A thread for each: one that waits for a slow body is missed by nobody.
+        # A thread for each connection, so that one waiting for a slow body is not missed.
         blocking_threads=CONNECTIONS,
         backpressure=CONNECTIONS,
-        # HTTP/1.1 alone, where the time for a request's headers is bounded from its connection's first byte.
+        # HTTP/1.1 only: there, the time for a request's headers is limited from the connection's first byte.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_TIMEOUT_MS, max_buffer_size=MAX_HEADERS),
         respawn_failed_workers=True,
@@ -86,7 +86,7 @@ def _load_app(port: int) -> Callable[..., Any]:
 
 
 def in_one_piece(app: Callable[..., Any]) -> Callable[..., list[bytes]]:
-    """The app with whole answers: Granian sends a list at once, and asks anything else for each piece."""
+    """The app with each answer as a list: Granian sends a list at once, but iterates over anything else."""
 
     def answer(*request: Any) -> list[bytes]:
         with closing(app(*request)) as pieces:
@@ -105,8 +105,8 @@ def run_worker_from_environment() -> None:
 
 
 def run_worker(database: Database, settings: Settings) -> None:
-    """Keep projections and subscriptions at the end of the journal until SIGTERM or SIGINT."""
-    # Blocked before threads are started, which inherit it: the signals then reach `sigwait` alone.
+    """Run projections and subscriptions until SIGTERM or SIGINT."""
+    # Blocked before any thread starts: threads inherit this, so that only `sigwait` receives the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     waker = Waker()
     followers = journal_followers(database, settings)

@@ -1,4 +1,4 @@
-"""Keeps the processes of `allocation serve` running, and stops them all in order."""
+"""Keeps the processes of `allocation serve` running, and stops all of them cleanly."""
 
 import gc
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 MIN_BACKOFF_S = 0.25
 MAX_BACKOFF_S = 10.0
-# A process that has run for so long was well: the next restart is immediate again.
+# After running for this long, a process counts as healthy: its next restart is immediate again.
 WELL_AFTER_S = 30.0
 STOP_TIMEOUT_S = 30.0
 
@@ -23,7 +23,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Child:
-    """A process that is started again when it ends, after a pause that doubles while it keeps ending."""
+    """A process that is restarted when it ends, after a pause that doubles as long as it keeps ending."""
 
     def __init__(self, name: str, target: Callable[..., None], *args: Any) -> None:
         self.name = name
@@ -32,11 +32,11 @@ class Child:
         self._backoff = MIN_BACKOFF_S
 
     def start(self) -> None:
-        """Start the process. Raises OSError when the machine has no room for one more."""
+        """Start the process. Raises OSError if the machine can't run another one."""
         process = multiprocessing.Process(
             target=_with_signals_of_its_own, args=(self._target, *self._args), name=self.name
         )
-        # Until the child has ways of its own, it would take a signal in the supervisor's.
+        # Until the child has set its own handlers, it would handle a signal as the supervisor does.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
         try:
             process.start()
@@ -48,11 +48,11 @@ class Child:
 
     @property
     def sentinel(self) -> int | None:
-        """What becomes ready when the process ends; None once that has been noticed."""
+        """The object to wait on for the end of the process; None once the end has been noticed."""
         return self._process.sentinel if self._due_at is None else None
 
     def look_after(self) -> None:
-        """Start the process again, if it has ended and its pause is over."""
+        """Restart the process if it has ended and its pause is over."""
         now = time.monotonic()
         if self._due_at is None and not self._process.is_alive():
             if now - self._started_at > WELL_AFTER_S:
@@ -65,13 +65,13 @@ class Child:
                 self._pause(now, f"could not be started: {error}")
 
     def _pause(self, now: float, trouble: str) -> None:
-        """Have the process started after a while, which is longer each time."""
+        """Schedule a restart after a pause that grows each time."""
         logger.error("%s %s, starting it again in %.2f s", self.name, trouble, self._backoff)
         self._due_at = now + self._backoff
         self._backoff = min(2 * self._backoff, MAX_BACKOFF_S)
 
     def seconds_until_due(self) -> float:
-        """How long its pause still lasts; infinite while the process runs."""
+        """The seconds left of its pause; infinite while the process runs."""
         return float("inf") if self._due_at is None else max(0.0, self._due_at - time.monotonic())
 
     def terminate(self) -> None:
@@ -88,19 +88,19 @@ class Child:
 
 
 def fork_where_it_is_safe() -> None:
-    """Let this process and Granian fork their children, which then begin with what is imported already."""
-    # Elsewhere the system's own libraries may run threads, and a fork would break them.
+    """Make this process and Granian fork their children, which then need not import everything again."""
+    # On other systems, system libraries may run threads, which a fork would break.
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")
 
 
 def supervise(children: Sequence[Child], each_tick: Callable[[], float]) -> None:
-    """Start the children, and again those that end, until SIGTERM or SIGINT; then stop them.
+    """Start the children and restart those that end, until SIGTERM or SIGINT; then stop all of them.
 
-    `each_tick` runs now and then, and returns after how many seconds at the latest it wants to run again.
+    `each_tick` is called regularly; it returns the seconds after which it must be called again at the latest.
     """
     wakeup = _wake_on_stop_signals()
-    # What is imported by now stays, and its memory is shared as long as no garbage collection writes to it.
+    # Imported modules are never freed; keeping the garbage collector off them keeps their memory shared.
     gc.freeze()
     for child in children:
         child.start()
@@ -138,7 +138,7 @@ def _stop_requested(wakeup: int) -> bool:
 
 
 def _with_signals_of_its_own(target: Callable[..., None], *args: Any) -> None:
-    """Call `target` in a child, which, when forked, has inherited how the supervisor takes signals."""
+    """Call `target` in a child, after resetting the signal handlers that a forked child inherits."""
     signal.set_wakeup_fd(-1)
     for stop_signal in _STOP_SIGNALS:
         signal.signal(stop_signal, signal.SIG_DFL)

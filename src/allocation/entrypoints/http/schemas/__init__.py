@@ -1,1 +1,1 @@
-"""The shapes of requests and answers by resource, which are also the schemas of the OpenAPI document."""
+"""The schemas of requests and answers by resource, from which the OpenAPI document is made."""

@@ -1,4 +1,4 @@
-"""Lines to allocate, and the lots that they have."""
+"""Order lines to allocate, and the lots allocated to them."""
 
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -1,4 +1,4 @@
-"""What the shapes of several resources are made of."""
+"""Fields that the schemas of several resources share."""
 
 import unicodedata
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from allocation.domain.values import (
 
 
 def whole(value: Any) -> Any:
-    """1.0 is a whole number, to JSON as to JSON Schema."""
+    """Accept 1.0 as a whole number, as JSON and JSON Schema do."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -35,13 +35,13 @@ def accepted_as(*names: str) -> AliasChoices:
 
 
 def digits(value: Any) -> Any:
-    """Numbers come as text in a query."""
+    """Convert the text of a query parameter to a number."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         return int(value)
     return value
 
 
 class Demande(BaseModel):
-    """A request body: nothing is converted, and a field that it does not know is refused."""
+    """A request body: values are not converted, and unknown fields are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid")

@@ -30,7 +30,7 @@ class DemandeLot(Demande):
 
 
 class DemandeCorrection(Demande):
-    """What a lot really holds."""
+    """The quantity that a lot really holds."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"quantité": 90}]})
 
@@ -48,7 +48,7 @@ class LotConnu(BaseModel):
 
 
 class LigneSansLot(BaseModel):
-    """A line that lost its lot, and that no other lot could take."""
+    """A line that lost its lot and found no other."""
 
     id_commande: str = Field(examples=["commande-1"])
     sku: str = Field(examples=["LAMPE-ROUGE"])
@@ -63,7 +63,7 @@ class LigneAvecLot(LigneSansLot):
 
 
 class CorrectionDeLot(BaseModel):
-    """What became of the lines that no longer fitted into the lot."""
+    """What became of the lines that no longer fitted in the lot."""
 
     réf: str = Field(examples=["lot-001"])
     quantité: int = Field(examples=[90])

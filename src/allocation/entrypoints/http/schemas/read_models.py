@@ -1,4 +1,4 @@
-"""The readers of the journal: how they are, and how a read model is built anew."""
+"""The state of the journal's readers, and the rebuilding of read models."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -27,12 +27,12 @@ class AvancementVue(BaseModel):
 
 
 class DemandeReconstruction(Demande):
-    """How a read model is to be built anew."""
+    """How to rebuild a read model."""
 
     source: Literal["model", "journal", "snapshot"] | None = Field(
         default=None,
         description="the write model, which is the fastest; the whole journal with its archive; or the "
-        "newest snapshot of the archive and what is behind it",
+        "newest snapshot of the archive and the events after it",
     )
     débit_max: Annotated[int, Field(ge=1, le=DÉBIT_MAX), BeforeValidator(whole)] | None = Field(
         default=None, description="rows or events a second at most"
@@ -40,7 +40,7 @@ class DemandeReconstruction(Demande):
 
 
 class ReconstructionVue(BaseModel):
-    """How far a rebuild is: `fait` of about `total` rows or events."""
+    """How far a rebuild has come: `fait` of about `total` rows or events."""
 
     name: str = Field(examples=["allocations_view"])
     version: int = Field(examples=[1])
@@ -65,7 +65,7 @@ class Vivant(BaseModel):
 
 
 class EtatDuService(BaseModel):
-    """Whether requests can be served, and what stands in the way."""
+    """Whether requests can be served and, if not, why."""
 
     status: str = Field(examples=["ok"])
     database: str = Field(examples=["ok"])

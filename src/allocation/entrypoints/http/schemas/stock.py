@@ -16,7 +16,7 @@ MAX_PAGE = 1000
 
 
 class DemandePage(BaseModel):
-    """Which part of a list."""
+    """The part of a list that is asked for."""
 
     after: Annotated[str, Field(max_length=LONGUEUR_MAX, pattern=f"^[^{CARACTÈRES_DE_CONTRÔLE}]*$")] = Field(
         default="", description="the last SKU of the page before"

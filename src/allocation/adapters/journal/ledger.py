@@ -1,0 +1,130 @@
+"""How events lie in the journal. No other SQL names a type, a compartment, or a field of an event.
+
+Each row says in columns which units moved, and for which line of an order:
+
+    sku  réf_lot  id_commande  ligne  quantité  de → vers
+
+All are null where they mean nothing: an event that moves nothing has no `de` and no `vers`, one that is about
+a lot alone no order. `data` has all fields of the event still, as version 0.2.0 reads it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from allocation.adapters.postgresql.metadata import identifier, metadata
+from allocation.domain.events import Event, LotCréé, QuantitéLotModifiée
+from allocation.domain.ledger import Compartiment
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("id", Uuid, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("version", SmallInteger, nullable=False),
+    Column("sku", identifier, nullable=False),
+    Column("data", JSONB, nullable=False),
+    Column("survenu_le", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    Column("commande", Text),
+    Column("cause", Uuid),
+    Column("réf_lot", identifier),
+    Column("id_commande", identifier),
+    Column("ligne", identifier),
+    Column("quantité", Integer),
+    Column("de", Text),
+    Column("vers", Text),
+)
+
+COLUMNS = ("réf_lot", "id_commande", "ligne", "quantité", "de", "vers")
+
+# Whether a row is about a lot alone, as the index of its events wants to hear it.
+OF_LOT_ALONE = "id_commande IS NULL"
+# The arrival of the lot, which events about the lot alone tell.
+ETA = "(data ->> 'eta')::date"
+
+
+def columns_of(event: Event) -> Mapping[str, Any]:
+    """The row's columns COLUMNS for this event."""
+    fields, mouvement = vars(event), event.mouvement
+    about = {name: fields.get(name) for name in ("réf_lot", "id_commande", "ligne", "quantité")}
+    if mouvement is None:
+        return about
+    return about | {"quantité": mouvement.quantité, "de": mouvement.de, "vers": mouvement.vers}
+
+
+def of_types(*types: type[Event]) -> str:
+    """SQL: whether a row is an event of one of these types."""
+    return f"type IN ({', '.join(map(literal, types))})"
+
+
+def literal(event_type: type[Event]) -> str:
+    """SQL: the value of `type` for these events."""
+    return f"'{event_type.__name__}'"
+
+
+def entering(compartment: Compartiment) -> str:
+    """SQL: by how many units a row makes the compartment of its lot fuller; below zero when they leave it."""
+    return f"(CASE '{compartment}' WHEN vers THEN quantité WHEN de THEN - quantité ELSE 0 END)"
+
+
+def moves(compartment: Compartiment) -> str:
+    """SQL: whether a row moves units into the compartment or out of it."""
+    return f"'{compartment}' IN (de, vers)"
+
+
+def balances_of_lots(events: str) -> str:
+    """SELECT: `sku`, `réf_lot`, and for each compartment the units in it after these rows of the journal.
+
+    Of `hors_stock`, less than nothing: what came in less what went out.
+    """
+    sums = ", ".join(f"sum({entering(each)})::bigint AS {each}" for each in Compartiment)
+    return f"SELECT sku, réf_lot, {sums} FROM {events} WHERE de IS NOT NULL GROUP BY sku, réf_lot"  # noqa: S608
+
+
+def balances_of_lines(events: str) -> str:
+    """SELECT: of each line and each lot that it ever had, its units there (`alloué`) and in all."""
+    line = "sku, id_commande, ligne, réf_lot"
+    return f"""
+        SELECT {line}, sum({entering(Compartiment.ALLOUÉ)})::bigint AS alloué, max(quantité) AS quantité
+        FROM {events} WHERE id_commande IS NOT NULL AND de IS NOT NULL GROUP BY {line}
+    """  # noqa: S608 - our own text
+
+
+Index("journal_sku_idx", journal.c.sku, journal.c.position)
+Index(
+    "journal_id_commande_idx",
+    journal.c.id_commande,
+    journal.c.position,
+    postgresql_where=text("id_commande IS NOT NULL"),
+)
+Index("journal_réf_lot_idx", journal.c.réf_lot, journal.c.position, postgresql_where=text(OF_LOT_ALONE))
+
+# What version 0.2.0 looks for, as long as it may work on the schema.
+Index(
+    "journal_commande_idx",
+    text("(data ->> 'id_commande')"),
+    journal.c.position,
+    postgresql_where=text("data ? 'id_commande'"),
+)
+Index(
+    "journal_lot_idx",
+    text("(data ->> 'réf_lot')"),
+    journal.c.position,
+    postgresql_where=text(of_types(LotCréé, QuantitéLotModifiée)),
+)

@@ -1,0 +1,58 @@
+"""The journal as a ledger: what each event moves stands in its row, whoever has written it."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.ledger import COLUMNS
+from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.database import Database
+from allocation.domain.events import (
+    Alloué,
+    Désalloué,
+    Event,
+    LotCréé,
+    QuantitéLotModifiée,
+    RuptureDeStock,
+)
+
+Sql = Callable[..., list[dict[str, Any]]]
+
+ÉCRITURES: list[tuple[Event, tuple[object, ...]]] = [
+    (LotCréé("lot-1", "LAMPE", 10, date(2027, 1, 31)), ("lot-1", None, None, 10, "hors_stock", "libre")),
+    (QuantitéLotModifiée("lot-1", "LAMPE", 12, 10), ("lot-1", None, None, 2, "hors_stock", "libre")),
+    (QuantitéLotModifiée("lot-1", "LAMPE", 0, 12), ("lot-1", None, None, 12, "libre", "hors_stock")),
+    (Alloué("c-1", "LAMPE", 3, "lot-1", "2"), ("lot-1", "c-1", "2", 3, "libre", "alloué")),
+    (Désalloué("c-1", "LAMPE", 3, "lot-1"), ("lot-1", "c-1", "1", 3, "alloué", "libre")),
+    (RuptureDeStock("c-1", "LAMPE", 99, 10), (None, "c-1", "1", 99, None, None)),
+]
+AS_0_2_0 = (
+    "INSERT INTO journal (id, type, version, sku, data)"
+    " VALUES (gen_random_uuid(), :type, 1, 'LAMPE', CAST(:data AS jsonb))"
+)
+
+
+def test_chaque_type_d_événement_est_ici() -> None:
+    assert {type(event) for event, _ in ÉCRITURES} == set(Event.__subclasses__())
+
+
+@pytest.mark.parametrize(("event", "columns"), ÉCRITURES)
+def test_un_événement_est_une_écriture_la_même_quelle_que_soit_la_version_qui_l_ajoute(
+    database: Database, sql: Sql, event: Event, columns: tuple[object, ...]
+) -> None:
+    with database.working() as connection, connection.begin():
+        SqlAlchemyJournal(connection).append([event])
+    sql(AS_0_2_0, type=type(event).__name__, data=as_json(vars(event)))
+
+    rows = sql(f"SELECT {', '.join(COLUMNS)} FROM journal ORDER BY position")
+    assert [tuple(row.values()) for row in rows] == [columns, columns]
+
+
+def test_un_événement_que_personne_ne_connaît_n_a_pas_d_écriture(sql: Sql) -> None:
+    sql(AS_0_2_0, type="Inventé", data='{"quantité": 3, "réf_lot": "lot-1"}')
+
+    [row] = sql(f"SELECT {', '.join(COLUMNS)} FROM journal")
+    assert set(row.values()) == {None}
