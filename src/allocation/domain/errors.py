@@ -1,6 +1,14 @@
 """Why the business says no. Each refusal is a type that carries its facts."""
 
-__all__ = ["ErreurAllocation", "LigneModifiée", "LotExistant", "LotInconnu", "SkuInconnu", "ValeurInvalide"]
+__all__ = [
+    "ErreurAllocation",
+    "LigneModifiée",
+    "LotExistant",
+    "LotInconnu",
+    "SkuInconnu",
+    "StockInsuffisant",
+    "ValeurInvalide",
+]
 
 
 class ErreurAllocation(Exception):

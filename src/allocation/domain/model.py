@@ -21,10 +21,11 @@ from allocation.domain.events import (
 )
 from allocation.domain.lignes import CléLigne, LigneDeCommande, Placement, Rupture
 from allocation.domain.lots import Lot, Politique, entrepôt_d_abord, premier_qui_peut
-from allocation.domain.plans import Affectation, Plan
+from allocation.domain.plans import Affectation, Plan, Raison
 from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_quantité
 
 __all__ = [
+    "Affectation",
     "CléLigne",
     "LigneDeCommande",
     "Lot",
@@ -32,6 +33,7 @@ __all__ = [
     "Plan",
     "Politique",
     "Produit",
+    "Raison",
     "Rupture",
     "entrepôt_d_abord",
 ]
