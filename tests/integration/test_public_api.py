@@ -320,11 +320,8 @@ def test_le_modèle_dit_ce_qu_il_ferait_et_pourquoi() -> None:
     assert assert_type(short.manque, int) == 8
     refus = assert_type(short.refus, StockInsuffisant | None)
     assert refus is not None
-    assert assert_type((refus.id_commande, refus.sku, refus.ligne), tuple[str, str, str]) == (
-        "c-2",
-        "LAMPE",
-        "1",
-    )
+    asked = assert_type((refus.id_commande, refus.sku, refus.ligne), tuple[str, str, str])
+    assert asked == ("c-2", "LAMPE", "1")
     assert assert_type((refus.quantité_demandée, refus.quantité_disponible), tuple[int, int]) == (8, 7)
 
 

@@ -1,4 +1,4 @@
-"""What the program does: commands and events through the message bus, one transaction each."""
+"""The use cases, and the message bus that carries commands to them, in transactions."""
 
 from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.service_layer.messagebus import MessageBus

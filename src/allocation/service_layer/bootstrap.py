@@ -1,4 +1,4 @@
-"""The only place that wires: which handler gets which message, and what the handlers are given."""
+"""The only place for wiring: which handler gets which message, and with which dependencies."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -46,14 +46,14 @@ EVENT_HANDLERS: dict[type[events.Event], list[EventHandler[..., Any]]] = {
     events.RuptureDeStock: [handlers.envoyer_notification_rupture_stock],
 }
 
-# Other packages add to the table by an entry point of this group: it names a mapping like EVENT_HANDLERS.
+# Other packages add to the table by an entry point in this group that names a mapping like EVENT_HANDLERS.
 ENTRY_POINTS = "allocation.event_handlers"
 
 D = TypeVar("D", Projection, Subscription)
 
 
 def event_handlers() -> dict[type[events.Event], list[EventHandler[..., Any]]]:
-    """EVENT_HANDLERS, and what other installed packages add to it."""
+    """EVENT_HANDLERS, with the additions of other installed packages."""
     handlers = {event_type: list(of_type) for event_type, of_type in EVENT_HANDLERS.items()}
     for entry_point in entry_points(group=ENTRY_POINTS):
         for event_type, added in entry_point.load().items():
@@ -71,7 +71,7 @@ def bootstrap(
     """A bus on this database, whose schema is up to date.
 
     With `inline`, `handle` brings the read models and subscriptions up to date before it returns; without,
-    that is left to a worker. `observer` is told how the transactions are doing.
+    that is left to a worker. `observer` is told about transactions, for metrics.
     """
     settings = settings or Settings()
     followers = journal_followers(database, settings) if inline else ()
@@ -107,7 +107,7 @@ def declared_projections() -> tuple[Projection, ...]:
 def projection_followers(
     database: Database, settings: Settings | None = None
 ) -> tuple[ProjectionFollower, ...]:
-    """Who keeps the declared read models."""
+    """The readers of the journal that maintain the declared read models."""
     max_parked = (settings or Settings()).max_parked
     return tuple(
         ProjectionFollower(each, routes, database, max_parked=max_parked)
@@ -118,7 +118,7 @@ def projection_followers(
 def _routes(
     kind: type[D], dependencies: Mapping[str, object]
 ) -> dict[D, dict[type[events.Event], Callable[..., Any]]]:
-    """For each delivery of this kind, which handler gets which events."""
+    """For each delivery of this kind, the handler of each type of event."""
     routes: dict[D, dict[type[events.Event], Callable[..., Any]]] = {}
     for event_type, of_type in event_handlers().items():
         for handler in of_type:
@@ -129,7 +129,7 @@ def _routes(
 
 
 def reactions() -> Reactions:
-    """What runs in the transaction of each event."""
+    """The handlers that run in the transaction of each type of event."""
     return {
         event_type: [handler for handler in of_type if isinstance(handler.delivery, Reaction)]
         for event_type, of_type in event_handlers().items()
@@ -139,7 +139,7 @@ def reactions() -> Reactions:
 def _with_dependencies(
     handler: EventHandler[..., Any], dependencies: Mapping[str, object]
 ) -> Callable[..., Any]:
-    """The handler with those of its parameters filled in that are named like a dependency."""
+    """The handler with the parameters that are named like a dependency filled in."""
     wanted = dependencies.keys() & inspect.signature(handler.function).parameters.keys()
     return partial(handler, **{name: dependencies[name] for name in wanted}) if wanted else handler
 

@@ -1,4 +1,4 @@
-"""What waits for the write model: commands in fair turn, and the answers that their callers wait for."""
+"""The queue of commands, which take turns by key, and the answers that their callers wait for."""
 
 import threading
 import time
@@ -13,10 +13,10 @@ Outcome: TypeAlias = Any
 
 
 class Answer:
-    """What a caller waits for; a Future costs several times as much.
+    """The answer to a command, which its caller waits for; a Future would cost several times as much.
 
-    Each lock is taken once for good: the one by whoever is first, the writer or a caller who gives up, the
-    other until there is an outcome.
+    Neither lock is ever released by its first taker: one belongs to whoever comes first, the writer or a
+    caller that gives up; the other is held until there is an outcome.
     """
 
     __slots__ = ("_begun", "_claimed", "_outcome", "_outstanding")
@@ -28,21 +28,21 @@ class Answer:
         self._outstanding.acquire()
 
     def begin(self) -> bool:
-        """Whether the caller still waits; from now on, it can't give up any more."""
+        """Begin the command, unless the caller has given up; return whether. It can't give up afterwards."""
         self._begun = self._begun or self._claimed.acquire(blocking=False)
         return self._begun
 
     def give_up(self) -> bool:
-        """Whether the command is not begun yet; from now on, it never will be."""
+        """Cancel the command, unless it has begun; return whether."""
         return self._claimed.acquire(blocking=False)
 
     def give(self, outcome: Outcome) -> None:
-        """Let the caller have the result, or raise the refusal there."""
+        """Hand the caller the result, or the refusal to raise."""
         self._outcome = outcome
         self._outstanding.release()
 
     def result(self, timeout_s: float = -1) -> Outcome:
-        """The result, as soon as there is one. Raises the refusal, or TimeoutError."""
+        """Wait for the result and return it. Raises the refusal, or TimeoutError."""
         if not self._outstanding.acquire(timeout=timeout_s):
             raise TimeoutError
         self._outstanding.release()
@@ -51,13 +51,13 @@ class Answer:
         try:
             raise self._outcome
         finally:
-            # Its trace leads here: both would only be found by the garbage collector.
+            # The traceback refers to this frame: without this, only the garbage collector would free both.
             del self
 
 
 @dataclass(eq=False, slots=True)
 class Pending(Generic[M]):
-    """A command that waits, and the answer that its caller waits for."""
+    """A waiting command, and the answer that its caller waits for."""
 
     key: str
     message: M
@@ -66,16 +66,16 @@ class Pending(Generic[M]):
     found_locked_at: float | None = None
 
     def waited_for_lock_s(self, now: float) -> float:
-        """For how long this command is known to wait for somebody's lock: from when it is first asked."""
+        """How long this command has waited for a lock, in seconds since this was first asked."""
         if self.found_locked_at is None:
             self.found_locked_at = now
         return now - self.found_locked_at
 
 
 class FairQueue(Generic[M]):
-    """First come, first served within a key; between keys, each in its turn.
+    """First come, first served within a key; keys take turns.
 
-    However many wait for one key, somebody who asks for another is in the next batch.
+    However many commands wait for one key, a command for another key is in the next batch.
     """
 
     def __init__(self) -> None:
@@ -86,25 +86,25 @@ class FairQueue(Generic[M]):
         return self._length
 
     def put(self, pending: Pending[M]) -> None:
-        """Take in a command, behind all others of its key."""
+        """Add a command, after all others of its key."""
         self._lanes.setdefault(pending.key, deque()).append(pending)
         self._length += 1
 
     def put_back(self, taken: Sequence[Pending[M]]) -> None:
-        """Take in commands again, before all others, in the order in which they were taken."""
+        """Put commands back before all others, in the order in which they were taken."""
         for pending in reversed(taken):
             self._lanes.setdefault(pending.key, deque()).appendleft(pending)
             self._lanes.move_to_end(pending.key, last=False)
         self._length += len(taken)
 
     def take_all(self, key: str) -> Sequence[Pending[M]]:
-        """All commands of this key, in order."""
+        """Take all commands of this key, in order."""
         taken = self._lanes.pop(key, ())
         self._length -= len(taken)
         return taken
 
     def take(self, limit: int) -> list[Pending[M]]:
-        """At most `limit` commands, one of each key in turn."""
+        """Take at most `limit` commands, one of each key in turn."""
         taken: list[Pending[M]] = []
         while self._lanes and len(taken) < limit:
             key, lane = self._lanes.popitem(last=False)

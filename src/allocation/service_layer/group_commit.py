@@ -1,12 +1,12 @@
-"""Group commit: commands that arrive while a transaction is under way go together into the next one.
+"""Group commit: commands that arrive during a transaction share the next one.
 
     submit ──▶ queue, a lane for each key ──▶ writer thread: one transaction for many ──▶ an answer for each
-                ▲                  ├▶ what somebody has locked: a writer thread of its own, which waits for it
-                └──────────────────┘  and without one that is free: into the queue again, for a while
+                ▲                  ├▶ keys that are locked: a writer thread of their own, which waits for the
+                lock └──────────────────┘  or, if none is free, back into the queue for a while
 
-One transaction after the other is bounded by how fast the database can commit; here, more load means larger
-transactions, not more of them. Databases do so with their logs (DeWitt et al., "Implementation techniques for
-main memory database systems", SIGMOD 1984); here whole commands share the transaction.
+With one transaction per command, throughput is limited by how fast the database can commit. Here, more load
+makes transactions larger, not more numerous. Databases do the same with their logs (DeWitt et al.,
+"Implementation techniques for main memory database systems", SIGMOD 1984); here whole commands are shared.
 """
 
 import logging
@@ -41,25 +41,25 @@ M = TypeVar("M")
 
 MAX_ATTEMPTS = 10
 MAX_RETRY_TIME_S = 5
-# A key's own writer stays a while, as whoever comes next for the key would else hold up the others again.
+# A key's own writer lingers, as the next command for the key would otherwise delay the others again.
 APART_LINGER_S = 2.0
-# So long a locked command that can have no writer of its own is tried again among the others.
+# How long a locked command without a writer of its own is retried among the others.
 LOCK_PATIENCE_S = 3.0
 
 
 class QueueFull(Exception):
-    """Too many commands wait already: this one was not taken in."""
+    """Too many commands are already waiting: this one was not accepted."""
 
 
 class GaveUp(Exception):
-    """The command was not begun in time: it was taken out of the queue, and nothing has changed."""
+    """The command was not begun in time: it was removed from the queue, and nothing has changed."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many commands may wait and for how long, how many share a transaction, how long it may run them.
+    """How many commands may wait and how long; how many share a transaction, and how long it may run them.
 
-    `apart` keys may have a writer of their own, which takes a connection each: one must be left for the rest.
+    Up to `apart` keys may have a writer of their own, each with its own connection; leave one for the rest.
     """
 
     waiting: int = 1000
@@ -73,25 +73,25 @@ DEFAULT_LIMITS = Limits()
 
 
 class Observer(Protocol):
-    """Who wants to know how the writer is doing."""
+    """Is told what the writers do, for metrics."""
 
     def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
-        """So many commands share a transaction; the first of them had waited so long before it."""
+        """`size` commands shared a transaction, before which the first of them had waited `waited_s`."""
 
     def transaction_retried(self) -> None:
-        """A transaction failed, and is tried again as it is."""
+        """A transaction failed and is retried unchanged."""
 
     def batch_split(self) -> None:
-        """A transaction failed, and its commands are tried one by one."""
+        """A transaction failed and its commands are tried one by one."""
 
 
 class GroupCommit(Generic[M]):
-    """Answers commands from many threads, with one transaction at a time; with more where others hold locks.
+    """Answers commands from many threads, one transaction at a time; more at a time for keys that are locked.
 
-    `transact(messages, deadline, waiting)` carries them out in one transaction; for each, in order, the
-    result or the refusal, which is an exception. It may leave out the last ones, once the deadline
-    (monotonic, seconds) has passed. What it raises has changed nothing, save OutcomeUnknown. Commands with
-    the same `key` keep their order.
+    `transact(messages, deadline, waiting)` carries out the messages in one transaction and returns for each,
+    in order, its result or its refusal, an exception. Once the deadline (monotonic, in seconds) has passed,
+    it may leave out the last ones. If it raises anything but OutcomeUnknown, nothing has changed. Commands
+    with the same `key` keep their order.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class GroupCommit(Generic[M]):
         self._apart: dict[str, Writer[M]] = {}
 
     def submit(self, message: M) -> Answer:
-        """What will hold the answer to the command. Raises QueueFull."""
+        """Queue the command; return its future answer. Raises QueueFull."""
         pending = Pending(self._key(message), message)
         with self._lock:
             if sum(map(len, (self._together, *self._apart.values()))) >= self._limits.waiting:
@@ -122,7 +122,7 @@ class GroupCommit(Generic[M]):
         return pending.answer
 
     def answer(self, message: M) -> Outcome:
-        """The answer to the command. Raises what `transact` gives as its refusal, QueueFull, or GaveUp."""
+        """Queue the command and wait for its answer. Raises its refusal, QueueFull or GaveUp."""
         answer = self.submit(message)
         try:
             return answer.result(self._limits.waiting_s)
@@ -132,7 +132,7 @@ class GroupCommit(Generic[M]):
             return answer.result()
 
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
-        """Answer these commands; what is locked goes on apart from the others."""
+        """Answer these commands; those that are locked are set apart."""
         began = time.monotonic()
         outcomes = self._outcomes(batch, Waiting.BRIEFLY if self._limits.apart else Waiting.LONGER)
         with self._lock:
@@ -158,7 +158,7 @@ class GroupCommit(Generic[M]):
         self._tell_of(batch, len(outcomes), began)
 
     def _set_apart(self, locked: Iterable[Pending[M]]) -> None:
-        """Let these commands, and all others of their keys, wait without the rest: as many as may."""
+        """Move these commands, and all others of their keys, to writers of their own, as far as these go."""
         now = time.monotonic()
         again, refused = [], []
         with self._lock:
@@ -191,12 +191,13 @@ class GroupCommit(Generic[M]):
         )
 
     def _outcomes(self, batch: Sequence[Pending[M]], waiting: Waiting) -> Sequence[Outcome]:
-        """The answers to these commands, or to the first of them: one at least."""
+        """The answers to these commands, or to the first of them (at least one)."""
         try:
             return self._patiently([pending.message for pending in batch], waiting)
         except StorageUnavailable as away:
             if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
-                # One for each: threads that raise the same exception would write over each other's traces.
+                # An exception for each: threads that raise the same one would overwrite each other's
+                # traceback.
                 return [type(away)(*away.args) for _ in batch]
             if waiting is not Waiting.NOT_AT_ALL:
                 return self._outcomes(batch, Waiting.NOT_AT_ALL)
@@ -206,7 +207,7 @@ class GroupCommit(Generic[M]):
         return self._one_by_one(batch, waiting)
 
     def _one_by_one(self, batch: Sequence[Pending[M]], waiting: Waiting) -> list[Outcome]:
-        """The answers, each from a transaction of its own: only the guilty one fails."""
+        """The answers, each from a transaction of its own, so that a faulty command fails alone."""
         self._tell(lambda observer: observer.batch_split())
         outcomes: list[Outcome] = []
         locked: dict[str, Locked] = {}
@@ -218,12 +219,12 @@ class GroupCommit(Generic[M]):
             if isinstance(outcomes[-1], Locked):
                 locked[pending.key] = outcomes[-1]
             elif isinstance(outcomes[-1], StorageUnavailable):
-                # Nobody else should have to wait for the database in vain.
+                # The other commands must not wait for the database in vain.
                 break
         return outcomes
 
     def _patiently(self, messages: Sequence[M], waiting: Waiting) -> Sequence[Outcome]:
-        """Try again after outages and, for a single command, after conflicts with other writers."""
+        """Carry out the messages, retrying after outages and, for a single one, after conflicts."""
         passing = (StorageUnavailable, VersionConflict) if len(messages) == 1 else StorageUnavailable
         retrying = Retrying(
             retry=retry_if_exception_type(passing) & retry_if_not_exception_type((Locked, OutcomeUnknown)),
@@ -240,7 +241,7 @@ class GroupCommit(Generic[M]):
         self._tell(lambda observer: observer.batch_answered(answered, waited_s, transaction_s))
 
     def _tell(self, news: Callable[[Observer], None]) -> None:
-        """Let the observer know; its own trouble is not that of the commands."""
+        """Tell the observer; its failures must not affect the commands."""
         if self._observer is None:
             return
         try:

@@ -1,4 +1,4 @@
-"""What the people who buy stock are told."""
+"""The messages about stock-outs for the people who buy stock."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from allocation.domain.events import RuptureDeStock
 
 
 def notification_of(ruptures: Sequence[RecordedEvent[RuptureDeStock]]) -> Notification:
-    """One message for these stock-outs, at least one, each of another SKU."""
+    """One message for one or more stock-outs, each of a different SKU."""
     first = ruptures[0]
     subject = (
         f"Rupture de stock : {first.event.sku}"

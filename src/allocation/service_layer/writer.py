@@ -1,4 +1,4 @@
-"""A thread that carries out what its queue holds: all that has arrived since it was last there, at once."""
+"""A thread that carries out the commands in its queue, all that have arrived in the meantime at once."""
 
 import logging
 import threading
@@ -12,18 +12,20 @@ logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
 
-# Who was answered together often comes back together: a crowd is waited for as long as it grows, a step at a
-# time. A larger transaction costs less for each command; a lone command never waits.
+# Clients that were answered together often come back together. So after a shared transaction, the writer
+# waits, step by step, as long as more commands arrive: a larger transaction costs less per command. A lone
+# command never waits.
 GATHERING_STEP_S = 0.001
 MAX_GATHERING_STEPS = 5
-# A writer thread that has nothing to do for so long ends; the next command starts another.
+# A writer thread ends when it has had nothing to do for this long; the next command starts another.
 LINGER_S = 0.2
 
 
 class Writer(Generic[M]):
-    """Carries out batches of at most `limit` commands, as long as some come within `linger_s`.
+    """Carries out batches of at most `limit` commands; its thread ends when none comes for `linger_s`.
 
-    Every method is called with the `lock` held, as is `at_end`, when the thread ends; `carry_out` is not.
+    Call every method with the `lock` held. `at_end`, when the thread ends, is called with the lock held as
+    well; `carry_out` is called without it.
     """
 
     def __init__(  # noqa: PLR0913 - one for each part
@@ -47,11 +49,11 @@ class Writer(Generic[M]):
         self._crowded = False
 
     def __len__(self) -> int:
-        """How many commands wait."""
+        """How many commands are waiting."""
         return len(self._queue)
 
     def put(self, pending: Pending[M]) -> None:
-        """Take in a command, after all others of its key."""
+        """Add a command, after all others of its key."""
         self._queue.put(pending)
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name=self._name)
@@ -59,11 +61,11 @@ class Writer(Generic[M]):
         self._arrival.notify()
 
     def put_back(self, taken: Sequence[Pending[M]]) -> None:
-        """Take in commands of the present batch again, before all others."""
+        """Put commands of the present batch back, before all others."""
         self._queue.put_back(taken)
 
     def take_all(self, key: str) -> Sequence[Pending[M]]:
-        """Give away all commands of this key."""
+        """Remove and return all commands of this key."""
         return self._queue.take_all(key)
 
     def _run(self) -> None:
@@ -77,7 +79,7 @@ class Writer(Generic[M]):
                 logger.exception("%s goes on", self._name)
 
     def _next_batch(self) -> Sequence[Pending[M]]:
-        """What waits, as soon as something does; nothing, and the end of this thread, if nothing comes."""
+        """Wait for commands and take a batch; if none come in time, an empty one, and this thread ends."""
         with self._arrival:
             if not self._arrival.wait_for(self._queue.__len__, self._linger_s):
                 self._thread = None
@@ -91,7 +93,7 @@ class Writer(Generic[M]):
         return batch
 
     def _gather(self) -> None:
-        """Let more commands arrive, as long as more do."""
+        """Wait in steps as long as more commands arrive."""
         for _ in range(MAX_GATHERING_STEPS):
             waiting = len(self._queue)
             time.sleep(GATHERING_STEP_S)

@@ -1,4 +1,4 @@
-"""The read path: functions that run one SELECT and return what it gives."""
+"""The read path: functions that run one SELECT and return its result."""
 
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
 from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate

@@ -1,4 +1,4 @@
-"""From an instant of the past to the place in the journal that it leads to for good."""
+"""From an instant of the past to the journal position that belongs to it for good."""
 
 import time
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ _LOOK = f"""
     LEFT JOIN journal AS next
          ON next.position = (SELECT min(position) FROM journal WHERE position > place.position)
 """  # noqa: S608 - our own text
-# Granted when whoever has taken the time for his events has shown them; who comes later takes a later time.
+# Granted once every writer that has read the clock has committed its events; later writers read a later time.
 _AWAIT_APPENDERS = f"SELECT {advisory_lock(APPEND_LOCK, shared=True)}"
 
 
 class InstantFutur(Exception):
-    """What will be at that instant is not known yet. → 422"""
+    """The instant is in the future, so its state is not known yet. → 422"""
 
     def __init__(self, instant: datetime, horloge: datetime) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ class InstantFutur(Exception):
 
 
 class JournalEnAvance(Exception):
-    """The clock was put back: the newest events are dated later, and it can't be told what was when. → 409"""
+    """The clock was set back, and the newest events are dated later: the state then can't be told. → 409"""
 
     def __init__(self, instant: datetime, horloge: datetime, suivant: datetime) -> None:
         super().__init__(
@@ -47,7 +47,7 @@ class JournalEnAvance(Exception):
 
 @dataclass(frozen=True)
 class _Place:
-    """The last position up to an instant, when its event and the next one happened, and what time it is."""
+    """The last position up to an instant, the times of its event and the next, and the present time."""
 
     position: int
     last: datetime | None
@@ -56,25 +56,25 @@ class _Place:
 
     @property
     def is_last(self) -> bool:
-        """Whether no event comes after it yet."""
+        """Whether it is the last position of the journal."""
         return self.next is None
 
     @property
     def latest(self) -> datetime:
-        """The latest instant that any event can have had by now."""
+        """The latest instant that an event can have by now."""
         return self.now if self.last is None else max(self.now, self.last)
 
     @property
     def is_undated(self) -> bool:
-        """Whether the clock has come back to between its event and the next, which has happened already."""
+        """Whether the clock was set back to between its event and the next, which has already happened."""
         return self.next is not None and self.next > self.now >= (self.last or self.now)
 
 
 def settled_position(reads: ReadServers, instant: datetime, wait_s: float) -> int:
-    """Where the journal stood at `instant`: no event can come any more that has this instant, or one before.
+    """The journal's position at `instant`, once no further event can have that instant or an earlier one.
 
-    An instant that is to come is waited for, `wait_s` seconds at most. Raises InstantFutur, JournalEnAvance,
-    TooManyWaiting or StorageUnavailable.
+    If the instant is in the future, waits for it, at most `wait_s` seconds. Raises InstantFutur,
+    JournalEnAvance, TooManyWaiting or StorageUnavailable.
     """
     place = _look(reads.primary, instant)
     if place.is_last and instant > place.latest:

@@ -1,4 +1,4 @@
-"""A question to a read model about an instant of the past, whose answer is the same whenever it is asked."""
+"""A query on a read model about an instant of the past, whose answer is the same whenever it is asked."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from allocation.views.instants import settled_position
 
 
 class HistoireArchivée(Exception):
-    """What was at that instant is no longer told by the journal alone, but by its archive. → 410"""
+    """The events after that instant are no longer all in the journal: some have been archived. → 410"""
 
     def __init__(self, horizon: datetime) -> None:
         super().__init__(
@@ -22,10 +22,11 @@ class HistoireArchivée(Exception):
 
 
 class PastView:
-    """One SELECT that leads the table of one projection back to the position `target`, where `at` leads to.
+    """One SELECT that reconstructs the table of a projection at the position `target`, which belongs to `at`.
 
-    Each of its rows begins with `horizon`, the last instant that is archived, `reached`, where the projection
-    is, and `pause`, why it rests there if it does. They are null in the columns behind where nothing was.
+    Each row begins with `horizon`, the last archived instant; `reached`, the position of the projection; and
+    `pause`, the reason if it is paused. If there was nothing at that instant, the columns after these are
+    null.
     """
 
     def __init__(self, projection: str, select: str) -> None:
@@ -35,9 +36,9 @@ class PastView:
     def rows(
         self, parameters: Mapping[str, object], at: datetime, reads: ReadServers, wanted: Freshness
     ) -> Answer[list[Row]]:
-        """The rows of that instant, in order, from the primary, as soon as the projection has come to it.
+        """The rows at that instant, in order, from the primary, once the projection has reached it.
 
-        Raises HistoireArchivée, and as `settled_position` and `fresh_on_primary` do.
+        Raises HistoireArchivée, and what `settled_position` and `fresh_on_primary` raise.
         """
         deadline = time.monotonic() + wanted.wait_s
         target = settled_position(reads, at, wanted.wait_s)
@@ -51,14 +52,14 @@ class PastView:
     def row(
         self, parameters: Mapping[str, object], at: datetime, reads: ReadServers, wanted: Freshness
     ) -> Answer[Row | None]:
-        """The only row of that instant, or None. Raises as `rows`."""
+        """The only row at that instant, or None. Raises like `rows`."""
         found = self.rows(parameters, at, reads, wanted)
         value = found.value[0] if found.value else None
         return Answer(value, found.position, found.pause, found.stale, found.served_by)
 
 
 def _answer(rows: list[Row], at: datetime) -> Answer[list[Row]]:
-    """The rows without what comes before them; there are none before the projection is registered."""
+    """The rows without their leading columns; none as long as the projection is not registered."""
     if not rows:
         return Answer([], position=0)
     horizon, position, pause = (rows[0][name] for name in ("horizon", "reached", "pause"))

@@ -1,1 +1,1 @@
-"""The journal of events: how it is written, read, archived, and how far its readers are."""
+"""The journal of events: writing, reading and archiving it, and how far its readers have come."""

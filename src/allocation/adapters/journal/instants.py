@@ -1,11 +1,11 @@
-"""From an instant to a place in the journal: what had happened by then is what stands up to that position."""
+"""From an instant to a position in the journal, up to which everything had happened by then."""
 
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-# The position of the last event up to the instant %(at)s: found by halving, as both only grow. It is the one
-# before the journal's first when there is none.
+# The position of the last event up to the instant %(at)s, found by bisection, as both only grow. If there is
+# no such event, it is the position before the journal's first.
 POSITION_AT = """
     (
         WITH RECURSIVE search (low, high) AS (
@@ -25,7 +25,7 @@ POSITION_AT = """
 
 
 def position_at(connection: Connection, instant: datetime) -> int:
-    """The position of the last event up to this instant; the one before the first if there is none."""
+    """The position of the last event up to this instant or, without one, that before the first event."""
     query = f"SELECT {POSITION_AT}"
     position: int = connection.exec_driver_sql(query, {"at": instant}).scalar_one()
     return position

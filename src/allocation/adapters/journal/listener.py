@@ -1,4 +1,4 @@
-"""Waking the readers of the journal when something was appended, without asking the database all the time."""
+"""Waking the readers of the journal when events were appended, without polling the database all the time."""
 
 import logging
 import threading
@@ -16,13 +16,13 @@ from allocation.adapters.postgresql.sessions import Sessions
 logger = logging.getLogger(__name__)
 
 STOP_CHECK_INTERVAL_S = 0.25
-# Whether the server is still there is asked so often; its answer is waited for so long.
+# How often to check that the server is still there, and how long to wait for its answer.
 ASKING_INTERVAL_S = 5.0
 ANSWER_LIMIT_S = 5.0
 
 
 class Waker:
-    """Lets any number of threads wait for the next call of `wake`, or for a time at most."""
+    """Lets any number of threads wait for the next call of `wake`, with a timeout."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -30,11 +30,11 @@ class Waker:
 
     @property
     def calls(self) -> int:
-        """How often `wake` was called: to be read before looking for work, and handed to `wait` after it."""
+        """The number of calls of `wake`: read it before looking for work, and pass it to `wait` after."""
         return self._calls
 
     def wake(self) -> None:
-        """Let every waiting thread go on."""
+        """Wake every waiting thread."""
         with self._condition:
             self._calls += 1
             self._condition.notify_all()
@@ -46,10 +46,10 @@ class Waker:
 
 
 class JournalListener:
-    """While its context is open, calls `waker.wake()` at every commit that appended to the journal.
+    """While its context is open, calls `waker.wake()` at every commit that has appended to the journal.
 
-    It reconnects when it has to, whatever went wrong. Where NOTIFY does not get through (a pooler, an
-    outage), the readers' own poll takes over.
+    It reconnects after any failure. Where NOTIFY does not arrive (through a pooler, in an outage), the
+    readers still poll.
     """
 
     def __init__(self, sessions: Sessions, waker: Waker) -> None:
@@ -85,6 +85,7 @@ class JournalListener:
                 for _ in connection.notifies(timeout=STOP_CHECK_INTERVAL_S):
                     self._waker.wake()
                 if time.monotonic() > asked_at + ASKING_INTERVAL_S:
-                    # Nothing else tells a host that has gone silent from a journal that does not grow.
+                    # Nothing else distinguishes a host that has gone silent from a journal that does not
+                    # grow.
                     connection.execute("SELECT 1")
                     asked_at = time.monotonic()

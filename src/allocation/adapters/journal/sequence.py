@@ -1,6 +1,6 @@
-"""The sequence of the journal's positions, which a restore or a logical replica may leave behind.
+"""The sequence of the journal's positions, which can lag its table after a restore or on a logical replica.
 
-An event at a position that the readers have passed would reach none of them.
+An event at a position that the readers have passed would never reach them.
 """
 
 import logging
@@ -34,7 +34,7 @@ _SET = text("SELECT setval(CAST(:sequence AS regclass), :position)")
 
 
 def is_behind(error: psycopg.Error) -> bool:
-    """Whether an append has failed because its position was given, or passed, before."""
+    """Whether an append failed because its position had already been used or passed."""
     return (
         isinstance(error, psycopg.errors.CardinalityViolation) or error.diag.constraint_name == "journal_pkey"
     )
@@ -43,7 +43,7 @@ def is_behind(error: psycopg.Error) -> bool:
 def mend_sequence(connection: Connection) -> bool:
     """Within a transaction, set the sequence to the highest position that anybody has reached.
 
-    Whether that was needed; then a warning says so.
+    Returns whether that was needed; if so, a warning is logged.
     """
     connection.execute(_LOCK)
     row = connection.execute(_STATE).mappings().first()

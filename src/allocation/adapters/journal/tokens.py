@@ -1,7 +1,8 @@
-"""Tokens: what a write answers, and a read sends back to see it. Each names an event, not only its place.
+"""Consistency tokens: a write returns one, and a read that sends it back reflects that write.
 
-After a restore to a point in time, or a failover that lost transactions, the journal goes on from an earlier
-position: other events get the places of those that are lost. The mark tells them apart.
+A token identifies an event, not just a position. After a restore to a point in time, or a failover that lost
+transactions, the journal continues from an earlier position, and other events get the positions of the lost
+ones. The mark tells them apart.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-# What PostgreSQL's bigint holds.
+# The largest bigint of PostgreSQL.
 POSITION_MAX = 2**63 - 1
 
 _FORM = re.compile("([0-9]{1,18})(?:-([0-9a-f]{8}))?")
@@ -24,14 +25,14 @@ Fetch = Callable[[str, Mapping[str, object]], Sequence[Mapping[str, Any]]]
 
 
 class ConsistencyToken(NamedTuple):
-    """An event of the journal: its position and, unless somebody only counts, its mark."""
+    """An event of the journal: its position and, unless only the position is known, its mark."""
 
     position: int
     mark: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The token that was written so. Raises ValueError."""
+        """The token in this text. Raises ValueError."""
         match = _FORM.fullmatch(text)
         if match is None:
             raise ValueError(f"no token: {text:.40}")
@@ -42,12 +43,12 @@ class ConsistencyToken(NamedTuple):
 
 
 def mark_of(cause: UUID) -> str:
-    """What marks the events that follow from this cause."""
+    """The mark of the events that follow from this cause."""
     return cause.hex[:8]
 
 
 def marked(fetch: Fetch, position: int) -> ConsistencyToken:
-    """The token of the event at this position; without a mark, if it has left the journal."""
+    """The token of the event at this position, without a mark if the event is no longer in the journal."""
     [look] = fetch(_LOOK, {"position": position})
     return ConsistencyToken(position, look["mark"])
 
@@ -55,8 +56,8 @@ def marked(fetch: Fetch, position: int) -> ConsistencyToken:
 def is_known(fetch: Fetch, token: ConsistencyToken) -> bool:
     """Whether the journal has the event of this token.
 
-    What is archived is taken for known: every reader has passed it. So is any position that is only counted,
-    up to the journal's end.
+    Archived events count as known, as every reader has passed them. So does any position without a mark, up
+    to the end of the journal.
     """
     [look] = fetch(_LOOK, {"position": token.position})
     if token.position > look["end"]:

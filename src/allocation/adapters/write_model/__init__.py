@@ -1,1 +1,1 @@
-"""Products in and out of their tables, in one transaction with their events."""
+"""Loading and storing products, in one transaction with their events."""

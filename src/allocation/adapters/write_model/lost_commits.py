@@ -1,7 +1,7 @@
-"""What became of a commit whose answer was lost, asked of whichever server is the primary now.
+"""Finding out what became of a commit whose answer was lost, from whichever server is the primary now.
 
-A transaction's number says nothing of that: after a crash, PostgreSQL gives it to another. What a transaction
-has written is there, or is not; and it can be waited for, as it holds a lock of its own until it has ended.
+The transaction's number would not tell: after a crash, PostgreSQL gives it to another one. But what the
+transaction wrote is there or is not, and its end can be awaited, as it holds a lock of its own until then.
 """
 
 import secrets
@@ -24,20 +24,20 @@ _POSITION = text("SELECT position FROM journal WHERE position > :journal_end AND
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What a transaction is found by: a lock that is its own, and where the journal ended when it began."""
+    """What identifies a transaction: a lock of its own, and the end of the journal when it began."""
 
     lock: int
     journal_end: int
 
 
 def leave_trace() -> tuple[int, Statement]:
-    """A lock that nobody else has, and the statement that takes it, as a transaction's first."""
+    """A lock that nobody else uses, and the statement that takes it, to be the transaction's first."""
     lock = secrets.randbits(63)
     return lock, (_TRACE, (lock,))
 
 
 def trace_of(lock: int, rows: Rows) -> Trace:
-    """The trace, from the rows of the statement that has left it."""
+    """The trace, from the rows of the statement of `leave_trace`."""
     [(_, journal_end)] = rows
     return Trace(lock, journal_end)
 
@@ -45,7 +45,7 @@ def trace_of(lock: int, rows: Rows) -> Trace:
 def position_if_committed(database: Database, trace: Trace, event_id: UUID) -> int | None:
     """The position of an event of a transaction whose connection was lost; None if it was not committed.
 
-    The end of the transaction is awaited. Raises OutcomeUnknown if it can't be found out in time.
+    Waits for the end of the transaction. Raises OutcomeUnknown if that can't be found out in time.
     """
     patiently = Retrying(
         retry=retry_if_exception_type(StorageUnavailable),
@@ -56,7 +56,7 @@ def position_if_committed(database: Database, trace: Trace, event_id: UUID) -> i
     try:
         return patiently(_position, database, trace, event_id)
     except StorageUnavailable as away:
-        raise OutcomeUnknown(f"whether the commit has happened is not known: {away}") from away
+        raise OutcomeUnknown(f"it is not known whether the commit succeeded: {away}") from away
 
 
 def _position(database: Database, trace: Trace, event_id: UUID) -> int | None:
@@ -68,7 +68,7 @@ def _position(database: Database, trace: Trace, event_id: UUID) -> int | None:
             raise StorageUnavailable("a standby does not know what its primary has committed")
         if not over:
             raise StorageUnavailable("the transaction has not ended yet")
-        # From here on, by a snapshot that was taken after its end.
+        # In a new transaction, whose snapshot is from after that end.
         with connection.begin():
             wanted = {"journal_end": trace.journal_end, "event_id": event_id}
             position: int | None = connection.scalar(_POSITION, wanted)
