@@ -15,16 +15,16 @@ from allocation.domain.errors import (
     LotInconnu,
     RéférenceAmbiguë,
     SkuInconnu,
+    StockInsuffisant,
     ValeurInvalide,
 )
-from allocation.domain.events import RuptureDeStock
 from allocation.domain.model import Lot, Produit
 from allocation.domain.values import identifiant, vérifier_quantité
 from allocation.entrypoints.http import words
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, PROBLEMS
 from allocation.entrypoints.http.history import DemandeHistoire, DemandeInstant
 from allocation.entrypoints.http.problems import problem_response
-from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation
 from allocation.entrypoints.http.schemas.fields import Demande
 from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
@@ -51,7 +51,9 @@ ERRORS: list[tuple[Exception, str]] = [
     ),
     (Introuvable(Words("Rien", "Nothing {here}")), "Nothing {here}"),
     (
-        RuptureConstatée(RuptureDeStock("c-1", "LAMPE", 3, 2)),
+        StockInsuffisant(
+            id_commande="c-1", sku="LAMPE", ligne="1", quantité_demandée=3, quantité_disponible=2
+        ),
         "Out of stock: 3 units of LAMPE are asked for, the roomiest lot has 2",
     ),
     (

@@ -10,6 +10,7 @@ __all__ = [
     "LotInconnu",
     "RéférenceAmbiguë",
     "SkuInconnu",
+    "StockInsuffisant",
     "ValeurInvalide",
 ]
 
@@ -66,6 +67,23 @@ class RéférenceAmbiguë(ErreurAllocation):
         super().__init__(f"Des lots de plusieurs SKU portent cette référence, précisez le SKU : {réf_lot}")
         self.réf_lot = réf_lot
         self.skus = tuple(sorted(skus)[: self.SKUS_MAX])
+
+
+class StockInsuffisant(ErreurAllocation):
+    """No lot can take the whole line; the roomiest has `quantité_disponible` units left. → 409"""
+
+    def __init__(
+        self, *, id_commande: str, sku: str, ligne: str, quantité_demandée: int, quantité_disponible: int
+    ) -> None:
+        super().__init__(
+            f"Rupture de stock : {quantité_demandée} unités de {sku} sont demandées, "
+            f"le lot le mieux fourni en a {quantité_disponible}"
+        )
+        self.id_commande = id_commande
+        self.sku = sku
+        self.ligne = ligne
+        self.quantité_demandée = quantité_demandée
+        self.quantité_disponible = quantité_disponible
 
 
 class LigneModifiée(ErreurAllocation):

@@ -16,9 +16,10 @@ from allocation.domain.errors import (
     LotInconnu,
     RéférenceAmbiguë,
     SkuInconnu,
+    StockInsuffisant,
     ValeurInvalide,
 )
-from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé
 from allocation.entrypoints.http.words import Words
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
@@ -66,7 +67,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         404, "lot-inconnu", Words("Lot inconnu", "Unknown lot"), Words("{0}", "Unknown lot: {0.réf_lot}")
     ),
     Introuvable: Problem(404, "introuvable", Words("Introuvable", "Not found"), Words("{0}", "{0.words.en}")),
-    RuptureConstatée: Problem(
+    StockInsuffisant: Problem(
         409,
         "rupture-de-stock",
         Words("Rupture de stock", "Out of stock"),

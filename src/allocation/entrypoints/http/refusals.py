@@ -6,7 +6,6 @@ from typing import Self, TypeAlias
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from allocation.domain.events import RuptureDeStock
 from allocation.entrypoints.http.words import Language, Words, reason_in
 
 FieldReason: TypeAlias = tuple[str, Words]
@@ -30,21 +29,6 @@ class Introuvable(Exception):
     def __init__(self, words: Words) -> None:
         super().__init__(words.fr)
         self.words = words
-
-
-class RuptureConstatée(Exception):
-    """No lot can take the line. → 409"""
-
-    def __init__(self, event: RuptureDeStock) -> None:
-        super().__init__(
-            f"Rupture de stock : {event.quantité} unités de {event.sku} sont demandées, "
-            f"le lot le mieux fourni en a {event.quantité_disponible}"
-        )
-        self.id_commande = event.id_commande
-        self.sku = event.sku
-        self.ligne = event.ligne
-        self.quantité_demandée = event.quantité
-        self.quantité_disponible = event.quantité_disponible
 
 
 class ChampsInvalides(Exception):
