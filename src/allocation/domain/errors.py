@@ -1,13 +1,17 @@
-"""Why the business says no. Each refusal is a type that carries its facts."""
+"""Why the business says no: each refusal is a type that carries its facts.
+
+The root of all exceptions of this program is here, too; docs/reference/errors.md draws their tree.
+"""
 
 from collections.abc import Iterable
 from typing import ClassVar
 
 __all__ = [
-    "ErreurAllocation",
+    "AllocationError",
     "LigneModifiée",
     "LotExistant",
     "LotInconnu",
+    "Refus",
     "RéférenceAmbiguë",
     "SkuInconnu",
     "StockInsuffisant",
@@ -15,11 +19,15 @@ __all__ = [
 ]
 
 
-class ErreurAllocation(Exception):
-    """A refusal by the domain: nothing has changed."""
+class AllocationError(Exception):
+    """Whatever this program raises on its own account."""
 
 
-class ValeurInvalide(ErreurAllocation):
+class Refus(AllocationError):
+    """The business says no: no stock has changed."""
+
+
+class ValeurInvalide(Refus):
     """A value is outside what the business accepts. → 422
 
     With `faits`, the reason is a template that they fill, so that it can be said in other words, too.
@@ -33,7 +41,7 @@ class ValeurInvalide(ErreurAllocation):
         self.faits = faits
 
 
-class SkuInconnu(ErreurAllocation):
+class SkuInconnu(Refus):
     """No lot of this SKU was ever created. → 400"""
 
     def __init__(self, sku: str) -> None:
@@ -41,7 +49,7 @@ class SkuInconnu(ErreurAllocation):
         self.sku = sku
 
 
-class LotInconnu(ErreurAllocation):
+class LotInconnu(Refus):
     """The lot does not exist. → 404"""
 
     def __init__(self, réf_lot: str) -> None:
@@ -49,7 +57,7 @@ class LotInconnu(ErreurAllocation):
         self.réf_lot = réf_lot
 
 
-class LotExistant(ErreurAllocation):
+class LotExistant(Refus):
     """Another lot of the SKU `sku` already has this reference. → 409"""
 
     def __init__(self, réf_lot: str, sku: str) -> None:
@@ -58,7 +66,7 @@ class LotExistant(ErreurAllocation):
         self.sku = sku
 
 
-class RéférenceAmbiguë(ErreurAllocation):
+class RéférenceAmbiguë(Refus):
     """Lots of several SKUs have this reference: of `skus`, in order, and perhaps of more. → 409"""
 
     SKUS_MAX: ClassVar = 100
@@ -69,7 +77,7 @@ class RéférenceAmbiguë(ErreurAllocation):
         self.skus = tuple(sorted(skus)[: self.SKUS_MAX])
 
 
-class StockInsuffisant(ErreurAllocation):
+class StockInsuffisant(Refus):
     """No lot can take the whole line; the roomiest has `quantité_disponible` units left. → 409"""
 
     def __init__(
@@ -86,7 +94,7 @@ class StockInsuffisant(ErreurAllocation):
         self.quantité_disponible = quantité_disponible
 
 
-class LigneModifiée(ErreurAllocation):
+class LigneModifiée(Refus):
     """The order line is already known with another quantity. → 409"""
 
     def __init__(
