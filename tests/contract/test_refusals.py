@@ -10,7 +10,7 @@ from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.repository import Needs, Waiting
 from allocation.adapters.write_model.unit_of_work import AbstractUnitOfWork, JournalledUnitOfWork
 from allocation.domain.commands import Allouer, Command, CréerLot
-from allocation.domain.errors import ErreurAllocation, StockInsuffisant
+from allocation.domain.errors import Refus, StockInsuffisant
 from allocation.domain.model import LigneDeCommande
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, bootstrap
 from allocation.service_layer.messagebus import MessageBus, Results
@@ -123,7 +123,7 @@ def test_une_commande_servie_sur_plusieurs_produits_l_est_toute(bus: Bus) -> Non
 
 def test_un_refus_sans_accord_défait_ce_qu_il_a_changé_et_n_en_garde_rien(bus: Bus) -> None:
     hesitant = knowing(bus, replace(allouer_tout, handler=refuser_sans_accord))
-    with pytest.raises(ErreurAllocation):
+    with pytest.raises(Refus):
         together(hesitant, GROUPE)
 
     with pytest.raises(StockInsuffisant):

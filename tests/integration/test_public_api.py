@@ -30,10 +30,11 @@ from allocation.adapters import (
 from allocation.adapters.embedded import EmbeddedPostgreSQL, EmbeddedServerTrouble, embedded_postgresql
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import (
-    ErreurAllocation,
+    AllocationError,
     LigneModifiée,
     LotExistant,
     LotInconnu,
+    Refus,
     SkuInconnu,
     StockInsuffisant,
     ValeurInvalide,
@@ -159,7 +160,7 @@ def test_ce_qui_est_inscrit_se_rend_fût_ce_un_refus(bus: MessageBus[Any]) -> No
     corrected = bus.handle(ModifierQuantitéLot("lot-1", 9))
 
     assert refused == [None]
-    assert isinstance(assert_type(refused.refusal, ErreurAllocation | None), StockInsuffisant)
+    assert isinstance(assert_type(refused.refusal, Refus | None), StockInsuffisant)
     assert assert_type(corrected.réallocations, list[Réallocation]) == [
         Réallocation(LigneDeCommande("c-3", "LAMPE", 7), réf_lot=None)
     ]
@@ -189,8 +190,8 @@ def test_le_passé_se_demande(bus: MessageBus[Any]) -> None:
 
 
 def test_un_refus_porte_ses_faits(bus: MessageBus[Any]) -> None:
-    def refusal(command: Command) -> ErreurAllocation:
-        with pytest.raises(ErreurAllocation) as raised:
+    def refusal(command: Command) -> Refus:
+        with pytest.raises(Refus) as raised:
             bus.handle(command)
         return raised.value
 
@@ -203,7 +204,7 @@ def test_un_refus_porte_ses_faits(bus: MessageBus[Any]) -> None:
     assert _facts(invalid.value) == "id_commande"
 
 
-def _facts(refusal: ErreurAllocation) -> object:
+def _facts(refusal: Refus) -> object:
     match refusal:
         case SkuInconnu():
             return assert_type(refusal.sku, str)
@@ -226,7 +227,9 @@ def _facts(refusal: ErreurAllocation) -> object:
         (Locked, StorageUnavailable),
         (OutcomeUnknown, StorageUnavailable),
         (RightMissing, UnsuitableServer),
-        (ValueRefused, ErreurAllocation),
+        (ValueRefused, Refus),
+        (Refus, AllocationError),
+        (StorageUnavailable, AllocationError),
     ],
 )
 def test_qui_attrape_le_général_attrape_le_particulier(
@@ -240,7 +243,7 @@ def test_qui_attrape_le_général_attrape_le_particulier(
     [GaveUp, QueueFull, SchemaTooNew, TooManyFallBacks, TooManyWaiting, VersionConflict],
 )
 def test_une_panne_n_est_pas_un_refus_du_domaine(trouble: type[Exception]) -> None:
-    assert not issubclass(trouble, ErreurAllocation)
+    assert not issubclass(trouble, Refus)
 
 
 def test_une_vue_qui_ne_sait_pas_encore_dit_où_elle_en_est(bus: MessageBus[Any]) -> None:

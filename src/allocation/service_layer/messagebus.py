@@ -21,7 +21,7 @@ from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.write_model.repository import Needs, Waiting
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Command
-from allocation.domain.errors import ErreurAllocation
+from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
 from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
@@ -37,7 +37,7 @@ Message: TypeAlias = Command | Event
 CommandHandlers: TypeAlias = Mapping[type[Command], UseCase[Any, Any]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
-_Outcome: TypeAlias = Results | ErreurAllocation | Locked
+_Outcome: TypeAlias = Results | Refus | Locked
 
 
 class _Task(NamedTuple):
@@ -48,7 +48,7 @@ class _Task(NamedTuple):
     needs: Needs
 
 
-class _Renounced(Exception):
+class _Renounced(AllocationError):
     """A handler has changed something and left without agreeing to it."""
 
     def __init__(self, results: Results) -> None:
@@ -148,7 +148,7 @@ class MessageBus(Generic[U]):
         results = Results()
         try:
             agreed = self._carry_out(message, uow, results)
-        except (ErreurAllocation, Locked) as refusal:
+        except (Refus, Locked) as refusal:
             if results.events or uow.collect_new_events():
                 raise
             return refusal
@@ -202,7 +202,7 @@ def _answer(handler: Callable[..., Any], command: Command, joined: JoinedUnitOfW
     """What the handler returns, or the refusal that it raises after it has agreed to what it has done."""
     try:
         return handler(command, joined)
-    except ErreurAllocation as refusal:
+    except Refus as refusal:
         if not joined.committed:
             raise
         # It outlives the transaction, which its trace would keep.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 
 from allocation.adapters.journal.tokens import ConsistencyToken
 from allocation.domain.commands import Command
-from allocation.domain.errors import ErreurAllocation
+from allocation.domain.errors import Refus
 from allocation.domain.events import Event
 from allocation.domain.model import LigneDeCommande
 
@@ -52,7 +52,7 @@ class Results(list[Any]):
     def __init__(self) -> None:
         super().__init__()
         self.events: tuple[Event, ...] = ()
-        self.refusal: ErreurAllocation | None = None
+        self.refusal: Refus | None = None
         self.réallocations: list[Réallocation] = []
         self.position: int | None = None
         self.mark: str | None = None
@@ -82,7 +82,7 @@ class Results(list[Any]):
             case Unfinished(result, then):
                 self.append(result)
                 self.then = then
-            case ErreurAllocation():
+            case Refus():
                 self.append(None)
                 self.refusal = returned
             case _:

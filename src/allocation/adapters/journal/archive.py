@@ -23,6 +23,7 @@ from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, fu
 from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal, names
 from allocation.adapters.journal.rows import RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.postgresql.metadata import metadata
+from allocation.domain.errors import AllocationError
 from allocation.domain.events import Event
 
 journal_archives = Table(
@@ -61,7 +62,7 @@ _BLOCK = 1 << 20
 _READ_AHEAD = 5000
 
 
-class ArchiveTrouble(Exception):
+class ArchiveTrouble(AllocationError):
     """A file of the archive can't be read or written."""
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from allocation.domain.commands import Command
-from allocation.domain.errors import ErreurAllocation, ValeurInvalide
+from allocation.domain.errors import Refus, ValeurInvalide
 from allocation.entrypoints.csv_files.kinds import OUT_OF_STOCK, REJECTED, REPEATED, Kind, LineOutcome
 from allocation.entrypoints.csv_files.numbering import LastNumber, LineNumbers, Orders, none_before
 from allocation.entrypoints.csv_files.outcome_files import OutcomeFile, check_place
@@ -115,7 +115,7 @@ class Import:
             for row in self._rows(numbers):
                 try:
                     self._command(row)
-                except ErreurAllocation as refusal:
+                except Refus as refusal:
                     on_rejected(row.record, str(refusal))
                     counts[REJECTED] += 1
                 else:
@@ -140,7 +140,7 @@ class Import:
         try:
             command = self._command(row)
             answer = submit(command)
-        except ErreurAllocation as refusal:
+        except Refus as refusal:
             rejected = LineOutcome(REJECTED, str(refusal))
             return lambda: rejected
         return lambda: self._outcome(command, answer)
@@ -148,7 +148,7 @@ class Import:
     def _outcome(self, command: Command, answer: Answer) -> LineOutcome:
         try:
             return self.kind.outcome(command, answer.result())
-        except ErreurAllocation as refusal:
+        except Refus as refusal:
             return LineOutcome(REJECTED, str(refusal))
 
     def _rows(self, numbers: LineNumbers) -> Iterator[NumberedRow]:
@@ -157,7 +157,7 @@ class Import:
         return (_numbered(row, numbers) for row in self.file)
 
     def _command(self, row: NumberedRow) -> Command:
-        """The command that the row asks for. Raises ErreurAllocation."""
+        """The command that the row asks for. Raises Refus."""
         if row.record.problem is not None:
             raise ValeurInvalide("ligne du fichier", row.record.problem)
         for name, value in row.values.items():
@@ -174,7 +174,7 @@ def one_by_one(handle: Callable[[Command], Results]) -> Submit:
         answer = Answer()
         try:
             answer.give(handle(command))
-        except ErreurAllocation as refusal:
+        except Refus as refusal:
             answer.give(refusal)
         return answer
 
