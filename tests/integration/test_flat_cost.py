@@ -198,7 +198,8 @@ def test_une_étape_de_correction_ne_lit_que_les_lignes_qu_elle_retire(
 
 
 _ONE_LOT_EACH = (
-    "INSERT INTO produits (sku, version, dernier_rang) SELECT 'S-' || n, 1, 0 FROM generate_series(1, 150) AS n",
+    "INSERT INTO produits (sku, version, dernier_rang)"
+    " SELECT 'S-' || n, 1, 0 FROM generate_series(1, 150) AS n",
     "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée)"
     " SELECT 'S-' || n, repeat('l', 100) || n, 10, 10, 0 FROM generate_series(1, 150) AS n",
     "ANALYZE",
