@@ -12,13 +12,13 @@ class Counters:
     """One row for each key: columns in `sums` are added up; columns in `earliest` keep the smallest value."""
 
     def __init__(self, table: Table, *, sums: Sequence[str], earliest: Sequence[str] = ()) -> None:
-        [key] = table.primary_key.columns
+        key = ", ".join(column.name for column in table.primary_key.columns)
         updates = [f"{name} = kept.{name} + excluded.{name}" for name in sums]
         updates += [f"{name} = least(kept.{name}, excluded.{name})" for name in earliest]
         self._upsert = f"""
             INSERT INTO {table.name} AS kept
             SELECT * FROM json_populate_recordset(NULL::{table.name}, %s)
-            ON CONFLICT ({key.name}) DO UPDATE SET {", ".join(updates)}
+            ON CONFLICT ({key}) DO UPDATE SET {", ".join(updates)}
         """
 
     def add(self, connection: Connection, changes: Iterable[object]) -> None:

@@ -18,6 +18,7 @@ LOTS_VIEW = Projection(
         SELECT référence AS réf, sku, quantité, quantité_allouée, eta
         FROM lots WHERE sku > :after AND sku <= :until
     """,
+    version=2,
 )
 
 _COUNTERS = Counters(lots_view, sums=("quantité", "quantité_allouée"))
@@ -51,7 +52,7 @@ class _Change:
 @delivered(by=LOTS_VIEW)
 def mettre_à_jour_lots_vue(events: Sequence[LotEvent], connection: Connection) -> None:
     """Each lot as it is after these events."""
-    changes: dict[str, _Change] = {}
+    changes: dict[tuple[str, str], _Change] = {}
     for event in events:
-        changes.setdefault(event.réf_lot, _Change(event.réf_lot, event.sku)).add(event)
+        changes.setdefault((event.sku, event.réf_lot), _Change(event.réf_lot, event.sku)).add(event)
     _COUNTERS.add(connection, changes.values())
