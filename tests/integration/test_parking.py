@@ -15,8 +15,8 @@ from allocation.projections.allocations_view import (
     ajouter_allocation_vue,
     supprimer_allocation_vue,
 )
-from allocation.projections.delivery import Subscription
-from allocation.projections.follower import ProjectionFollower, Routes, SubscriptionFollower
+from allocation.projections.delivery import Routes, Subscription
+from allocation.projections.follower import ProjectionFollower, SubscriptionFollower
 from allocation.projections.parked import ParkedReaders
 from allocation.projections.projector import catch_up, register
 from allocation.projections.verify import verify
