@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.declared import declared_below
 
 from allocation.domain.commands import Command
-from allocation.domain.errors import ErreurAllocation
+from allocation.domain.errors import Refus
 from allocation.domain.events import Event
 from allocation.entrypoints.http.errors import PROBLEMS
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS
@@ -19,7 +19,7 @@ def test_chaque_commande_a_son_cas_d_usage() -> None:
 
 
 def test_chaque_refus_a_sa_ligne_dans_la_table_des_problèmes() -> None:
-    assert declared_below(ErreurAllocation) - PROBLEMS.keys() == set()
+    assert declared_below(Refus) - PROBLEMS.keys() == set()
 
 
 def test_chaque_événement_a_son_exemple() -> None:

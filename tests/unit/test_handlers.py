@@ -10,18 +10,20 @@ import pytest
 from allocation.adapters.postgresql.database import VersionConflict
 from allocation.adapters.write_model.repository import Needs
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
+from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, StockInsuffisant
 from allocation.domain.events import (
     Alloué,
     Désalloué,
     QuantitéLotModifiée,
     RuptureDeStock,
 )
+from allocation.domain.model import LigneDeCommande
 from allocation.service_layer import handlers
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, EVENT_HANDLERS
 from allocation.service_layer.group_commit import MAX_ATTEMPTS
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus, Results
+from allocation.service_layer.results import Outcome
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 from allocation.testing import FakeStore, FakeUnitOfWork, in_memory_bus
 
@@ -104,9 +106,53 @@ def test_une_rupture_est_inscrite_au_journal_bien_que_rien_ne_change(
 
     results = bus.handle(Allouer("c-1", "LAMPE", 3))
 
-    assert results == [None]
+    assert (results, results.position) == ([None], 2)
     [_, rupture] = store.journal.read(after=0, limit=10)
     assert rupture.event == RuptureDeStock("c-1", "LAMPE", 3, quantité_disponible=2)
+
+
+def test_une_rupture_est_un_refus_qui_porte_ses_faits(bus: MessageBus[FakeUnitOfWork]) -> None:
+    bus.handle(CréerLot("lot-1", "LAMPE", 2))
+
+    results = bus.handle(Allouer("c-1", "LAMPE", 3, "2"))
+
+    with pytest.raises(StockInsuffisant) as refus:
+        results.raise_for_refusal()
+    assert vars(refus.value) == {
+        "id_commande": "c-1",
+        "sku": "LAMPE",
+        "ligne": "2",
+        "quantité_demandée": 3,
+        "quantité_disponible": 2,
+    }
+
+
+def test_appelé_sans_bus_le_gestionnaire_refuse_la_rupture_après_l_avoir_inscrite(store: FakeStore) -> None:
+    uow = FakeUnitOfWork(store)
+    handlers.ajouter_lot(CréerLot("lot-1", "LAMPE", 2), uow)
+
+    with pytest.raises(StockInsuffisant):
+        handlers.allouer(Allouer("c-1", "LAMPE", 3), uow)
+
+    [_, rupture] = store.journal.read(after=0, limit=10)
+    assert rupture.event == RuptureDeStock("c-1", "LAMPE", 3, quantité_disponible=2)
+
+
+def test_l_issue_dit_ce_qu_une_commande_a_fait(bus: MessageBus[FakeUnitOfWork]) -> None:
+    commands = [
+        CréerLot("lot-1", "LAMPE", 5),
+        Allouer("c-1", "LAMPE", 3),
+        Allouer("c-2", "LAMPE", 3),
+        ModifierQuantitéLot("lot-1", 4),
+    ]
+
+    issues = [[bus.handle(command).outcome for command in commands] for _ in range(2)]
+
+    assert issues == [
+        [Outcome.DONE, Outcome.DONE, Outcome.REFUSED, Outcome.DONE],
+        [Outcome.REPEATED, Outcome.REPEATED, Outcome.REFUSED, Outcome.REPEATED],
+    ]
+    assert bus.handle(commands[0]).raise_for_refusal() == ["lot-1"]
 
 
 def test_réduire_un_lot_réalloue_ses_lignes_dans_la_même_transaction(
@@ -137,6 +183,10 @@ def test_le_plus_ancien_client_est_replacé_le_premier(bus: MessageBus[FakeUnitO
 
     results = bus.handle(ModifierQuantitéLot("lot-1", 1))
 
+    assert results.réallocations == [
+        (LigneDeCommande("ancienne", "LAMPE", 5), "lot-2"),
+        (LigneDeCommande("récente", "LAMPE", 5), None),
+    ]
     assert [event for event in results.events if isinstance(event, Alloué)] == [
         Alloué("ancienne", "LAMPE", 5, "lot-2")
     ]
@@ -195,6 +245,7 @@ def test_une_grande_correction_se_fait_par_étapes_et_répond_une_fois(
 
     recorded = store.journal.read(after=before, limit=100)
     assert [ligne.id_commande for ligne in results[0]] == ["c-1", "c-2", "c-3", "c-4", "c-5"]
+    assert results[0] == [ligne for ligne, _ in results.réallocations]
     assert results.events == tuple(each.event for each in recorded)
     assert results.position == recorded[-1].position
     assert [each.event.quantité for each in recorded if isinstance(each.event, QuantitéLotModifiée)] == [
@@ -256,7 +307,7 @@ def test_une_demande_refusée_et_répétée_n_inscrit_rien_de_plus(
     again = bus.handle(Allouer("c-1", "LAMPE", 3))
 
     assert (again, again.events) == ([None], ())
-    assert again.recalled == first.events
+    assert vars(again.refusal) == vars(first.refusal)
     assert again.position == first.position
     assert store.journal.last_position() == 3
 

@@ -321,13 +321,16 @@ class TestRuptureRépétée:
         produit.events.clear()
         return produit
 
-    def test_la_même_demande_ne_l_inscrit_qu_une_fois_et_la_rappelle(self) -> None:
+    def test_la_même_demande_ne_l_inscrit_qu_une_fois_et_a_la_même_réponse(self) -> None:
         produit = self.refusé()
+        produit.allouer(ligne("c-2", 3))
+        produit.events.clear()
 
-        assert produit.allouer(ligne("c-1", 7)) is None
+        plan = produit.planifier(ligne("c-1", 7))
+        produit.appliquer(plan)
 
         assert produit.events == []
-        assert produit.rappels == [RuptureDeStock("c-1", "LAMPE", 7, quantité_disponible=5)]
+        assert (plan.acquis, plan.quantité_disponible) == (True, 5)
 
     def test_une_autre_allocation_n_y_change_rien(self) -> None:
         produit = self.refusé()

@@ -45,8 +45,10 @@ class VieDUnProduit(RuleBasedStateMachine):
         ancienne = self.produit.placements.get(ligne.clé)
         plus_grand = max((lot.quantité_disponible for lot in self.produit.lots), default=0)
         déjà_dite = self.refusées.get(ligne.clé) == quantité
-        événements = len(self.produit.events)
+        événements, avant = len(self.produit.events), _état(self.produit)
         try:
+            plan = self.produit.planifier(ligne)
+            assert _état(self.produit) == avant
             réf_lot = self.produit.allouer(ligne)
         except LigneModifiée:
             assert ancienne is not None
@@ -56,6 +58,8 @@ class VieDUnProduit(RuleBasedStateMachine):
             assert réf_lot == connue[0]
         else:
             assert (réf_lot is not None) == (quantité <= plus_grand)
+        assert (plan.réf_lot, plan.manque) == (réf_lot, 0 if réf_lot else quantité)
+        assert plan.acquis == (len(self.produit.events) == événements)
         if réf_lot is None:
             assert (len(self.produit.events) == événements) == déjà_dite
             self.refusées[ligne.clé] = quantité
@@ -125,6 +129,11 @@ class VieDUnProduit(RuleBasedStateMachine):
         for réf_lot, quantité in self.places.values():
             allouées[réf_lot] += quantité
         return allouées
+
+
+def _état(produit: Produit) -> object:
+    lots = [(lot.référence, lot.quantité, lot.quantité_allouée) for lot in produit.lots]
+    return deepcopy((produit.version, lots, produit.placements, produit.ruptures, produit.events))
 
 
 TestVieDUnProduit = VieDUnProduit.TestCase

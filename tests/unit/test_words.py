@@ -14,16 +14,16 @@ from allocation.domain.errors import (
     LotExistant,
     LotInconnu,
     SkuInconnu,
+    StockInsuffisant,
     ValeurInvalide,
 )
-from allocation.domain.events import RuptureDeStock
 from allocation.domain.model import Lot, Produit
 from allocation.domain.values import identifiant, vérifier_quantité
 from allocation.entrypoints.http import words
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, PROBLEMS
 from allocation.entrypoints.http.history import DemandeHistoire, DemandeInstant
 from allocation.entrypoints.http.problems import problem_response
-from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation
 from allocation.entrypoints.http.schemas.fields import Demande
 from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
@@ -46,7 +46,9 @@ ERRORS: list[tuple[Exception, str]] = [
     (LotExistant("lot-{0}", "LAMPE"), "Another lot, of the SKU LAMPE, has this reference already: lot-{0}"),
     (Introuvable(Words("Rien", "Nothing {here}")), "Nothing {here}"),
     (
-        RuptureConstatée(RuptureDeStock("c-1", "LAMPE", 3, 2)),
+        StockInsuffisant(
+            id_commande="c-1", sku="LAMPE", ligne="1", quantité_demandée=3, quantité_disponible=2
+        ),
         "Out of stock: 3 units of LAMPE are asked for, the roomiest lot has 2",
     ),
     (

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.metadata import metadata
+from allocation.domain.errors import AllocationError
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Notification:
     body: str
 
 
-class NotificationRefused(Exception):
+class NotificationRefused(AllocationError):
     """The mail server has refused the message or its recipients for good: it is no use to try again."""
 
 

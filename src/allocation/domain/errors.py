@@ -1,13 +1,29 @@
-"""Why the business says no. Each refusal is a type that carries its facts."""
+"""Why the business says no: each refusal is a type that carries its facts.
 
-__all__ = ["ErreurAllocation", "LigneModifiée", "LotExistant", "LotInconnu", "SkuInconnu", "ValeurInvalide"]
+The root of all exceptions of this program is here, too; docs/reference/errors.md draws their tree.
+"""
+
+__all__ = [
+    "AllocationError",
+    "LigneModifiée",
+    "LotExistant",
+    "LotInconnu",
+    "Refus",
+    "SkuInconnu",
+    "StockInsuffisant",
+    "ValeurInvalide",
+]
 
 
-class ErreurAllocation(Exception):
-    """A refusal by the domain: nothing has changed."""
+class AllocationError(Exception):
+    """Whatever this program raises on its own account."""
 
 
-class ValeurInvalide(ErreurAllocation):
+class Refus(AllocationError):
+    """The business says no: no stock has changed."""
+
+
+class ValeurInvalide(Refus):
     """A value is outside what the business accepts. → 422
 
     With `faits`, the reason is a template that they fill, so that it can be said in other words, too.
@@ -21,7 +37,7 @@ class ValeurInvalide(ErreurAllocation):
         self.faits = faits
 
 
-class SkuInconnu(ErreurAllocation):
+class SkuInconnu(Refus):
     """No lot of this SKU was ever created. → 400"""
 
     def __init__(self, sku: str) -> None:
@@ -29,7 +45,7 @@ class SkuInconnu(ErreurAllocation):
         self.sku = sku
 
 
-class LotInconnu(ErreurAllocation):
+class LotInconnu(Refus):
     """The lot does not exist. → 404"""
 
     def __init__(self, réf_lot: str) -> None:
@@ -37,7 +53,7 @@ class LotInconnu(ErreurAllocation):
         self.réf_lot = réf_lot
 
 
-class LotExistant(ErreurAllocation):
+class LotExistant(Refus):
     """Another lot, of the SKU `sku`, already has this reference. → 409"""
 
     def __init__(self, réf_lot: str, sku: str) -> None:
@@ -46,7 +62,24 @@ class LotExistant(ErreurAllocation):
         self.sku = sku
 
 
-class LigneModifiée(ErreurAllocation):
+class StockInsuffisant(Refus):
+    """No lot can take the whole line; the roomiest has `quantité_disponible` units left. → 409"""
+
+    def __init__(
+        self, *, id_commande: str, sku: str, ligne: str, quantité_demandée: int, quantité_disponible: int
+    ) -> None:
+        super().__init__(
+            f"Rupture de stock : {quantité_demandée} unités de {sku} sont demandées, "
+            f"le lot le mieux fourni en a {quantité_disponible}"
+        )
+        self.id_commande = id_commande
+        self.sku = sku
+        self.ligne = ligne
+        self.quantité_demandée = quantité_demandée
+        self.quantité_disponible = quantité_disponible
+
+
+class LigneModifiée(Refus):
     """The order line is already known with another quantity. → 409"""
 
     def __init__(

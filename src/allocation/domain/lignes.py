@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from allocation.domain.errors import LigneModifiée
 from allocation.domain.events import RuptureDeStock
 from allocation.domain.values import enregistrable, vérifier_quantité
 
@@ -43,6 +44,17 @@ class Placement:
     rang: int
     réf_lot: str | None = None
 
+    def vérifier(self, ligne: LigneDeCommande) -> None:
+        """Raise LigneModifiée unless this is the line as it is asked for now."""
+        if self.ligne != ligne:
+            raise LigneModifiée(
+                id_commande=ligne.id_commande,
+                sku=ligne.sku,
+                ligne=ligne.ligne,
+                quantité_connue=self.ligne.quantité,
+                quantité_demandée=ligne.quantité,
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Rupture:
@@ -50,3 +62,7 @@ class Rupture:
 
     event: RuptureDeStock
     version: int
+
+    def vaut_pour(self, ligne: LigneDeCommande, dernier_apport: int) -> bool:
+        """Whether it still answers the line: the same is asked for, and no lot has had more to give since."""
+        return self.event.quantité == ligne.quantité and self.version >= dernier_apport

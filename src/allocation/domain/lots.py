@@ -65,3 +65,11 @@ Politique: TypeAlias = Callable[[Iterable[Lot]], Iterable[Lot]]
 def entrepôt_d_abord(lots: Iterable[Lot]) -> list[Lot]:
     """The lots in the order to try: warehouse stock, then the earliest arrival, then the reference."""
     return sorted(lots, key=lambda lot: lot.ordre)
+
+
+def premier_qui_peut(lots: Iterable[Lot], ligne: LigneDeCommande) -> Lot | None:
+    """The first of the lots that can take the whole line, if one can."""
+    for lot in lots:
+        if lot.peut_allouer(ligne):
+            return lot
+    return None

@@ -1,7 +1,8 @@
 """The aggregate: a product with its lots, and the lines of orders that are tied to them.
 
 `Produit` is what one transaction changes: all rules hold within it, and its version tells two writers apart.
-Its methods check first and change last: after a refusal (an exception), nothing has changed.
+Its methods check first and change last: after a refusal (an exception), nothing has changed. What allocating
+comes to is a plan of its own, which is made first and applied then.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, ValeurInvalide
+from allocation.domain.errors import LotExistant, LotInconnu, ValeurInvalide
 from allocation.domain.events import (
     Alloué,
     Désalloué,
@@ -19,16 +20,20 @@ from allocation.domain.events import (
     RuptureDeStock,
 )
 from allocation.domain.lignes import CléLigne, LigneDeCommande, Placement, Rupture
-from allocation.domain.lots import Lot, Politique, entrepôt_d_abord
+from allocation.domain.lots import Lot, Politique, entrepôt_d_abord, premier_qui_peut
+from allocation.domain.plans import Affectation, Plan, Raison
 from allocation.domain.values import QUANTITÉ_LOT_MIN, vérifier_quantité
 
 __all__ = [
+    "Affectation",
     "CléLigne",
     "LigneDeCommande",
     "Lot",
     "Placement",
+    "Plan",
     "Politique",
     "Produit",
+    "Raison",
     "Rupture",
     "entrepôt_d_abord",
 ]
@@ -42,7 +47,7 @@ class Produit:
     take it, the roomiest; `placements` and `ruptures` what is known of each line that the next call is about.
 
     `dernier_rang` is the seniority of the newest line, `dernier_apport` the version with which a lot last had
-    more units to give than before. `rappels` are events of former calls that answer the present one, too.
+    more units to give than before.
     """
 
     sku: str
@@ -54,9 +59,9 @@ class Produit:
     ruptures: dict[CléLigne, Rupture] = field(default_factory=dict)
     politique: Politique = entrepôt_d_abord
     events: list[Event] = field(default_factory=list)
-    rappels: list[Event] = field(default_factory=list)
     _dans_l_ordre: list[Lot] = field(default_factory=list, init=False, repr=False)
     _ordonnés_par: Politique | None = field(default=None, init=False, repr=False)
+    _par_référence: dict[str, Lot] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def quantité_disponible(self) -> int:
@@ -65,14 +70,13 @@ class Produit:
 
     def lot(self, réf_lot: str) -> Lot | None:
         """The lot of this reference, if it is one of the product's."""
-        return next((lot for lot in self.lots if lot.référence == réf_lot), None)
+        if len(self._par_référence) != len(self.lots):
+            self._par_référence.update((lot.référence, lot) for lot in self.lots[len(self._par_référence) :])
+        return self._par_référence.get(réf_lot)
 
     def lot_pour(self, ligne: LigneDeCommande) -> Lot | None:
         """The lot that a line without one would get: by the policy, the first that can take it whole."""
-        for lot in self._lots_dans_l_ordre():
-            if lot.peut_allouer(ligne):
-                return lot
-        return None
+        return premier_qui_peut(self._lots_dans_l_ordre(), ligne)
 
     def ajouter_lot(self, lot: Lot) -> None:
         """Take in a lot; the same lot again changes nothing. Raises LotExistant; emits LotCréé."""
@@ -91,27 +95,46 @@ class Produit:
     def allouer(self, ligne: LigneDeCommande) -> str | None:
         """The reference of the lot that the line is tied to, or None when no lot can take it whole.
 
-        The same line again changes nothing and gives the same lot. Raises LigneModifiée when it is known
-        with another quantity. Emits Alloué, or RuptureDeStock: this once only, until a lot has more to give
-        or another quantity is asked for; meanwhile it is recalled (`rappels`).
+        The same line again changes nothing and gives the same lot. Raises LigneModifiée; emits what
+        `appliquer` does.
         """
-        placement = self.placements.get(ligne.clé)
-        if placement is not None and placement.ligne != ligne:
-            raise LigneModifiée(
-                id_commande=ligne.id_commande,
-                sku=ligne.sku,
-                ligne=ligne.ligne,
-                quantité_connue=placement.ligne.quantité,
-                quantité_demandée=ligne.quantité,
-            )
-        if placement is not None and placement.réf_lot is not None:
-            return placement.réf_lot
-        lot = self.lot_pour(ligne)
+        plan = self.planifier(ligne)
+        self.appliquer(plan)
+        return plan.réf_lot
+
+    def planifier(self, ligne: LigneDeCommande) -> Plan:
+        """What allocating the line comes to: its lot or, by the policy, the first that takes it whole.
+
+        Nothing changes. Raises LigneModifiée when the line is known with another quantity.
+        """
+        connue = self.placements.get(ligne.clé)
+        if connue is not None:
+            connue.vérifier(ligne)
+            if connue.réf_lot is not None:
+                acquise = Affectation(connue.réf_lot, ligne.quantité)
+                return Plan(ligne, self.version, affectations=(acquise,), acquis=True)
+        candidats = self._lots_dans_l_ordre()
+        lot = premier_qui_peut(candidats, ligne)
         if lot is None:
-            self._constater_rupture(ligne)
-            return None
-        self._placer(ligne, lot)
-        return lot.référence
+            return self._plan_de_rupture(ligne, candidats)
+        return Plan(ligne, self.version, candidats, (Affectation(lot.référence, ligne.quantité),))
+
+    def appliquer(self, plan: Plan) -> None:
+        """Do what was planned. Raises ValueError where the product has changed since.
+
+        Emits Alloué, or RuptureDeStock: this once only, until a lot has more to give or another quantity is
+        asked for.
+        """
+        if plan.version != self.version:
+            raise ValueError(
+                f"{self.sku} has changed since its version {plan.version}, which was planned for"
+            )
+        if plan.acquis:
+            return
+        if not plan.affectations:
+            self._constater_rupture(plan)
+        for affectation in plan.affectations:
+            self._placer(plan.ligne, affectation)
 
     def modifier_quantité_lot(
         self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, au_plus: int | None = None
@@ -127,9 +150,7 @@ class Produit:
         does a lot hold more than its quantity.
         """
         vérifier_quantité("quantité", quantité, au_moins=QUANTITÉ_LOT_MIN)
-        lot = self.lot(réf_lot)
-        if lot is None:
-            raise LotInconnu(réf_lot)
+        lot = self._lot_connu(réf_lot)
         if quantité == lot.quantité:
             return []
         partants = self._partants(lot, quantité, depuis_rang)
@@ -158,35 +179,46 @@ class Produit:
             raise LookupError(f"the newest lines of lot {lot.référence} were not loaded")
         return rang
 
+    def _lot_connu(self, réf_lot: str) -> Lot:
+        lot = self.lot(réf_lot)
+        if lot is None:
+            raise LotInconnu(réf_lot)
+        return lot
+
     def _lots_dans_l_ordre(self) -> Sequence[Lot]:
         if len(self._dans_l_ordre) != len(self.lots) or self._ordonnés_par is not self.politique:
             self._dans_l_ordre, self._ordonnés_par = list(self.politique(self.lots)), self.politique
         return self._dans_l_ordre
 
-    def _constater_rupture(self, ligne: LigneDeCommande) -> None:
+    def _plan_de_rupture(self, ligne: LigneDeCommande, candidats: Sequence[Lot]) -> Plan:
+        """That no lot serves the line, with the figure of the first time as long as nothing can be better."""
         connue = self.ruptures.get(ligne.clé)
-        if (
-            connue is not None
-            and connue.event.quantité == ligne.quantité
-            and connue.version >= self.dernier_apport
-        ):
-            self.rappels.append(connue.event)
-            return
+        if connue is not None and connue.vaut_pour(ligne, self.dernier_apport):
+            disponible, acquis = connue.event.quantité_disponible, True
+        else:
+            disponible, acquis = self.quantité_disponible, False
+        return Plan(ligne, self.version, candidats, quantité_disponible=disponible, acquis=acquis)
+
+    def _constater_rupture(self, plan: Plan) -> None:
+        ligne = plan.ligne
         event = RuptureDeStock(
-            ligne.id_commande, ligne.sku, ligne.quantité, self.quantité_disponible, ligne.ligne
+            ligne.id_commande, ligne.sku, ligne.quantité, plan.quantité_disponible, ligne.ligne
         )
         self.ruptures[ligne.clé] = Rupture(event, self.version)
         self.events.append(event)
 
-    def _placer(self, ligne: LigneDeCommande, lot: Lot) -> None:
+    def _placer(self, ligne: LigneDeCommande, affectation: Affectation) -> None:
+        lot = self._lot_connu(affectation.réf_lot)
         placement = self.placements.get(ligne.clé)
         if placement is None:
             self.dernier_rang += 1
             placement = self.placements[ligne.clé] = Placement(ligne, self.dernier_rang)
         placement.réf_lot = lot.référence
-        lot.quantité_allouée += ligne.quantité
+        lot.quantité_allouée += affectation.quantité
         self.version += 1
-        self.events.append(Alloué(ligne.id_commande, ligne.sku, ligne.quantité, lot.référence, ligne.ligne))
+        self.events.append(
+            Alloué(ligne.id_commande, ligne.sku, affectation.quantité, lot.référence, ligne.ligne)
+        )
 
     def _depuis(self, lot: Lot, rang: int) -> list[Placement]:
         """The lines on the lot from this seniority on, oldest first."""

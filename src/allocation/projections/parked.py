@@ -14,6 +14,7 @@ from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds
 from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
+from allocation.domain.errors import AllocationError
 from allocation.projections.follower import AnyFollower, ProjectionFollower
 from allocation.projections.outside import OutsideFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable
@@ -21,7 +22,7 @@ from allocation.projections.standby_tables import SUFFIXES, StandbyTable
 _SCHEMAS: Mapping[str, str] = {suffix: schema for schema, suffix in SUFFIXES.items()}
 
 
-class UnknownReader(LookupError):
+class UnknownReader(AllocationError, LookupError):
     """No reader of the journal has this name."""
 
     def __init__(self, lecteur: str, known: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from allocation.adapters.postgresql.rights import RightMissing
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds, RebuildState, Source
 from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
+from allocation.domain.errors import AllocationError
 from allocation.projections import standby_tables
 from allocation.projections.delivery import Projection
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
@@ -39,7 +40,7 @@ BLOCKED_RETRY_S = 2.0
 MAX_TROUBLES = 50
 
 
-class RebuildRefused(Exception):
+class RebuildRefused(AllocationError):
     """The request can't be carried out; nothing has changed."""
 
 

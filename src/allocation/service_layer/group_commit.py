@@ -32,6 +32,7 @@ from allocation.adapters.postgresql.database import (
     VersionConflict,
 )
 from allocation.adapters.write_model.repository import Waiting
+from allocation.domain.errors import AllocationError
 from allocation.service_layer.commit_queue import Answer, Outcome, Pending
 from allocation.service_layer.writer import LINGER_S, Writer
 
@@ -47,11 +48,11 @@ APART_LINGER_S = 2.0
 LOCK_PATIENCE_S = 3.0
 
 
-class QueueFull(Exception):
+class QueueFull(AllocationError):
     """Too many commands are already waiting: this one was not accepted."""
 
 
-class GaveUp(Exception):
+class GaveUp(AllocationError):
     """The command was not begun in time: it was removed from the queue, and nothing has changed."""
 
 

@@ -20,10 +20,10 @@ from allocation.adapters.write_model.repository import Needs
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, Désalloué, RuptureDeStock
-from allocation.domain.model import LigneDeCommande, Lot, Produit
+from allocation.domain.model import LigneDeCommande, Lot, Plan, Produit
 from allocation.projections.allocations_view import ajouter_allocation_vue, supprimer_allocation_vue
 from allocation.projections.delivery import REACTION, Subscription, delivered
-from allocation.service_layer.results import Unfinished
+from allocation.service_layer.results import Réallocation, Unfinished
 from allocation.service_layer.stock_outs import notification_of
 from allocation.service_layer.unit_of_work import AbstractUnitOfWork
 from allocation.service_layer.use_cases import use_case
@@ -75,21 +75,27 @@ def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     first_position=lambda command, journal: journal.of_allocation(command),
 )
 def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
-    """Tie a line to a lot; the lot's reference, or None when no lot can take the line.
+    """Tie a line to a lot; the lot's reference.
 
-    Raises SkuInconnu or LigneModifiée; emits Alloué or RuptureDeStock.
+    Raises SkuInconnu or LigneModifiée; StockInsuffisant where no lot can take the line, after the commit:
+    that is known then. Emits Alloué or RuptureDeStock.
     """
-    return _allouer(LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne), uow)
+    ligne = LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne)
+    plan = _allouer(ligne, uow)
+    if (refus := plan.refus) is not None:
+        raise refus
+    return plan.réf_lot
 
 
-def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> str | None:
+def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> Plan:
     with uow:
         produit = uow.produits.get(ligne.sku, ligne)
         if produit is None:
             raise SkuInconnu(ligne.sku)
-        réf_lot = produit.allouer(ligne)
+        plan = produit.planifier(ligne)
+        produit.appliquer(plan)
         uow.commit()
-    return réf_lot
+    return plan
 
 
 @use_case(
@@ -128,9 +134,10 @@ def modifier_quantité_lot(
 
 
 @delivered(by=REACTION)
-def réallouer(event: Désalloué, uow: AbstractUnitOfWork) -> None:
-    """Find another lot for a line that lost its own. Emits Alloué or RuptureDeStock."""
-    _allouer(LigneDeCommande(event.id_commande, event.sku, event.quantité, event.ligne), uow)
+def réallouer(event: Désalloué, uow: AbstractUnitOfWork) -> Réallocation:
+    """Find another lot for a line that lost its own; what became of it. Emits Alloué or RuptureDeStock."""
+    ligne = LigneDeCommande(event.id_commande, event.sku, event.quantité, event.ligne)
+    return Réallocation(ligne, _allouer(ligne, uow).réf_lot)
 
 
 @delivered(by=ALLOCATIONS_PUBLICATION)

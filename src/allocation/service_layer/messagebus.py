@@ -21,7 +21,7 @@ from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.write_model.repository import Needs, Waiting
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Command
-from allocation.domain.errors import ErreurAllocation
+from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
 from allocation.service_layer.commit_queue import Answer
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
@@ -37,7 +37,7 @@ Message: TypeAlias = Command | Event
 CommandHandlers: TypeAlias = Mapping[type[Command], UseCase[Any, Any]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
-_Outcome: TypeAlias = Results | ErreurAllocation | Locked
+_Outcome: TypeAlias = Results | Refus | Locked
 
 
 class _Task(NamedTuple):
@@ -48,7 +48,7 @@ class _Task(NamedTuple):
     needs: Needs
 
 
-class _Renounced(Exception):
+class _Renounced(AllocationError):
     """A handler has changed something and left without agreeing to it."""
 
     def __init__(self, results: Results) -> None:
@@ -99,7 +99,9 @@ class MessageBus(Generic[U]):
     def handle(self, message: Message) -> Results:
         """Carry the message out in one transaction, which it may share; the results of the command's handler.
 
-        A command that is too large for one goes on in others, each in its turn with what else waits.
+        A command that is too large for one goes on in others, each in its turn with what else waits. What was
+        committed is returned, though it be a refusal, like that of a command that finds no stock: see
+        `Results.refusal`. What was not is raised.
 
         Conflicts with other writers and passing outages are tried again, a bounded number of times. Raises
         what the handler raises, QueueFull, GaveUp, VersionConflict or StorageUnavailable; nothing has changed
@@ -146,7 +148,7 @@ class MessageBus(Generic[U]):
         results = Results()
         try:
             agreed = self._carry_out(message, uow, results)
-        except (ErreurAllocation, Locked) as refusal:
+        except (Refus, Locked) as refusal:
             if results.events or uow.collect_new_events():
                 raise
             return refusal
@@ -166,11 +168,11 @@ class MessageBus(Generic[U]):
                 current = queue.popleft()
                 for handler in self._handlers(current):
                     joined = JoinedUnitOfWork(uow)
-                    returned = handler(current, joined)
-                    agreed = agreed and joined.agreed
                     if isinstance(current, Command):
-                        results.add(returned)
-                results.recalled += uow.collect_recalled_events()
+                        results.add(_answer(handler, current, joined))
+                    else:
+                        results.add_reaction(handler(current, joined))
+                    agreed = agreed and joined.agreed
                 emitted = uow.collect_new_events()
                 events += emitted
                 queue.extend(emitted)
@@ -194,6 +196,17 @@ class MessageBus(Generic[U]):
         if isinstance(message, Event):
             return None
         return self._command_handlers[type(message)].first_position(message, self._original_positions)
+
+
+def _answer(handler: Callable[..., Any], command: Command, joined: JoinedUnitOfWork) -> Any:
+    """What the handler returns, or the refusal that it raises after it has agreed to what it has done."""
+    try:
+        return handler(command, joined)
+    except Refus as refusal:
+        if not joined.committed:
+            raise
+        # It outlives the transaction, which its trace would keep.
+        return refusal.with_traceback(None)
 
 
 def _assign_positions(outcomes: Sequence[_Outcome], last: int | None) -> None:

@@ -1,11 +1,32 @@
-"""What comes of a command: what its handler returned, and the events that it caused."""
+"""What has come of a command: what its handler returned, and the events that it caused."""
 
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum, auto
+from typing import Any, NamedTuple, Self
 
 from allocation.adapters.journal.tokens import ConsistencyToken
 from allocation.domain.commands import Command
+from allocation.domain.errors import Refus
 from allocation.domain.events import Event
+from allocation.domain.model import LigneDeCommande
+
+
+class Outcome(Enum):
+    """How a command ended that was carried out."""
+
+    DONE = auto()
+    """Something has changed."""
+    REPEATED = auto()
+    """It was done before: nothing has changed."""
+    REFUSED = auto()
+    """It can't be served, and that is in the journal."""
+
+
+class Réallocation(NamedTuple):
+    """What became of a line that lost its lot: `réf_lot` has it now, or is None if no lot could take it."""
+
+    ligne: LigneDeCommande
+    réf_lot: str | None
 
 
 @dataclass(frozen=True)
@@ -17,44 +38,66 @@ class Unfinished:
 
 
 class Results(list[Any]):
-    """What the command's handler returned, with the committed events and the position of the last of them.
+    """What the command's handler returned, and what happened.
 
-    A view that has come to `position` reflects the command; `token` says it of this history of the database
-    alone. A repeated one has no events, and `handle` gives it the position and the mark of its first answer.
-    `recalled` are events of before that answer it, too. `then` goes on with what one transaction is too
-    small for.
+    `outcome` says it in a word, `refusal` why the command was not served: the list holds None in that place
+    then. `réallocations` are the lines that lost their lot because of it, in order. `events` were committed;
+    a repetition has none.
+
+    A view that has come to `position`, that of the last event, reflects the command; `token` says it of this
+    history of the database alone. A repetition gets those of the first answer. `then` goes on with what one
+    transaction is too small for.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.events: tuple[Event, ...] = ()
-        self.recalled: tuple[Event, ...] = ()
+        self.refusal: Refus | None = None
+        self.réallocations: list[Réallocation] = []
         self.position: int | None = None
         self.mark: str | None = None
         self.then: Command | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """How the command ended."""
+        if self.refusal is not None:
+            return Outcome.REFUSED
+        return Outcome.DONE if self.events else Outcome.REPEATED
 
     @property
     def token(self) -> ConsistencyToken:
         """What a read sends back to see the command's effect."""
         return ConsistencyToken(self.position or 0, self.mark)
 
-    @property
-    def told(self) -> tuple[Event, ...]:
-        """All events that answer the command."""
-        return (*self.events, *self.recalled)
+    def raise_for_refusal(self) -> Self:
+        """These results, if the command was served. Raises the refusal."""
+        if self.refusal is not None:
+            raise self.refusal
+        return self
 
     def add(self, returned: Any) -> None:
-        """Take in what a handler returned."""
-        if isinstance(returned, Unfinished):
-            self.append(returned.result)
-            self.then = returned.then
-        else:
-            self.append(returned)
+        """Take in what the command's handler returned, or the refusal that it raised after it had agreed."""
+        match returned:
+            case Unfinished(result, then):
+                self.append(result)
+                self.then = then
+            case Refus():
+                self.append(None)
+                self.refusal = returned
+            case _:
+                self.append(returned)
+
+    def add_reaction(self, returned: Any) -> None:
+        """Take in what a reaction returned."""
+        if isinstance(returned, Réallocation):
+            self.réallocations.append(returned)
 
     def go_on(self, rest: "Results") -> None:
         """Take in what has come of `then`, whose handler returns a list, too."""
         self[0] += rest[0]
         self.events += rest.events
+        self.réallocations += rest.réallocations
         if rest.position is not None:
             self.position, self.mark = rest.position, rest.mark
         self.then = rest.then

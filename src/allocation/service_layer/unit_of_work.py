@@ -11,15 +11,22 @@ __all__ = ["AbstractUnitOfWork", "JoinedUnitOfWork"]
 class JoinedUnitOfWork(AbstractUnitOfWork):
     """What the bus hands to a handler: the transaction under way, in which a commit is a vote.
 
-    So a handler reads as if the transaction was its own, while its causes and its reactions share it.
+    So a handler reads as if the transaction was its own, while its causes and its reactions share it. One
+    that has `opened` it and left without a commit wants nothing of what it did.
     """
 
     def __init__(self, outer: AbstractUnitOfWork) -> None:
         self.produits = outer.produits
-        self.agreed = True
+        self.opened = False
+        self.committed = False
+
+    @property
+    def agreed(self) -> bool:
+        """Whether what the handler did may be kept."""
+        return self.committed or not self.opened
 
     def __enter__(self) -> Self:
-        self.agreed = False
+        self.opened, self.committed = True, False
         return self
 
     def __exit__(
@@ -28,7 +35,7 @@ class JoinedUnitOfWork(AbstractUnitOfWork):
         """Leave the transaction to the bus."""
 
     def commit(self) -> None:
-        self.agreed = True
+        self.committed = True
 
     def rollback(self) -> None:
-        self.agreed = False
+        self.committed = False

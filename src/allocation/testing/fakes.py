@@ -158,7 +158,6 @@ class FakeRepository(AbstractRepository):
             placements=copy.placements | produit.placements,
             ruptures=copy.ruptures | produit.ruptures,
             events=[],
-            rappels=[],
         )
 
 

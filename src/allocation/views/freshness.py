@@ -15,6 +15,7 @@ import psycopg
 from allocation.adapters.journal.tokens import ConsistencyToken, is_known
 from allocation.adapters.postgresql.database import StorageUnavailable
 from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers, TooManyWaiting
+from allocation.domain.errors import AllocationError
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ _RETRY_S = 0.01
 _REPLICA_TROUBLE = (StorageUnavailable, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn)
 
 
-class JetonInconnu(Exception):
+class JetonInconnu(AllocationError):
     """The journal has no event with this token, and waiting will not produce one. → 412"""
 
     def __init__(self, jeton: ConsistencyToken) -> None:
@@ -37,7 +38,7 @@ class JetonInconnu(Exception):
         self.jeton = str(jeton)
 
 
-class NotFresh(Exception):
+class NotFresh(AllocationError):
     """The view has not reached the position that was asked for."""
 
     def __init__(self, message: str, *, projection: str, position: int, position_attendue: int) -> None:

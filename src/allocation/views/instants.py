@@ -8,6 +8,7 @@ from allocation.adapters.journal.instants import POSITION_AT
 from allocation.adapters.journal.journal import APPEND_LOCK
 from allocation.adapters.postgresql.installation import advisory_lock
 from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
+from allocation.domain.errors import AllocationError
 
 _LOOK = f"""
     WITH place AS MATERIALIZED (SELECT {POSITION_AT} AS position)
@@ -20,7 +21,7 @@ _LOOK = f"""
 _AWAIT_APPENDERS = f"SELECT {advisory_lock(APPEND_LOCK, shared=True)}"
 
 
-class InstantFutur(Exception):
+class InstantFutur(AllocationError):
     """The instant is in the future, so its state is not known yet. → 422"""
 
     def __init__(self, instant: datetime, horloge: datetime) -> None:
@@ -31,7 +32,7 @@ class InstantFutur(Exception):
         self.horloge = horloge
 
 
-class JournalEnAvance(Exception):
+class JournalEnAvance(AllocationError):
     """The clock was set back, and the newest events are dated later: the state then can't be told. → 409"""
 
     def __init__(self, instant: datetime, horloge: datetime, suivant: datetime) -> None:

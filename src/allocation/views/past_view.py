@@ -7,11 +7,12 @@ from datetime import datetime
 
 from allocation.adapters.postgresql.database import Row
 from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
+from allocation.domain.errors import AllocationError
 from allocation.views.freshness import Answer, Freshness, fresh_on_primary
 from allocation.views.instants import settled_position
 
 
-class HistoireArchivée(Exception):
+class HistoireArchivée(AllocationError):
     """The events after that instant are no longer all in the journal: some have been archived. → 410"""
 
     def __init__(self, horizon: datetime) -> None:

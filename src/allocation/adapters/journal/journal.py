@@ -23,6 +23,7 @@ from allocation.adapters.journal.rows import (
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.installation import advisory_lock, channel
 from allocation.adapters.postgresql.messages import Statement
+from allocation.domain.errors import AllocationError
 from allocation.domain.events import Event
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ _AHEAD = """
 _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
 
 
-class EventsArchived(LookupError):
+class EventsArchived(AllocationError, LookupError):
     """Events that are asked for have left the table for the archive."""
 
     def __init__(self, after: int, horizon: int) -> None:

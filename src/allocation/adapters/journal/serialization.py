@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from allocation.domain import events
+from allocation.domain.errors import AllocationError
 
 Fields: TypeAlias = dict[str, Any]
 
@@ -30,7 +31,7 @@ _READERS: dict[tuple[str, int], Callable[[str], events.Event]] = {
 }
 
 
-class UnknownEvent(LookupError):
+class UnknownEvent(AllocationError, LookupError):
     """The journal holds an event that this program has no class for: a newer one wrote it."""
 
     def __init__(self, type_name: str, version: int) -> None:

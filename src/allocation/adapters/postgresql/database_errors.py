@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy import ExceptionContext
 
-from allocation.domain.errors import ErreurAllocation
+from allocation.domain.errors import AllocationError, Refus
 
 # Another writer was first: serialization_failure, deadlock_detected.
 _CONFLICTS = frozenset({"40001", "40P01"})
@@ -23,7 +23,7 @@ _LOCKED = "55P03"
 _VALUES = frozenset({"22", "23", "54"})
 
 
-class StorageUnavailable(Exception):
+class StorageUnavailable(AllocationError):
     """The database is away, or too busy to answer in time: nothing was changed."""
 
 
@@ -35,11 +35,11 @@ class Locked(StorageUnavailable):
     """Somebody held a lock for too long: nothing was changed."""
 
 
-class VersionConflict(Exception):
+class VersionConflict(AllocationError):
     """Another writer changed the same product first: nothing was changed; a retry may succeed."""
 
 
-class ValueRefused(ErreurAllocation):
+class ValueRefused(Refus):
     """The database refuses a value that a command would write: nothing was changed. → 422"""
 
 

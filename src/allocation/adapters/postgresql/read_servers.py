@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
+from allocation.domain.errors import AllocationError
 
 # Far fewer than the threads of an API process: reads that wait must not block those that need not.
 MAX_WAITING = 32
@@ -15,11 +16,11 @@ MAX_FALL_BACKS = 8
 REPLICA_PAUSE_S = 1.0
 
 
-class TooManyWaiting(Exception):
+class TooManyWaiting(AllocationError):
     """Too many reads are already waiting for their view: this one was refused."""
 
 
-class TooManyFallBacks(Exception):
+class TooManyFallBacks(AllocationError):
     """The primary is already answering too many reads in place of the replica."""
 
 

@@ -32,6 +32,7 @@ from allocation.adapters.postgresql.installation import advisory_lock
 from allocation.adapters.postgresql.metadata import metadata
 from allocation.adapters.postgresql.rights import RightMissing, check_creating, check_schema, check_working
 from allocation.adapters.read_models.shadow_tables import make_schemas
+from allocation.domain.errors import AllocationError
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -53,7 +54,7 @@ schema_compatibility = Table(
 )
 
 
-class SchemaTrouble(Exception):
+class SchemaTrouble(AllocationError):
     """This program can't work on the schema; nothing was changed."""
 
 

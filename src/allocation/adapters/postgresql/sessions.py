@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from allocation.adapters.postgresql.bounded_connection import KEEPALIVES
 from allocation.adapters.postgresql.connection_info import ConnectionInfo
 from allocation.adapters.postgresql.installation import channel
+from allocation.domain.errors import AllocationError
 
 _DEFAULTS: ConnectionInfo = {"application_name": "allocation", "connect_timeout": "3", **KEEPALIVES}
 
@@ -121,7 +122,7 @@ _STAY = """
 """
 
 
-class UnsuitableServer(Exception):
+class UnsuitableServer(AllocationError):
     """The server can't be used, for the reason given."""
 
 

@@ -60,15 +60,6 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
         self._add(emitted)
         return emitted
 
-    def collect_recalled_events(self) -> tuple[Event, ...]:
-        """What products handed out since the last call of `collect_new_events` have recalled."""
-        recalled: tuple[Event, ...] = ()
-        for produit in self.produits.seen.values():
-            if produit.rappels:
-                recalled += tuple(produit.rappels)
-                produit.rappels.clear()
-        return recalled
-
     def commit(self) -> None:
         self._add(_take_events(self.produits.known))
         self.position = self._commit(self._new, self._causes) or self.position

@@ -55,21 +55,13 @@ def _misuses() -> tuple[type[Exception], ...]:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Errors whose cause lies outside the program."""
+    """Errors that are no defect of the program: its own, and those whose cause lies outside of it."""
     from psycopg import Error
     from sqlalchemy.exc import SQLAlchemyError
 
-    from allocation.adapters.journal.archive import ArchiveTrouble
-    from allocation.adapters.postgresql.database import StorageUnavailable, VersionConflict
-    from allocation.adapters.postgresql.schema import SchemaTrouble
-    from allocation.adapters.postgresql.sessions import UnsuitableServer
-    from allocation.domain.errors import ErreurAllocation
-    from allocation.entrypoints.csv_files.errors import FileUnreadable
-    from allocation.service_layer.group_commit import GaveUp, QueueFull
+    from allocation.domain.errors import AllocationError
 
-    busy = (StorageUnavailable, VersionConflict, QueueFull, GaveUp)
-    refused = (UnsuitableServer, SchemaTrouble, ArchiveTrouble, FileUnreadable, ErreurAllocation)
-    return (*busy, *refused, Error, SQLAlchemyError, OSError)
+    return AllocationError, Error, SQLAlchemyError, OSError
 
 
 def _sentence(error: Exception) -> str:

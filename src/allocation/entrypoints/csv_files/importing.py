@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from allocation.domain.commands import Command
-from allocation.domain.errors import ErreurAllocation, ValeurInvalide
-from allocation.entrypoints.csv_files.kinds import OUT_OF_STOCK, REJECTED, REPEATED, Kind, Outcome
+from allocation.domain.errors import Refus, ValeurInvalide
+from allocation.entrypoints.csv_files.kinds import OUT_OF_STOCK, REJECTED, REPEATED, Kind, LineOutcome
 from allocation.entrypoints.csv_files.numbering import LastNumber, LineNumbers, Orders, none_before
 from allocation.entrypoints.csv_files.outcome_files import OutcomeFile, check_place
 from allocation.entrypoints.csv_files.reading import CsvReading, Row
@@ -27,6 +27,8 @@ IN_FLIGHT = 512
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
 
 Submit: TypeAlias = Callable[[Command], Answer]
+# Waits until it is known what became of a line.
+Finish: TypeAlias = Callable[[], LineOutcome]
 
 
 @dataclass
@@ -91,8 +93,8 @@ class Import:
         ):
             handed_back = {REJECTED: rejected, OUT_OF_STOCK: out_of_stock}
             try:
-                for row, answer in self._answered(submit, report):
-                    outcome = self._outcome(answer)
+                for row, finish in self._answered(submit, report):
+                    outcome = finish()
                     if outcome.reason is not None:
                         handed_back[outcome.name].add(row.record, row.ligne, outcome.reason)
                         if order := row.values.get("id_commande"):
@@ -113,7 +115,7 @@ class Import:
             for row in self._rows(numbers):
                 try:
                     self._command(row)
-                except ErreurAllocation as refusal:
+                except Refus as refusal:
                     on_rejected(row.record, str(refusal))
                     counts[REJECTED] += 1
                 else:
@@ -121,9 +123,9 @@ class Import:
                 self.on_progress(self.file.bytes_read)
         return counts
 
-    def _answered(self, submit: Submit, report: Report) -> Iterator[tuple[NumberedRow, Answer]]:
-        """Each row with its future answer, in the order of the file, while later rows are being submitted."""
-        sent: deque[tuple[NumberedRow, Answer]] = deque()
+    def _answered(self, submit: Submit, report: Report) -> Iterator[tuple[NumberedRow, Finish]]:
+        """Each row and its future outcome, in the order of the file, while later rows are being submitted."""
+        sent: deque[tuple[NumberedRow, Finish]] = deque()
         with closing(LineNumbers(self.last_number)) as numbers:
             for row in self._rows(numbers):
                 if report.stopped or self.should_stop():
@@ -134,19 +136,20 @@ class Import:
                 sent.append((row, self._submitted(row, submit)))
             yield from sent
 
-    def _submitted(self, row: NumberedRow, submit: Submit) -> Answer:
+    def _submitted(self, row: NumberedRow, submit: Submit) -> Finish:
         try:
-            return submit(self._command(row))
-        except ErreurAllocation as refusal:
-            answer = Answer()
-            answer.give(refusal)
-            return answer
+            command = self._command(row)
+            answer = submit(command)
+        except Refus as refusal:
+            rejected = LineOutcome(REJECTED, str(refusal))
+            return lambda: rejected
+        return lambda: self._outcome(command, answer)
 
-    def _outcome(self, answer: Answer) -> Outcome:
+    def _outcome(self, command: Command, answer: Answer) -> LineOutcome:
         try:
-            return self.kind.outcome(answer.result())
-        except ErreurAllocation as refusal:
-            return Outcome(REJECTED, str(refusal))
+            return self.kind.outcome(command, answer.result())
+        except Refus as refusal:
+            return LineOutcome(REJECTED, str(refusal))
 
     def _rows(self, numbers: LineNumbers) -> Iterator[NumberedRow]:
         if "ligne" in self.file.positions:
@@ -154,7 +157,7 @@ class Import:
         return (_numbered(row, numbers) for row in self.file)
 
     def _command(self, row: NumberedRow) -> Command:
-        """The command that the row asks for. Raises ErreurAllocation."""
+        """The command that the row asks for. Raises Refus."""
         if row.record.problem is not None:
             raise ValeurInvalide("ligne du fichier", row.record.problem)
         for name, value in row.values.items():
@@ -171,7 +174,7 @@ def one_by_one(handle: Callable[[Command], Results]) -> Submit:
         answer = Answer()
         try:
             answer.give(handle(command))
-        except ErreurAllocation as refusal:
+        except Refus as refusal:
             answer.give(refusal)
         return answer
 
@@ -198,7 +201,7 @@ def _order_and_sku(row: Row) -> tuple[str, str] | None:
     return (order, sku) if order and sku else None
 
 
-def _note(report: Report, row: NumberedRow, outcome: Outcome) -> None:
+def _note(report: Report, row: NumberedRow, outcome: LineOutcome) -> None:
     report.counts[outcome.name] += 1
     report.repeated_by_place += row.by_place and outcome.name == REPEATED
     report.last_line = row.record.number

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from allocation.adapters.write_model.known_stock import KnownLot
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
-from allocation.domain.errors import ValeurInvalide
-from allocation.domain.events import QuantitéLotModifiée, RuptureDeStock
+from allocation.domain.errors import StockInsuffisant, ValeurInvalide
 from allocation.entrypoints.csv_files.columns import Fields
 from allocation.entrypoints.csv_files.values import DateParser, units
-from allocation.service_layer.messagebus import Results
+from allocation.service_layer.results import Outcome, Results
 
 REJECTED = "rejected"
 OUT_OF_STOCK = "out of stock"
@@ -32,7 +31,7 @@ ORDER_LINE_FIELDS = Fields(
 )
 
 
-class Outcome(NamedTuple):
+class LineOutcome(NamedTuple):
     """What became of a line: the outcome's name, and the reason if the line is handed back."""
 
     name: str
@@ -41,12 +40,28 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class Kind:
-    """What the lines of a file ask for; `one_by_one` if a line depends on the effect of those before it."""
+    """What the lines of a file ask for; `one_by_one` if a line depends on the effect of those before it.
+
+    `done` names the outcome of a command that has changed something, `others` what else may become of a line.
+    """
 
     command: Callable[[Mapping[str, str]], Command]
-    outcome: Callable[[Results], Outcome]
-    outcomes: Sequence[str]
+    done: Mapping[type[Command], str]
+    others: Sequence[str] = (REPEATED,)
     one_by_one: bool = False
+
+    @property
+    def outcomes(self) -> Sequence[str]:
+        """The names of all outcomes, but for lines that are rejected."""
+        return (*self.done.values(), *self.others)
+
+    def outcome(self, command: Command, results: Results) -> LineOutcome:
+        """What became of the line that asked for this command. Raises a refusal that is not a stock-out."""
+        if isinstance(refusal := results.refusal, StockInsuffisant):
+            best = f"le mieux fourni a {refusal.quantité_disponible} unités"
+            return LineOutcome(OUT_OF_STOCK, f"rupture de stock : aucun lot ne suffit, {best}")
+        repeated = results.raise_for_refusal().outcome is Outcome.REPEATED
+        return LineOutcome(REPEATED if repeated else self.done[type(command)])
 
 
 def lots(day: DateParser) -> Kind:
@@ -55,7 +70,7 @@ def lots(day: DateParser) -> Kind:
     def command(values: Mapping[str, str]) -> Command:
         return CréerLot(values["réf"], values["sku"], units(values["quantité"]), day(values.get("eta", "")))
 
-    return Kind(command, _lot_outcome, ("received", REPEATED))
+    return Kind(command, {CréerLot: "received"})
 
 
 def lots_or_updates(day: DateParser, known_lot: Callable[[str], KnownLot | None]) -> Kind:
@@ -73,25 +88,11 @@ def lots_or_updates(day: DateParser, known_lot: Callable[[str], KnownLot | None]
             raise ValeurInvalide("eta", f"le lot {réf} a {known.eta}, et seule sa quantité peut changer")
         return ModifierQuantitéLot(réf, quantité)
 
-    return Kind(command, _lot_outcome, ("received", "updated", REPEATED), one_by_one=True)
+    return Kind(command, {CréerLot: "received", ModifierQuantitéLot: "updated"}, one_by_one=True)
 
 
 def _order_line(values: Mapping[str, str]) -> Command:
     return Allouer(values["id_commande"], values["sku"], units(values["quantité"]), values.get("ligne", ""))
 
 
-def _lot_outcome(results: Results) -> Outcome:
-    if any(isinstance(event, QuantitéLotModifiée) for event in results.events):
-        return Outcome("updated")
-    return Outcome("received" if results.events else REPEATED)
-
-
-def _order_line_outcome(results: Results) -> Outcome:
-    if results[0] is not None:
-        return Outcome("allocated" if results.events else REPEATED)
-    available = [str(e.quantité_disponible) for e in results.told if isinstance(e, RuptureDeStock)]
-    best = f", le mieux fourni a {available[0]} unités" if available else ""
-    return Outcome(OUT_OF_STOCK, f"rupture de stock : aucun lot ne suffit{best}")
-
-
-ORDER_LINES = Kind(_order_line, _order_line_outcome, ("allocated", REPEATED, OUT_OF_STOCK))
+ORDER_LINES = Kind(_order_line, {Allouer: "allocated"}, others=(REPEATED, OUT_OF_STOCK))

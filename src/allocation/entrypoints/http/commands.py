@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -17,22 +17,20 @@ from allocation.adapters.postgresql.database import (
     VersionConflict,
 )
 from allocation.domain.commands import Command
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu
-from allocation.domain.events import Alloué, RuptureDeStock
+from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, StockInsuffisant
 from allocation.entrypoints.http.freshness import announce_token, token_header
 from allocation.entrypoints.http.identifiers import spellings
-from allocation.entrypoints.http.refusals import RuptureConstatée
 from allocation.entrypoints.http.route import Header, Route, read_body
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation, LotDeLaLigne
 from allocation.entrypoints.http.schemas.lots import (
     CorrectionDeLot,
     DemandeCorrection,
     DemandeLot,
-    LigneSansLot,
     LotConnu,
 )
 from allocation.service_layer.group_commit import GaveUp, QueueFull
 from allocation.service_layer.messagebus import MessageBus, Results
+from allocation.service_layer.results import Outcome
 
 # What the database, or the way to it, may say to any command.
 ANY_COMMAND = (ValueRefused, StorageUnavailable, Locked, OutcomeUnknown, VersionConflict, QueueFull, GaveUp)
@@ -62,7 +60,7 @@ class HttpCommands:
             self.allocate,
             answers={201: LotDeLaLigne, 200: LotDeLaLigne},
             body=DemandeAllocation,
-            refusals=(SkuInconnu, RuptureConstatée, LigneModifiée, *ANY_COMMAND),
+            refusals=(SkuInconnu, StockInsuffisant, LigneModifiée, *ANY_COMMAND),
             answer_headers=(LOCATION, token_header(200, 201, 409)),
         )
         correcting = Route(
@@ -79,11 +77,10 @@ class HttpCommands:
     def allocate(self) -> Response:
         """Tie an order line to a lot; a repeated line gets its lot again."""
         demande = read_body(DemandeAllocation)
-        results = self._handle(demande.command())
-        réf_lot = results.pop(0)
-        if réf_lot is None:
-            raise RuptureConstatée(next(e for e in results.told if isinstance(e, RuptureDeStock)))
-        return _created(results, {"réf_lot": réf_lot}, f"/allocations/{quote(demande.id_commande, safe='')}")
+        results = self._handle(demande.command()).raise_for_refusal()
+        return _created(
+            results, {"réf_lot": results[0]}, f"/allocations/{quote(demande.id_commande, safe='')}"
+        )
 
     def receive_lot(self) -> Response:
         """Receive a lot; the same lot again changes nothing."""
@@ -110,18 +107,15 @@ class HttpCommands:
 def _created(results: Results, body: dict[str, str], location: str) -> Response:
     """201 if the command has changed something, 200 if it was a repetition."""
     response = jsonify(body)
-    response.status_code = HTTPStatus.CREATED if results.events else HTTPStatus.OK
+    response.status_code = HTTPStatus.CREATED if results.outcome is Outcome.DONE else HTTPStatus.OK
     response.headers["Location"] = location
     return response
 
 
 def _reallocations(results: Results) -> dict[str, list[dict[str, Any]]]:
     """What became of the lines that lost their lot."""
+    lignes = [(asdict(ligne), réf_lot) for ligne, réf_lot in results.réallocations]
     return {
-        "réallouées": [vars(event) for event in results.events if isinstance(event, Alloué)],
-        "sans_lot": [
-            {key: vars(event)[key] for key in LigneSansLot.model_fields}
-            for event in results.events
-            if isinstance(event, RuptureDeStock)
-        ],
+        "réallouées": [{**ligne, "réf_lot": réf_lot} for ligne, réf_lot in lignes if réf_lot is not None],
+        "sans_lot": [ligne for ligne, réf_lot in lignes if réf_lot is None],
     }

@@ -10,8 +10,15 @@ from allocation.adapters.postgresql.database import (
     VersionConflict,
 )
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, ValeurInvalide
-from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé, RuptureConstatée
+from allocation.domain.errors import (
+    LigneModifiée,
+    LotExistant,
+    LotInconnu,
+    SkuInconnu,
+    StockInsuffisant,
+    ValeurInvalide,
+)
+from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé
 from allocation.entrypoints.http.words import Words
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
@@ -59,7 +66,7 @@ PROBLEMS: dict[type[Exception], Problem] = {
         404, "lot-inconnu", Words("Lot inconnu", "Unknown lot"), Words("{0}", "Unknown lot: {0.réf_lot}")
     ),
     Introuvable: Problem(404, "introuvable", Words("Introuvable", "Not found"), Words("{0}", "{0.words.en}")),
-    RuptureConstatée: Problem(
+    StockInsuffisant: Problem(
         409,
         "rupture-de-stock",
         Words("Rupture de stock", "Out of stock"),

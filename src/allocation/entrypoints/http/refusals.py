@@ -6,13 +6,13 @@ from typing import Self, TypeAlias
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from allocation.domain.events import RuptureDeStock
+from allocation.domain.errors import AllocationError
 from allocation.entrypoints.http.words import Language, Words, reason_in
 
 FieldReason: TypeAlias = tuple[str, Words]
 
 
-class JsonMalformé(Exception):
+class JsonMalformé(AllocationError):
     """The body is not JSON in UTF-8. → 400
 
     The parser's message is in English, and ends with the place.
@@ -24,7 +24,7 @@ class JsonMalformé(Exception):
         return str(self).rpartition(" at ")[2].replace("line", "ligne").replace(" column", ", colonne")
 
 
-class Introuvable(Exception):
+class Introuvable(AllocationError):
     """Nothing is known under this name. → 404"""
 
     def __init__(self, words: Words) -> None:
@@ -32,22 +32,7 @@ class Introuvable(Exception):
         self.words = words
 
 
-class RuptureConstatée(Exception):
-    """No lot can take the line. → 409"""
-
-    def __init__(self, event: RuptureDeStock) -> None:
-        super().__init__(
-            f"Rupture de stock : {event.quantité} unités de {event.sku} sont demandées, "
-            f"le lot le mieux fourni en a {event.quantité_disponible}"
-        )
-        self.id_commande = event.id_commande
-        self.sku = event.sku
-        self.ligne = event.ligne
-        self.quantité_demandée = event.quantité
-        self.quantité_disponible = event.quantité_disponible
-
-
-class ChampsInvalides(Exception):
+class ChampsInvalides(AllocationError):
     """Fields of the request are missing, unknown, or wrong. → 422"""
 
     def __init__(self, fields: Iterable[FieldReason]) -> None:

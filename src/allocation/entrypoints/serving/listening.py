@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from allocation.domain.errors import AllocationError
+
 _NOT_ON_THIS_MACHINE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
-class CannotListen(Exception):
+class CannotListen(AllocationError):
     """The address can't be used; the message says which and why."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:
