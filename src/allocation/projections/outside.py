@@ -21,9 +21,9 @@ from allocation.projections.follower import (
     BATCH,
     DEFAULT_MAX_PARKED,
     MAX_TRIES,
-    SubscriptionFollower,
 )
 from allocation.projections.parking import Search, split_off_parked
+from allocation.projections.subscription_follower import SubscriptionFollower
 from allocation.projections.troubles import is_passing
 
 # A delivery that takes longer may happen twice.
