@@ -21,7 +21,7 @@ test: $(VENV)/.dev ## Run all tests, with the coverage that the inner rooms must
 # Without what takes long and is the same on every server.
 test-database: $(VENV)/.dev
 	$(BIN)/pytest tests/contract tests/integration tests/e2e \
-		--ignore=tests/e2e/test_schemathesis.py --ignore=tests/e2e/test_readme.py \
+		--ignore=tests/e2e/test_schemathesis.py --ignore=tests/e2e/test_readme.py --ignore=tests/e2e/test_recipes.py \
 		--ignore=tests/integration/test_bench_shop.py --ignore=tests/integration/test_naive.py
 
 check: $(VENV)/.dev ## Formatting, lint, types and the direction of imports

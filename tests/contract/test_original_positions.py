@@ -79,6 +79,26 @@ def test_une_correction_à_ce_que_le_lot_avait_déjà_a_la_position_de_sa_récep
     assert repeated(bus, ModifierQuantitéLot("lot-1", 100)) == 2
 
 
+def test_des_lots_de_même_référence_ont_chacun_leurs_positions(bus: Bus) -> None:
+    of_table = CréerLot("lot-1", "TABLE", 50)
+    received = positions(bus, [LOT, of_table])
+    corrected = positions(
+        bus, [ModifierQuantitéLot("lot-1", n, sku) for sku, n in (("LAMPE", 9), ("TABLE", 8))]
+    )
+
+    assert [repeated(bus, command) for command in (LOT, of_table)] == received == [1, 2]
+    assert repeated(bus, ModifierQuantitéLot("lot-1", 9, "LAMPE")) == corrected[0] == 3
+    assert repeated(bus, ModifierQuantitéLot("lot-1", 8, "TABLE")) == corrected[1] == 4
+
+
+def test_une_correction_sans_sku_répétée_a_la_position_de_la_première(bus: Bus) -> None:
+    positions(bus, [LOT, AUTRE_LOT])
+    [first] = positions(bus, [ModifierQuantitéLot("lot-1", 90)])
+    positions(bus, [ModifierQuantitéLot("lot-2", 20)])
+
+    assert repeated(bus, ModifierQuantitéLot("lot-1", 90)) == first == 3
+
+
 def test_un_événement_sans_suite_a_la_fin_du_journal_pour_position(bus: Bus) -> None:
     positions(bus, [LOT, Allouer("c-1", "LAMPE", 1), AUTRE_LOT])
 

@@ -1,6 +1,5 @@
 """What every unit of work and repository must do: the shipped fake and PostgreSQL alike."""
 
-from collections.abc import Callable
 from copy import deepcopy
 from datetime import date
 from uuid import uuid4
@@ -8,28 +7,15 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contract.conftest import NewUow
 
-from allocation.adapters.postgresql.database import Database, VersionConflict
-from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
+from allocation.adapters.postgresql.database import VersionConflict
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.errors import LotInconnu
 from allocation.domain.events import Alloué, LotCréé, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Produit
-from allocation.testing import FakeStore, FakeUnitOfWork
-
-NewUow = Callable[[], JournalledUnitOfWork]
 
 DEMAIN = date(2027, 1, 2)
-
-
-@pytest.fixture(params=["fake", "postgresql"])
-def new_uow(request: pytest.FixtureRequest) -> NewUow:
-    """Units of work on one and the same store."""
-    if request.param == "fake":
-        store = FakeStore()
-        return lambda: FakeUnitOfWork(store)
-    database: Database = request.getfixturevalue("database")
-    return lambda: PostgreSQLUnitOfWork(database)
 
 
 def ligne(id_commande: str, quantité: int = 2, numéro: str = "1") -> LigneDeCommande:
@@ -177,7 +163,7 @@ def test_les_lignes_les_plus_récentes_sont_là_pour_qui_réduit_un_lot(new_uow:
 
     with new_uow() as uow:
         produit, _ = lu_par_lot(uow, "lot-1")
-        rang = uow.produits.load_surplus("lot-1", 5, limit=10)
+        rang = uow.produits.load_surplus(produit, "lot-1", 5, limit=10)
         retirées = produit.modifier_quantité_lot("lot-1", 5, depuis_rang=rang)
         uow.commit()
 
@@ -202,24 +188,13 @@ def test_une_ligne_peut_changer_de_lot(new_uow: NewUow) -> None:
 
     with new_uow() as uow:
         produit, _ = lu_par_lot(uow, "lot-1")
-        assert uow.produits.load_surplus("lot-1", 9, limit=10) == 1
+        assert uow.produits.load_surplus(produit, "lot-1", 9, limit=10) == 1
         produit.modifier_quantité_lot("lot-1", 9)
         assert lu(uow, ligne("c-1", 10)).allouer(ligne("c-1", 10)) == "lot-2"
         uow.commit()
 
     with new_uow() as uow:
         assert lu(uow, ligne("c-1", 10)).placements["c-1", "1"].réf_lot == "lot-2"
-
-
-def test_une_référence_de_lot_n_est_prise_qu_une_fois_tous_produits_confondus(new_uow: NewUow) -> None:
-    recevoir(new_uow, Lot("lot-1", "LAMPE", 10))
-
-    with new_uow() as uow:
-        produit = Produit("TABLE")
-        uow.produits.add(produit)
-        produit.ajouter_lot(Lot("lot-1", "TABLE", 10))
-        with pytest.raises(VersionConflict):
-            uow.commit()
 
 
 def test_un_produit_n_est_créé_qu_une_fois(new_uow: NewUow) -> None:
@@ -273,8 +248,8 @@ def test_les_lignes_de_trop_viennent_par_les_plus_anciennes(new_uow: NewUow) -> 
 
     with new_uow() as uow:
         produit, _ = lu_par_lot(uow, "lot-1")
-        assert uow.produits.load_surplus("lot-1", 10, limit=2) is None
-        rang = uow.produits.load_surplus("lot-1", 3, limit=2)
+        assert uow.produits.load_surplus(produit, "lot-1", 10, limit=2) is None
+        rang = uow.produits.load_surplus(produit, "lot-1", 3, limit=2)
         retirées = produit.modifier_quantité_lot("lot-1", 3, depuis_rang=rang, au_plus=1)
         uow.commit()
 
@@ -282,7 +257,7 @@ def test_les_lignes_de_trop_viennent_par_les_plus_anciennes(new_uow: NewUow) -> 
     assert retirées == [ligne("c-2")]
     with new_uow() as uow:
         assert uow.produits.get_par_réf_lot("lot-1") is not None
-        assert uow.produits.load_surplus("lot-1", 3, depuis_rang=rang, limit=9) == rang
+        assert uow.produits.load_surplus(produit, "lot-1", 3, depuis_rang=rang, limit=9) == rang
 
 
 def test_une_ligne_que_personne_n_a_demandée_n_est_pas_là_et_ne_s_écrit_pas_deux_fois(
@@ -339,9 +314,9 @@ def test_les_lignes_d_un_lot_ne_se_demandent_pas_avant_lui(new_uow: NewUow) -> N
     allouer(new_uow, ligne("c-1"))
 
     with new_uow() as uow:
-        lu(uow)
+        produit = lu(uow)
         with pytest.raises(LookupError):
-            uow.produits.load_surplus("lot-1", 1, limit=10)
+            uow.produits.load_surplus(produit, "lot-1", 1, limit=10)
 
 
 MANY = 100

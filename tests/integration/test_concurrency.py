@@ -25,7 +25,7 @@ from allocation.adapters.write_model import postgresql_repository
 from allocation.adapters.write_model.postgresql_repository import PostgreSQLRepository
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.domain.errors import LotExistant, SkuInconnu
+from allocation.domain.errors import LotExistant, RéférenceAmbiguë, SkuInconnu
 from allocation.domain.events import QuantitéLotModifiée
 from allocation.domain.model import LigneDeCommande, Produit
 from allocation.projections.verify import verify
@@ -121,16 +121,25 @@ def test_le_même_lot_reçu_par_vingt_processus_n_existe_qu_une_fois(bus: Bus, s
     assert sql("SELECT count(*) AS n FROM lots") == [{"n": 1}]
 
 
-def test_une_référence_disputée_par_deux_sku_va_à_l_un_et_l_autre_est_refusé(bus: Bus) -> None:
-    def receive(sku: str) -> str:
+def test_une_référence_que_dix_sku_demandent_sert_à_chacun(bus: Bus, sql: Sql) -> None:
+    skus = [f"SKU-{n}" for n in range(10)]
+    with ThreadPoolExecutor(10) as clients:
+        results = list(clients.map(lambda sku: bus.handle(CréerLot("lot-1", sku, 5)), skus))
+
+    assert [len(each.events) for each in results] == [1] * 10
+    assert [row["sku"] for row in sql("SELECT sku FROM lots WHERE référence = 'lot-1' ORDER BY sku")] == skus
+
+
+def test_un_lot_que_deux_demandes_décrivent_autrement_va_à_l_une(bus: Bus) -> None:
+    def receive(quantité: int) -> str:
         try:
-            bus.handle(CréerLot("lot-1", sku, 5))
+            bus.handle(CréerLot("lot-1", "LAMPE", quantité))
         except LotExistant:
             return "refusé"
         return "reçu"
 
     with ThreadPoolExecutor(10) as clients:
-        answers = list(clients.map(receive, (f"SKU-{n}" for n in range(10))))
+        answers = list(clients.map(receive, range(1, 11)))
 
     assert Counter(answers) == {"reçu": 1, "refusé": 9}
 
@@ -140,7 +149,7 @@ def test_une_foule_qui_fait_de_tout_ne_laisse_aucune_différence(database: Datab
     skus = [f"SKU-{n}" for n in range(5)]
     for sku in skus:
         for n in range(3):
-            bus.handle(CréerLot(f"{sku}-lot-{n}", sku, 60))
+            bus.handle(CréerLot(f"lot-{n}", sku, 60))
     followers = projection_followers(database)
     for follower in followers:
         follower.register()
@@ -150,8 +159,8 @@ def test_une_foule_qui_fait_de_tout_ne_laisse_aucune_différence(database: Datab
         for step in range(40):
             sku = chance.choice(skus)
             if chance.random() < 0.15:
-                lot = f"{sku}-lot-{chance.randrange(3)}"
-                bus.handle(ModifierQuantitéLot(lot, chance.randint(1, 80)))
+                lot = f"lot-{chance.randrange(3)}"
+                bus.handle(ModifierQuantitéLot(lot, chance.randint(1, 80), sku))
             else:
                 bus.handle(Allouer(f"c-{writer}-{step}", sku, chance.randint(1, 9)))
 
@@ -186,19 +195,26 @@ def test_un_lot_créé_entre_la_recherche_de_son_sku_et_le_verrou_se_corrige(
     assert results.events == (QuantitéLotModifiée("lot-1", "LAMPE", 8, 10),)
 
 
-@pytest.mark.parametrize("sku", ["LAMPE", "TABLE"])
-def test_un_lot_créé_deux_fois_au_même_instant_ne_l_est_qu_une(
-    database: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch, sku: str
+def test_une_référence_devenue_ambiguë_entre_la_recherche_et_le_verrou_est_refusée(
+    database: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second is a repetition or, for another SKU, refused."""
+    other = bootstrap(database, inline=False)
+    other.handle(CréerLot("lot-1", "LAMPE", 10))
+
+    with (
+        between_search_and_lock(monkeypatch, lambda: other.handle(CréerLot("lot-1", "TABLE", 10))),
+        pytest.raises(RéférenceAmbiguë),
+    ):
+        bus.handle(ModifierQuantitéLot("lot-1", 8))
+
+
+def test_un_lot_créé_deux_fois_au_même_instant_ne_l_est_qu_une(
+    database: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = bootstrap(database, inline=False)
 
     with between_search_and_lock(monkeypatch, lambda: other.handle(CréerLot("lot-1", "LAMPE", 10))):
-        if sku == "LAMPE":
-            assert bus.handle(CréerLot("lot-1", "LAMPE", 10)).events == ()
-        else:
-            with pytest.raises(LotExistant):
-                bus.handle(CréerLot("lot-1", sku, 10))
+        assert bus.handle(CréerLot("lot-1", "LAMPE", 10)).events == ()
 
 
 def test_un_produit_créé_entre_son_verrou_et_la_lecture_de_ses_lots_n_est_pas_une_erreur(

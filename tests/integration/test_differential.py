@@ -48,9 +48,10 @@ def test_postgresql_répond_comme_le_modèle_en_mémoire(database: Database) -> 
         def allouer(self, commande: int, sku: int, quantité: int, ligne: str) -> None:
             self._tell_both(Allouer(self._own(f"c-{commande}"), self._own(f"SKU-{sku}"), quantité, ligne))
 
-        @rule(lot=numéros, quantité=petites)
-        def corriger(self, lot: int, quantité: int) -> None:
-            self._tell_both(ModifierQuantitéLot(self._own(f"lot-{lot}"), quantité))
+        @rule(lot=numéros, quantité=petites, sku=st.none() | numéros)
+        def corriger(self, lot: int, quantité: int, sku: int | None) -> None:
+            of = None if sku is None else self._own(f"SKU-{sku}")
+            self._tell_both(ModifierQuantitéLot(self._own(f"lot-{lot}"), quantité, of))
 
         def _own(self, name: str) -> str:
             return f"{self.example}-{name}"

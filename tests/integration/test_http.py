@@ -142,7 +142,7 @@ class TestLots:
 
         assert (first.status_code, again.status_code) == (201, 200)
         assert first.json == again.json == {"réf": "lot-1"}
-        assert first.headers["Location"] == again.headers["Location"] == "/lots/lot-1"
+        assert first.headers["Location"] == again.headers["Location"] == "/lots/lot-1?sku=LAMPE"
 
     def test_un_autre_lot_sous_la_même_référence_est_refusé(self, stocked: FlaskClient) -> None:
         response = stocked.post("/lots", json=LAMPE | {"quantité": 99})
@@ -151,11 +151,34 @@ class TestLots:
         assert json.loads(response.data)["réf_lot"] == "lot-1"
         assert json.loads(response.data)["sku"] == "LAMPE"
 
-    def test_une_référence_prise_par_un_autre_sku_dit_lequel(self, stocked: FlaskClient) -> None:
-        response = stocked.post("/lots", json=LAMPE | {"sku": "TABLE"})
+    def test_une_référence_d_un_autre_sku_est_libre(self, stocked: FlaskClient) -> None:
+        response = stocked.post("/lots", json=LAMPE | {"sku": "TABLE & CO", "quantité": 99})
 
-        assert refusal(response) == (409, "lot-existant")
-        assert json.loads(response.data)["sku"] == "LAMPE"
+        assert response.status_code == 201
+        lots = [stocked.get(path).json for path in (response.headers["Location"], "/lots/lot-1?sku=LAMPE")]
+        assert [lot and (lot["sku"], lot["quantité"]) for lot in lots] == [("TABLE & CO", 99), ("LAMPE", 100)]
+
+    def test_une_référence_que_plusieurs_sku_portent_se_lit_et_se_corrige_avec_le_sku(
+        self, stocked: FlaskClient
+    ) -> None:
+        stocked.post("/lots", json=LAMPE | {"sku": "TABLE"})
+
+        ambiguous = (stocked.get("/lots/lot-1"), stocked.patch("/lots/lot-1", json={"quantité": 7}))
+        corrected = stocked.patch("/lots/lot-1?sku=TABLE", json={"quantité": 7})
+
+        for response in ambiguous:
+            assert refusal(response) == (409, "référence-ambiguë")
+            assert json.loads(response.data)["skus"] == ["LAMPE", "TABLE"]
+        assert corrected.status_code == 200
+        lots = [stocked.get(f"/lots/lot-1?sku={sku}").json for sku in ("LAMPE", "TABLE")]
+        assert [lot and lot["quantité"] for lot in lots] == [100, 7]
+
+    def test_un_lot_ne_se_lit_ni_ne_se_corrige_sous_un_autre_sku(self, stocked: FlaskClient) -> None:
+        stocked.post("/lots", json={"réf": "lot-2", "sku": "TABLE", "quantité": 1})
+
+        assert refusal(stocked.get("/lots/lot-1?sku=TABLE")) == (404, "introuvable")
+        assert refusal(stocked.patch("/lots/lot-1?sku=TABLE", json={"quantité": 4})) == (404, "lot-inconnu")
+        assert refusal(stocked.get("/lots/lot-1?sku=")) == (422, "valeur-invalide")
 
     def test_un_lot_corrigé_à_zéro_rend_toutes_ses_lignes(self, stocked: FlaskClient) -> None:
         stocked.post("/allocate", json=LIGNE)
@@ -361,10 +384,10 @@ class TestRefus:
         ],
     )
     def test_un_paramètre_inconnu(self, stocked: FlaskClient, method: str, path: str) -> None:
-        response = stocked.open(f"{path}?sku=LAMPE", method=method, json={} if method != "GET" else None)
+        response = stocked.open(f"{path}?autre=LAMPE", method=method, json={} if method != "GET" else None)
 
         assert refusal(response) == (422, "champs-invalides")
-        assert json.loads(response.data)["champs"] == [{"champ": "sku", "raison": "ce champ n'existe pas"}]
+        assert json.loads(response.data)["champs"] == [{"champ": "autre", "raison": "ce champ n'existe pas"}]
 
     @pytest.mark.parametrize("query", ["limit=1&limit=2", "after=A&limit=1&after=A", "limit=1&&%6Cimit=1"])
     def test_un_paramètre_donné_deux_fois(self, stocked: FlaskClient, query: str) -> None:

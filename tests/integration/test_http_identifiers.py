@@ -186,3 +186,17 @@ class TestCeQuiEstEnregistréDAvantLaRègle:
             "réallouées": [{"id_commande": old, "sku": old, "quantité": 4, "réf_lot": "lot-2", "ligne": old}],
             "sans_lot": [],
         }
+
+    def test_se_lit_et_se_corrige_avec_le_sku_comme_il_est_écrit(
+        self, client: FlaskClient, bus: MessageBus[PostgreSQLUnitOfWork], old: str
+    ) -> None:
+        bus.handle(CréerLot(Enregistré(old), "AUTRE", 10))
+        path, query = f"/lots/{quote(old, safe='')}", {"sku": old}
+
+        corrected = client.patch(path, json={"quantité": 9}, query_string=query)
+
+        assert corrected.status_code == 200
+        lot, other = client.get(path, query_string=query).json, client.get(f"{path}?sku=AUTRE").json
+        assert lot is not None
+        assert other is not None
+        assert (lot["sku"], lot["quantité"], other["quantité"]) == (old, 9, 10)

@@ -11,6 +11,7 @@ import pytest
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.known_stock import KnownLot, KnownStock
 from allocation.domain.commands import Allouer, CréerLot
+from allocation.domain.values import Enregistré
 from allocation.entrypoints.csv_files import kinds
 from allocation.entrypoints.csv_files.columns import Fields
 from allocation.entrypoints.csv_files.importing import Import, Report, one_by_one
@@ -289,15 +290,35 @@ def test_update_fixe_la_quantité_des_lots_qui_existent_et_reçoit_les_autres(
     }
 
 
-def test_update_ne_change_ni_le_sku_ni_l_arrivée_d_un_lot(shop: Database, écrire: Write) -> None:
-    path = écrire("réf,sku,quantité,eta", "lot-1,TABLE,5,", "lot-1,LAMPE,5,31/12/2027")
+def test_update_ne_change_pas_l_arrivée_d_un_lot(shop: Database, écrire: Write) -> None:
+    report = importer_lots(shop, écrire("réf,sku,quantité,eta", "lot-1,LAMPE,5,31/12/2027"))
 
-    report = importer_lots(shop, path)
-
-    assert counts(report) == {"rejected": 2}
+    assert counts(report) == {"rejected": 1}
     text = report.files["rejected"].read_text("utf-8")
-    assert "le lot lot-1 est de LAMPE, et seule sa quantité peut changer" in text
-    assert KnownStock(shop).lot("lot-1") == KnownLot("LAMPE", None)
+    assert "le lot lot-1 a None, et seule sa quantité peut changer" in text
+    assert KnownStock(shop).lot("LAMPE", "lot-1") == KnownLot(None)
+
+
+def test_update_distingue_les_lots_de_même_référence_par_leur_sku(shop: Database, écrire: Write) -> None:
+    lines = ["lot-1,TABLE,5,", "lot-1,LAMPE,50,", "lot-1,TABLE,6,"]
+
+    report = importer_lots(shop, écrire("réf,sku,quantité,eta", *lines))
+
+    assert counts(report) == {"received": 1, "updated": 2}
+    with shop.reading() as connection:
+        lots = connection.exec_driver_sql("SELECT sku, quantité FROM lots WHERE référence = 'lot-1'").all()
+    assert {tuple(lot) for lot in lots} == {("LAMPE", 50), ("TABLE", 6)}
+
+
+def test_update_atteint_un_lot_enregistré_avant_la_règle_des_identifiants(
+    shop: Database, écrire: Write
+) -> None:
+    old = Enregistré("LAM\u200bPE")
+    bootstrap(shop).handle(CréerLot(old, old, 5))
+
+    report = importer_lots(shop, écrire("réf,sku,quantité,eta", f"{old},{old},9,"))
+
+    assert counts(report) == {"updated": 1}
 
 
 def test_check_lit_tout_dit_les_défauts_et_n_écrit_rien(écrire: Write) -> None:

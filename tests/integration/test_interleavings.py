@@ -99,7 +99,7 @@ class Writer:
         sku = self._chance.choice(skus)
         if self._chance.random() < 0.002:
             quantity = self._chance.choice([self._chance.randrange(1, 5000), PLENTY])
-            return ModifierQuantitéLot(f"{sku}-{self._chance.randrange(LOTS)}", quantity)
+            return ModifierQuantitéLot(f"lot-{self._chance.randrange(LOTS)}", quantity, sku)
         return Allouer(f"c-{self._number}-{rounds}", sku, self._chance.randrange(1, 5), str(n))
 
 
@@ -126,7 +126,7 @@ def test_cent_mille_événements_de_cinquante_écrivains_se_replient_en_ce_que_m
     bus = bootstrap(database, inline=False)
     for sku in SKUS:
         for n in range(LOTS):
-            bus.handle(CréerLot(f"{sku}-{n}", sku, PLENTY))
+            bus.handle(CréerLot(f"lot-{n}", sku, PLENTY))
     register(projection_followers(database))
 
     with _followed_by_two(database_url):
@@ -144,8 +144,9 @@ def test_cent_mille_événements_de_cinquante_écrivains_se_replient_en_ce_que_m
         {"id_commande": order, "sku": sku, "ligne": number, "réf_lot": lot, "quantité": units}
         for (order, sku, number), (lot, units) in sorted(lines.items())
     ]
-    assert sql("SELECT réf, quantité, quantité_allouée FROM lots_view ORDER BY 1") == [
-        {"réf": réf, "quantité": lot[0], "quantité_allouée": lot[1]} for réf, lot in sorted(lots.items())
+    assert sql("SELECT sku, réf, quantité, quantité_allouée FROM lots_view ORDER BY 1, 2") == [
+        {"sku": sku, "réf": réf, "quantité": held, "quantité_allouée": taken}
+        for (sku, réf), (held, taken) in sorted(lots.items())
     ]
     assert _applied(sql) == _expected_to_be_applied(events)
     assert list(verify(database, projection_followers(database))) == []
@@ -213,31 +214,31 @@ def _events(database: Database) -> list[Event]:
 
 def _fold(
     events: Sequence[Event],
-) -> tuple[dict[tuple[str, str, str], tuple[str, int]], dict[str, list[int]]]:
+) -> tuple[dict[tuple[str, str, str], tuple[str, int]], dict[tuple[str, str], list[int]]]:
     """The allocated lines and the lots after these events, each of which must fit to those before it."""
     lines: dict[tuple[str, str, str], tuple[str, int]] = {}
-    lots: dict[str, list[int]] = {}
+    lots: dict[tuple[str, str], list[int]] = {}
     for event in events:
         match event:
             case LotCréé():
-                lots[event.réf_lot] = [event.quantité, 0]
+                lots[event.sku, event.réf_lot] = [event.quantité, 0]
             case QuantitéLotModifiée():
-                assert lots[event.réf_lot][0] == event.quantité_précédente
-                lots[event.réf_lot][0] = event.quantité
+                assert lots[event.sku, event.réf_lot][0] == event.quantité_précédente
+                lots[event.sku, event.réf_lot][0] = event.quantité
             case Alloué():
                 key = (event.id_commande, event.sku, event.ligne)
                 assert key not in lines
                 lines[key] = (event.réf_lot, event.quantité)
-                lots[event.réf_lot][1] += event.quantité
+                lots[event.sku, event.réf_lot][1] += event.quantité
             case Désalloué():
                 del lines[event.id_commande, event.sku, event.ligne]
-                lots[event.réf_lot][1] -= event.quantité
+                lots[event.sku, event.réf_lot][1] -= event.quantité
         assert all(0 <= taken <= held for held, taken in (lots[réf] for réf in _lots_of(event)))
     return lines, lots
 
 
-def _lots_of(event: Event) -> Sequence[str]:
-    return () if isinstance(event, RuptureDeStock) else (vars(event)["réf_lot"],)
+def _lots_of(event: Event) -> Sequence[tuple[str, str]]:
+    return () if isinstance(event, RuptureDeStock) else ((event.sku, vars(event)["réf_lot"]),)
 
 
 def _applied(sql: Sql) -> dict[str, int]:

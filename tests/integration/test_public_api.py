@@ -35,6 +35,7 @@ from allocation.domain.errors import (
     LotExistant,
     LotInconnu,
     Refus,
+    RéférenceAmbiguë,
     SkuInconnu,
     StockInsuffisant,
     ValeurInvalide,
@@ -142,7 +143,7 @@ def test_le_serveur_embarqué_a_une_adresse() -> None:
 
 
 def test_le_bus_dit_ce_qu_une_commande_a_donné(bus: MessageBus[Any]) -> None:
-    commands: list[Command] = [Allouer("c-2", "LAMPE", 4), ModifierQuantitéLot("lot-1", 8)]
+    commands: list[Command] = [Allouer("c-2", "LAMPE", 4), ModifierQuantitéLot("lot-1", 8, sku="LAMPE")]
 
     [first, second] = [assert_type(bus.handle(command), Results) for command in commands]
 
@@ -170,7 +171,7 @@ def test_les_vues_répondent(bus: MessageBus[Any]) -> None:
     uow = bus.uow
 
     assert assert_type(allocations("c-1", uow, after=2, wait_s=1.0), list[Row])
-    assert assert_type(lot("lot-1", uow, after=2, wait_s=1.0), Row | None)
+    assert assert_type(lot("lot-1", uow, sku="LAMPE", after=2, wait_s=1.0), Row | None)
     assert assert_type(stock("LAMPE", uow, after=2, wait_s=1.0), Row | None)
     assert assert_type(stock_page("", 10, uow, after=2, wait_s=1.0), list[Row])
 
@@ -197,14 +198,16 @@ def test_un_refus_porte_ses_faits(bus: MessageBus[Any]) -> None:
 
     assert _facts(refusal(Allouer("c-1", "TABLE", 1))) == "TABLE"
     assert _facts(refusal(ModifierQuantitéLot("lot-9", 1))) == "lot-9"
-    assert _facts(refusal(CréerLot("lot-1", "TABLE", 1))) == ("lot-1", "LAMPE")
+    assert _facts(refusal(CréerLot("lot-1", "LAMPE", 1))) == ("lot-1", "LAMPE")
     assert _facts(refusal(Allouer("c-1", "LAMPE", 4))) == ("c-1", "LAMPE", "1", 3, 4)
+    bus.handle(CréerLot("lot-1", "TABLE", 1))
+    assert _facts(refusal(ModifierQuantitéLot("lot-1", 1))) == ("lot-1", ("LAMPE", "TABLE"))
     with pytest.raises(ValeurInvalide) as invalid:
         Allouer("", "LAMPE", 1)
     assert _facts(invalid.value) == "id_commande"
 
 
-def _facts(refusal: Refus) -> object:
+def _facts(refusal: Refus) -> object:  # noqa: PLR0911 - one for each refusal
     match refusal:
         case SkuInconnu():
             return assert_type(refusal.sku, str)
@@ -212,6 +215,8 @@ def _facts(refusal: Refus) -> object:
             return assert_type(refusal.réf_lot, str)
         case LotExistant():
             return assert_type((refusal.réf_lot, refusal.sku), tuple[str, str])
+        case RéférenceAmbiguë():
+            return assert_type((refusal.réf_lot, refusal.skus), tuple[str, tuple[str, ...]])
         case LigneModifiée():
             line = assert_type((refusal.id_commande, refusal.sku, refusal.ligne), tuple[str, str, str])
             return *line, *assert_type((refusal.quantité_connue, refusal.quantité_demandée), tuple[int, int])

@@ -10,7 +10,14 @@ import pytest
 from allocation.adapters.postgresql.database import VersionConflict
 from allocation.adapters.write_model.repository import Needs
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, StockInsuffisant
+from allocation.domain.errors import (
+    LigneModifiée,
+    LotExistant,
+    LotInconnu,
+    RéférenceAmbiguë,
+    SkuInconnu,
+    StockInsuffisant,
+)
 from allocation.domain.events import (
     Alloué,
     Désalloué,
@@ -59,11 +66,31 @@ def test_recevoir_un_lot_le_rend_disponible(bus: MessageBus[FakeUnitOfWork], sto
     assert (lot.référence, lot.quantité, lot.eta) == ("lot-1", 20, DEMAIN)
 
 
-def test_une_référence_ne_sert_qu_une_fois_même_pour_un_autre_sku(bus: MessageBus[FakeUnitOfWork]) -> None:
-    bus.handle(CréerLot("lot-1", "LAMPE", 20))
+def test_une_référence_ne_sert_qu_une_fois_par_sku(bus: MessageBus[FakeUnitOfWork], store: FakeStore) -> None:
+    for sku in ("LAMPE", "TABLE"):
+        bus.handle(CréerLot("lot-1", sku, 20))
 
-    with pytest.raises(LotExistant):
-        bus.handle(CréerLot("lot-1", "TABLE", 20))
+    with pytest.raises(LotExistant) as refus:
+        bus.handle(CréerLot("lot-1", "TABLE", 21))
+
+    assert refus.value.sku == "TABLE"
+    assert [lot.sku for produit in store.produits.values() for lot in produit.lots] == ["LAMPE", "TABLE"]
+
+
+def test_une_correction_dit_le_sku_quand_plusieurs_ont_un_lot_de_cette_référence(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore
+) -> None:
+    for sku in ("LAMPE", "TABLE"):
+        bus.handle(CréerLot("lot-1", sku, 20))
+
+    with pytest.raises(RéférenceAmbiguë) as refus:
+        bus.handle(ModifierQuantitéLot("lot-1", 5))
+    bus.handle(ModifierQuantitéLot("lot-1", 5, "TABLE"))
+    with pytest.raises(LotInconnu):
+        bus.handle(ModifierQuantitéLot("lot-1", 5, "CHAISE"))
+
+    assert refus.value.skus == ("LAMPE", "TABLE")
+    assert [lot.quantité for produit in store.produits.values() for lot in produit.lots] == [20, 5]
 
 
 def test_allouer_donne_le_lot_et_l_événement(bus: MessageBus[FakeUnitOfWork]) -> None:

@@ -62,10 +62,13 @@ def test_la_première_arrivée_passe_avant_la_suivante() -> None:
     assert produit.allouer(ligne("c-1", 1)) == "z-tôt"
 
 
-def test_à_égalité_la_référence_départage() -> None:
-    produit = produit_avec(Lot("b", "LAMPE", 20), Lot("a", "LAMPE", 20))
+@pytest.mark.parametrize("eta", [None, DEMAIN])
+def test_à_égalité_le_premier_reçu_passe_d_abord(eta: date | None) -> None:
+    produit = produit_avec(Lot("lot-10", "LAMPE", 1, eta), Lot("lot-9", "LAMPE", 1, eta))
+    produit.allouer(ligne("c-0", 1))
+    produit.ajouter_lot(Lot("a", "LAMPE", 1, eta))
 
-    assert produit.allouer(ligne("c-1", 1)) == "a"
+    assert [produit.allouer(ligne(f"c-{n}", 1)) for n in (1, 2)] == ["lot-9", "a"]
 
 
 def test_un_lot_trop_petit_laisse_la_place_au_suivant() -> None:

@@ -13,6 +13,7 @@ from allocation.domain.errors import (
     LigneModifiée,
     LotExistant,
     LotInconnu,
+    RéférenceAmbiguë,
     SkuInconnu,
     StockInsuffisant,
     ValeurInvalide,
@@ -43,7 +44,11 @@ ERRORS: list[tuple[Exception, str]] = [
     (JsonMalformé("EOF at line 1 column 0"), "The body is not JSON in UTF-8: EOF at line 1 column 0"),
     (SkuInconnu("LAMPE"), "Unknown SKU: LAMPE"),
     (LotInconnu("lot-1"), "Unknown lot: lot-1"),
-    (LotExistant("lot-{0}", "LAMPE"), "Another lot, of the SKU LAMPE, has this reference already: lot-{0}"),
+    (LotExistant("lot-{0}", "LAMPE"), "Another lot of the SKU LAMPE has this reference already: lot-{0}"),
+    (
+        RéférenceAmbiguë("lot-1", {"LAMPE", "TABLE"}),
+        "Lots of several SKUs have this reference, name the SKU: lot-1",
+    ),
     (Introuvable(Words("Rien", "Nothing {here}")), "Nothing {here}"),
     (
         StockInsuffisant(

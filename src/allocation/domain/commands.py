@@ -62,14 +62,18 @@ class Allouer(Command):
 class ModifierQuantitéLot(Command):
     """Set the units that a lot holds, perhaps none; lines that no longer fit are allocated elsewhere.
 
-    A lot whose reference is older than the rule for identifiers is named by an `Enregistré`. A correction
-    that was begun goes on from the seniority `depuis_rang`. Raises ValeurInvalide on a malformed value.
+    `sku` may be left out where the lots of no other SKU have this reference. Identifiers older than the rule
+    for them are given as `Enregistré`. A correction that was begun goes on from the seniority `depuis_rang`.
+    Raises ValeurInvalide on a malformed value.
     """
 
     réf: str
     quantité: int
+    sku: str | None = None
     depuis_rang: int | None = None
 
     def __post_init__(self) -> None:
         self._normaliser("réf")
+        if self.sku is not None:
+            self._normaliser("sku")
         vérifier_quantité("quantité", self.quantité, au_moins=QUANTITÉ_LOT_MIN)

@@ -3,12 +3,16 @@
 The root of all exceptions of this program is here, too; docs/reference/errors.md draws their tree.
 """
 
+from collections.abc import Iterable
+from typing import ClassVar
+
 __all__ = [
     "AllocationError",
     "LigneModifiée",
     "LotExistant",
     "LotInconnu",
     "Refus",
+    "RéférenceAmbiguë",
     "SkuInconnu",
     "StockInsuffisant",
     "ValeurInvalide",
@@ -54,12 +58,23 @@ class LotInconnu(Refus):
 
 
 class LotExistant(Refus):
-    """Another lot, of the SKU `sku`, already has this reference. → 409"""
+    """Another lot of the SKU `sku` already has this reference. → 409"""
 
     def __init__(self, réf_lot: str, sku: str) -> None:
-        super().__init__(f"Un autre lot, du SKU {sku}, porte déjà cette référence : {réf_lot}")
+        super().__init__(f"Un autre lot du SKU {sku} porte déjà cette référence : {réf_lot}")
         self.réf_lot = réf_lot
         self.sku = sku
+
+
+class RéférenceAmbiguë(Refus):
+    """Lots of several SKUs have this reference: of `skus`, in order, and perhaps of more. → 409"""
+
+    SKUS_MAX: ClassVar = 100
+
+    def __init__(self, réf_lot: str, skus: Iterable[str]) -> None:
+        super().__init__(f"Des lots de plusieurs SKU portent cette référence, précisez le SKU : {réf_lot}")
+        self.réf_lot = réf_lot
+        self.skus = tuple(sorted(skus)[: self.SKUS_MAX])
 
 
 class StockInsuffisant(Refus):

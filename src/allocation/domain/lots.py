@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
 
+from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.lignes import LigneDeCommande
 from allocation.domain.values import QUANTITÉ_LOT_MIN, enregistrable, vérifier_quantité
 
-Ordre: TypeAlias = tuple[bool, date, str]
+Ordre: TypeAlias = tuple[bool, date, int, str]
 
 
 @dataclass(eq=False, slots=True)
 class Lot:
     """A batch of stock: `quantité` units, of which `quantité_allouée` are tied to order lines.
 
-    It was received with units in it (`quantité_initiale`); a count may find that all are gone.
+    It was received with units in it (`quantité_initiale`); a count may find that all are gone. Within its
+    product, it is known by its reference, and `rang` is its seniority: the product gives it on receipt.
     """
 
     référence: str
@@ -26,6 +28,7 @@ class Lot:
     eta: date | None = None
     quantité_allouée: int = 0
     quantité_initiale: int = 0
+    rang: int = 0
 
     def __post_init__(self) -> None:
         enregistrable("réf", self.référence)
@@ -41,8 +44,8 @@ class Lot:
 
     @property
     def ordre(self) -> Ordre:
-        """Its place among the lots: warehouse stock, then the earliest arrival, then the reference."""
-        return self.eta is not None, self.eta or date.min, self.référence
+        """Its place among the lots: warehouse stock, then the earliest arrival; what was received first."""
+        return self.eta is not None, self.eta or date.min, self.rang, self.référence
 
     def peut_allouer(self, ligne: LigneDeCommande) -> bool:
         """Whether the whole line fits into what is left."""
@@ -58,12 +61,22 @@ class Lot:
         )
 
 
+def seul_sku(réf_lot: str, skus: Set[str]) -> str | None:
+    """The SKU that is meant by a lot's reference alone, of those that have such a lot; None where none has.
+
+    Raises RéférenceAmbiguë where several have one.
+    """
+    if len(skus) > 1:
+        raise RéférenceAmbiguë(réf_lot, skus)
+    return next(iter(skus), None)
+
+
 # It orders lots by what never changes in them: a product asks it again only when it has other lots.
 Politique: TypeAlias = Callable[[Iterable[Lot]], Iterable[Lot]]
 
 
 def entrepôt_d_abord(lots: Iterable[Lot]) -> list[Lot]:
-    """The lots in the order to try: warehouse stock, then the earliest arrival, then the reference."""
+    """The lots in the order to try: warehouse stock, then the earliest arrival; what was received first."""
     return sorted(lots, key=lambda lot: lot.ordre)
 
 

@@ -89,6 +89,7 @@ class Produit:
             raise ValeurInvalide("sku", "{attendu} est attendu, non {reçu}", attendu=self.sku, reçu=lot.sku)
         self.lots.append(lot)
         self.version += 1
+        lot.rang = self.version
         self.dernier_apport = self.version
         self.events.append(LotCréé(lot.référence, lot.sku, lot.quantité, lot.eta))
 

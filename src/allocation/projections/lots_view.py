@@ -11,6 +11,7 @@ LOTS_VIEW = Projection(
         SELECT référence AS réf, sku, quantité, quantité_allouée, eta
         FROM lots WHERE sku > :after AND sku <= :until
     """,
+    version=2,
 )
 
 
@@ -22,7 +23,7 @@ def mettre_à_jour_lots_vue(events: str) -> str:
         SELECT réf_lot, sku, - sum({entering(Compartiment.HORS_STOCK)}), sum({entering(Compartiment.ALLOUÉ)}),
                max({ETA})
         FROM {events} GROUP BY réf_lot, sku
-        ON CONFLICT (réf) DO UPDATE SET
+        ON CONFLICT (réf, sku) DO UPDATE SET
             quantité = kept.quantité + excluded.quantité,
             quantité_allouée = kept.quantité_allouée + excluded.quantité_allouée
     """

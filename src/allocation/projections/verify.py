@@ -79,15 +79,15 @@ JOURNAL = (
 WRITE_MODEL = (
     Comparison(
         name="lots: quantité_allouée against the allocated lines",
-        columns=("référence", "quantité_allouée"),
+        columns=("sku", "référence", "quantité_allouée"),
         expected="""
-            SELECT lots.référence, coalesce(sum(order_lines.quantité), 0) AS quantité_allouée
+            SELECT lots.sku, lots.référence, coalesce(sum(order_lines.quantité), 0) AS quantité_allouée
             FROM lots
             LEFT JOIN allocations ON allocations.sku = lots.sku AND allocations.réf_lot = lots.référence
             LEFT JOIN order_lines ON order_lines.sku = allocations.sku AND order_lines.rang = allocations.rang
             GROUP BY lots.sku, lots.référence
         """,
-        actual="SELECT référence, quantité_allouée FROM lots",
+        actual="SELECT sku, référence, quantité_allouée FROM lots",
     ),
     Comparison(
         name="allocations against the journal",

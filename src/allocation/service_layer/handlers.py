@@ -21,6 +21,7 @@ from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import LotInconnu, SkuInconnu
 from allocation.domain.events import Alloué, Désalloué, RuptureDeStock
 from allocation.domain.model import LigneDeCommande, Lot, Plan, Produit
+from allocation.domain.values import Enregistré
 from allocation.projections.allocations_view import ajouter_allocation_vue, supprimer_allocation_vue
 from allocation.projections.delivery import REACTION, Subscription, delivered
 from allocation.service_layer.results import Réallocation, Unfinished
@@ -51,13 +52,13 @@ STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock", batch=5000, 
 @use_case(
     CréerLot,
     key=lambda command: command.sku,
-    needs=lambda command: Needs(skus=(command.sku,), réfs_lots=(command.réf,)),
-    first_position=lambda command, journal: journal.of_receipt(command.réf),
+    needs=lambda command: Needs.of_lot(command.réf, command.sku),
+    first_position=lambda command, journal: journal.of_receipt(command),
 )
 def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     """Receive a lot; its reference. Raises LotExistant; emits LotCréé."""
     with uow:
-        produit = uow.produits.get_par_réf_lot(command.réf) or uow.produits.get(command.sku)
+        produit = uow.produits.get_par_réf_lot(command.réf, command.sku) or uow.produits.get(command.sku)
         if produit is None:
             produit = Produit(command.sku)
             uow.produits.add(produit)
@@ -100,9 +101,9 @@ def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> Plan:
 
 @use_case(
     ModifierQuantitéLot,
-    key=lambda command: command.réf,
-    needs=lambda command: Needs(réfs_lots=(command.réf,)),
-    first_position=lambda command, journal: journal.of_correction(command.réf),
+    key=lambda command: command.sku or command.réf,
+    needs=lambda command: Needs.of_lot(command.réf, command.sku),
+    first_position=lambda command, journal: journal.of_correction(command),
 )
 def modifier_quantité_lot(
     command: ModifierQuantitéLot, uow: AbstractUnitOfWork
@@ -110,16 +111,16 @@ def modifier_quantité_lot(
     """Correct what a lot holds; the lines that it had to give up, oldest first.
 
     At most LIGNES_PAR_ÉTAPE of them at once: the rest follows in other transactions, so that nobody who
-    waits for another product waits for long. Raises LotInconnu; emits Désalloué for each of these lines, and
-    QuantitéLotModifiée.
+    waits for another product waits for long. Raises LotInconnu or RéférenceAmbiguë; emits Désalloué for each
+    of these lines, and QuantitéLotModifiée.
     """
     réf, quantité = command.réf, command.quantité
     with uow:
-        produit = uow.produits.get_par_réf_lot(réf)
+        produit = uow.produits.get_par_réf_lot(réf, command.sku)
         if produit is None:
             raise LotInconnu(réf)
         depuis_rang = uow.produits.load_surplus(
-            réf, quantité, depuis_rang=command.depuis_rang, limit=LIGNES_PAR_ÉTAPE + 1
+            produit, réf, quantité, depuis_rang=command.depuis_rang, limit=LIGNES_PAR_ÉTAPE + 1
         )
         retirées = produit.modifier_quantité_lot(
             réf, quantité, depuis_rang=depuis_rang, au_plus=LIGNES_PAR_ÉTAPE
@@ -130,7 +131,8 @@ def modifier_quantité_lot(
         return retirées
     # Others may have come to the lot meanwhile: then it is found out anew which lines must go.
     encore = depuis_rang if len(retirées) == LIGNES_PAR_ÉTAPE else None
-    return Unfinished(retirées, replace(command, depuis_rang=encore))
+    # By then, another SKU may have a lot of this reference.
+    return Unfinished(retirées, replace(command, sku=Enregistré(produit.sku), depuis_rang=encore))
 
 
 @delivered(by=REACTION)

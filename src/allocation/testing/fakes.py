@@ -1,7 +1,6 @@
 """In-memory implementations of the repository, the unit of work, the journal and the notifications."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,16 @@ from allocation.adapters.journal.rows import NO_CAUSE, Cause, RecordedEvent
 from allocation.adapters.journal.tokens import ConsistencyToken, mark_of
 from allocation.adapters.notifications import AbstractNotifications, Notification
 from allocation.adapters.postgresql.database import VersionConflict
-from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting
+from allocation.adapters.write_model.repository import (
+    AbstractRepository,
+    Needs,
+    Waiting,
+    handed_out,
+)
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
-from allocation.domain.commands import Allouer
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
+from allocation.domain.lots import seul_sku
 from allocation.domain.model import LigneDeCommande, Lot, Produit
 
 
@@ -85,19 +90,22 @@ class FakeRepository(AbstractRepository):
                 self._hand_out(produit, ligne)
         return produit
 
-    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        for sku, stored in (self._store.produits | self._copies).items():
-            if stored.lot(réf_lot) is not None:
-                produit = self.get(sku)
-                if produit is not None:
-                    _take_in(produit, self._copies.get(sku, produit).lot(réf_lot))
-                return produit
-        return None
+    def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
+        produits = (*self._store.produits.values(), *self.known.values())
+        skus = {produit.sku for produit in produits if produit.lot(réf_lot) is not None}
+        if sku is None:
+            sku = seul_sku(réf_lot, skus)
+        if sku is None or sku not in skus:
+            return None
+        produit = self.get(sku)
+        if produit is not None:
+            _take_in(produit, self._copies.get(sku, produit).lot(réf_lot))
+        return produit
 
     def load_surplus(
-        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+        self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        produit, lot = self._handed_out(réf_lot)
+        lot = handed_out(produit, réf_lot)
         whole = self._whole(produit)
         rang = depuis_rang or whole.rang_limite(lot, quantité)
         if rang is not None:
@@ -113,11 +121,7 @@ class FakeRepository(AbstractRepository):
         for produit in self.known.values():
             self._check(produit)
         changed = {sku: deepcopy(self._whole(produit)) for sku, produit in self.known.items()}
-        produits = self._store.produits | changed
-        references = Counter(lot.référence for produit in produits.values() for lot in produit.lots)
-        if any(count > 1 for count in references.values()):
-            raise VersionConflict("another writer created a lot with the same reference")
-        self._store.produits = produits
+        self._store.produits |= changed
 
     def _check(self, produit: Produit) -> None:
         copy, committed = self._copies.get(produit.sku), self._store.produits.get(produit.sku)
@@ -126,12 +130,9 @@ class FakeRepository(AbstractRepository):
         stored = {} if copy is None else copy.placements
         if any(stored.get(clé, placement) is not placement for clé, placement in produit.placements.items()):
             raise VersionConflict(f"a line of {produit.sku} was known already")
-
-    def _handed_out(self, réf_lot: str) -> tuple[Produit, Lot]:
-        for produit in self.known.values():
-            if (lot := produit.lot(réf_lot)) is not None:
-                return produit, lot
-        raise LookupError(f"lot {réf_lot} was not handed out")
+        known = {} if copy is None else {lot.référence: lot for lot in copy.lots}
+        if any(known.get(lot.référence, lot) is not lot for lot in produit.lots):
+            raise VersionConflict(f"a lot of {produit.sku} was known already")
 
     def _hand_out(self, produit: Produit, ligne: LigneDeCommande) -> None:
         """What is known of the line, and the lot that it would get or else the roomiest."""
@@ -204,18 +205,24 @@ class FakeOriginalPositions(AbstractOriginalPositions):
             )
         )
 
-    def of_receipt(self, réf_lot: str) -> int | None:
-        return self._last(lambda event: isinstance(event, LotCréé) and event.réf_lot == réf_lot)
+    def of_receipt(self, command: CréerLot) -> int | None:
+        lot = (command.sku, command.réf)
+        return self._last(lambda event: isinstance(event, LotCréé) and (event.sku, event.réf_lot) == lot)
 
-    def of_correction(self, réf_lot: str) -> int | None:
+    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
         corrected = self._last(
-            lambda event: isinstance(event, LotCréé | QuantitéLotModifiée) and event.réf_lot == réf_lot
+            lambda event: (
+                isinstance(event, LotCréé | QuantitéLotModifiée)
+                and event.réf_lot == command.réf
+                and command.sku in {None, event.sku}
+            )
         )
         if corrected is None:
             return None
         before = self._store.journal.read(after=0, limit=corrected - 1)
         taken_off = takewhile(
-            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == réf_lot, reversed(before)
+            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == command.réf,
+            reversed(before),
         )
         return corrected + len(list(taken_off))
 

@@ -5,7 +5,7 @@ for, `wait_s` seconds at most. Then every view raises ViewLate, or at once Proje
 TooManyFallBacks; and StorageUnavailable, with or without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -14,7 +14,9 @@ from sqlalchemy import Connection
 from allocation.adapters.postgresql.database import Row
 from allocation.adapters.postgresql.natural_order import natural
 from allocation.adapters.postgresql.read_servers import ReadServers
-from allocation.views.freshness import DEFAULT_WAIT_S, Freshness
+from allocation.domain.errors import RéférenceAmbiguë
+from allocation.domain.lots import seul_sku
+from allocation.views.freshness import DEFAULT_WAIT_S, Answer, Freshness
 from allocation.views.view import View
 
 # A day is a day of UTC, whatever the time zone of a session; an arrival is late from the day after on.
@@ -37,14 +39,17 @@ ALLOCATIONS = View(
     parameters=["id_commande"],
     order=f"sku, {natural('ligne')}",
 )
-LOT = View(
+_LOTS = f"""
+    SELECT réf, sku, quantité, quantité_allouée, eta, coalesce(eta < {TODAY}, false) AS eta_dépassée
+    FROM lots_view WHERE réf = {{réf}}
+"""  # noqa: S608 - our own text
+LOT = View("lots_view", f"{_LOTS} AND sku = {{sku}}", parameters=["réf", "sku"], order="sku")
+# No more of them than a refusal names.
+LOTS = View(
     "lots_view",
-    f"""
-        SELECT réf, sku, quantité, quantité_allouée, eta, coalesce(eta < {TODAY}, false) AS eta_dépassée
-        FROM lots_view WHERE réf = {{réf}}
-    """,  # noqa: S608 - our own text
+    f"{_LOTS} ORDER BY sku LIMIT {RéférenceAmbiguë.SKUS_MAX}",
     parameters=["réf"],
-    order="réf",
+    order="sku",
 )
 STOCK = View(
     "stock_view",
@@ -83,12 +88,33 @@ def allocations(
     return ALLOCATIONS.rows({"id_commande": id_commande}, uow.reads, _reached(after, wait_s)).value
 
 
-def lot(réf: str, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S) -> Row | None:
+def lot(
+    réf: str,
+    uow: ReadSource,
+    *,
+    sku: str | None = None,
+    after: int | None = None,
+    wait_s: float = DEFAULT_WAIT_S,
+) -> Row | None:
     """A lot: réf, sku, quantité, quantité_allouée, eta, and whether that day is past (`eta_dépassée`).
 
-    None when there is none of this reference.
+    None when there is none of this reference. Raises RéférenceAmbiguë where no SKU is given, and lots of
+    several have it.
     """
-    return LOT.row({"réf": réf}, uow.reads, _reached(after, wait_s)).value
+    return the_lot(réf, lots(réf, sku, uow.reads, _reached(after, wait_s)).value)
+
+
+def lots(réf: str, sku: str | None, reads: ReadServers, wanted: Freshness) -> Answer[list[Row]]:
+    """The lots of this reference: the SKU's, or where that is None, those of all. Raises as `fresh` does."""
+    if sku is None:
+        return LOTS.rows({"réf": réf}, reads, wanted)
+    return LOT.rows({"réf": réf, "sku": sku}, reads, wanted)
+
+
+def the_lot(réf: str, found: Sequence[Row]) -> Row | None:
+    """The lot that is meant, of those that were found; None without any. Raises RéférenceAmbiguë."""
+    sku = seul_sku(réf, {row["sku"] for row in found})
+    return None if sku is None else found[0]
 
 
 def stock(

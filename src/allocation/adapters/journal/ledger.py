@@ -138,7 +138,13 @@ Index(
     journal.c.position,
     postgresql_where=text("id_commande IS NOT NULL"),
 )
-Index("journal_réf_lot_idx", journal.c.réf_lot, journal.c.position, postgresql_where=text(OF_LOT_ALONE))
+Index(
+    "journal_réf_lot_idx",
+    journal.c.réf_lot,
+    journal.c.sku,
+    journal.c.position,
+    postgresql_where=text(OF_LOT_ALONE),
+)
 
 # What version 0.2.0 looks for, as long as it may work on the schema.
 Index(

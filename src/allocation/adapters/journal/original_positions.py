@@ -9,7 +9,7 @@ from allocation.adapters.journal.journal import SqlAlchemyJournal
 from allocation.adapters.journal.ledger import OF_LOT_ALONE, of_types
 from allocation.adapters.journal.tokens import ConsistencyToken, marked
 from allocation.adapters.postgresql.database import Database, Row
-from allocation.domain.commands import Allouer
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée, RuptureDeStock
 
 # `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
@@ -22,31 +22,43 @@ _ANSWERED = f"""
         OFFSET 0
     ) AS of_line
 """  # noqa: S608 - our own text
+_OF_REFERENCE = f"réf_lot = %(réf)s AND {OF_LOT_ALONE}"
+_OF_LOT = f"{_OF_REFERENCE} AND sku = %(sku)s"
 _RECEIVED = f"""
     SELECT max(position) AS position FROM (
-        SELECT position FROM journal WHERE réf_lot = %(réf)s AND {OF_LOT_ALONE} AND {of_types(LotCréé)}
+        SELECT position FROM journal WHERE {_OF_LOT} AND {of_types(LotCréé)}
         OFFSET 0
     ) AS of_lot
 """  # noqa: S608 - our own text
-# The events of a correction stand together: one Désalloué for each line that it took off, itself, and what
-# became of each of these lines.
-_CORRECTED = f"""
-    SELECT corrected.position + (
-        SELECT count(*) FROM journal
-        WHERE position < corrected.position AND position > coalesce((
-            SELECT position FROM journal
-            WHERE position < corrected.position AND NOT ({of_types(Désalloué)} AND réf_lot = %(réf)s)
-            ORDER BY position DESC LIMIT 1
-        ), 0)
-    ) AS position
-    FROM (
-        SELECT max(position) AS position FROM (
-            SELECT position FROM journal
-            WHERE réf_lot = %(réf)s AND {OF_LOT_ALONE} AND {of_types(LotCréé, QuantitéLotModifiée)}
-            OFFSET 0
-        ) AS of_lot
-    ) AS corrected
-"""  # noqa: S608 - our own text
+
+
+def _corrected(about: str) -> str:
+    """SELECT: the position that the last correction of what the rows are about has led to.
+
+    Its events stand together: one Désalloué for each line that it took off, itself, and what became of each
+    of these lines.
+    """
+    return f"""
+        SELECT corrected.position + (
+            SELECT count(*) FROM journal
+            WHERE position < corrected.position AND position > coalesce((
+                SELECT position FROM journal
+                WHERE position < corrected.position AND NOT ({of_types(Désalloué)} AND réf_lot = %(réf)s)
+                ORDER BY position DESC LIMIT 1
+            ), 0)
+        ) AS position
+        FROM (
+            SELECT max(position) AS position FROM (
+                SELECT position FROM journal
+                WHERE {about} AND {of_types(LotCréé, QuantitéLotModifiée)}
+                OFFSET 0
+            ) AS of_lot
+        ) AS corrected
+    """  # noqa: S608 - our own text
+
+
+_CORRECTED = _corrected(_OF_LOT)
+_CORRECTED_OF_REFERENCE = _corrected(_OF_REFERENCE)
 
 
 class AbstractOriginalPositions(ABC):
@@ -64,12 +76,15 @@ class AbstractOriginalPositions(ABC):
         """Where the line got its lot or was refused, whichever was last."""
 
     @abstractmethod
-    def of_receipt(self, réf_lot: str) -> int | None:
+    def of_receipt(self, command: CréerLot) -> int | None:
         """Where the lot was received."""
 
     @abstractmethod
-    def of_correction(self, réf_lot: str) -> int | None:
-        """Where the last line of the lot's last correction was dealt with; its receipt if there was none."""
+    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
+        """Where the last line of the lot's last correction was dealt with; its receipt if there was none.
+
+        Without a SKU, of all lots that have the reference by now: that is never too early.
+        """
 
     @abstractmethod
     def marked(self, position: int) -> ConsistencyToken:
@@ -90,11 +105,12 @@ class PostgreSQLOriginalPositions(AbstractOriginalPositions):
         line = {"id_commande": command.id_commande, "sku": command.sku, "ligne": command.ligne}
         return _position_in(self._database.fetch(_ANSWERED, line))
 
-    def of_receipt(self, réf_lot: str) -> int | None:
-        return _position_in(self._database.fetch(_RECEIVED, {"réf": réf_lot}))
+    def of_receipt(self, command: CréerLot) -> int | None:
+        return _position_in(self._database.fetch(_RECEIVED, {"sku": command.sku, "réf": command.réf}))
 
-    def of_correction(self, réf_lot: str) -> int | None:
-        return _position_in(self._database.fetch(_CORRECTED, {"réf": réf_lot}))
+    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
+        query = _CORRECTED_OF_REFERENCE if command.sku is None else _CORRECTED
+        return _position_in(self._database.fetch(query, {"sku": command.sku, "réf": command.réf}))
 
     def marked(self, position: int) -> ConsistencyToken:
         return marked(self._database.fetch, position)

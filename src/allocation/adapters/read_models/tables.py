@@ -23,7 +23,7 @@ lots_view = Table(
     "lots_view",
     metadata,
     Column("réf", identifier, primary_key=True),
-    Column("sku", identifier, nullable=False, index=True),
+    Column("sku", identifier, primary_key=True, index=True),
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
     Column("eta", Date),

@@ -15,9 +15,8 @@ from allocation.domain.model import CléLigne, Lot, Placement, Produit, Rupture
 
 _Rows: TypeAlias = list[dict[str, Any]]
 
-# The journal's lock is taken behind all of these, and each waits for other writers' rows in one order: that
-# of the products, then that of the lots. A product that is not as it was loaded gets the version NULL, which
-# its column refuses.
+# The journal's lock is taken after all of these, and each waits for other writers' rows in one order: that
+# of the products. A product that is not as it was loaded gets the version NULL, which its column refuses.
 _UPDATE_PRODUITS = """
     UPDATE produits
     SET version = CASE WHEN produits.version = row.loaded_version THEN row.version END,
@@ -30,11 +29,12 @@ _UPDATE_PRODUITS = """
 _INSERT_PRODUITS = (
     "INSERT INTO produits SELECT * FROM json_populate_recordset(NULL::produits, %s) ORDER BY sku"
 )
-_INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s) ORDER BY référence"
+_INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s)"
 _UPDATE_LOTS = """
     UPDATE lots SET quantité = row.quantité, quantité_allouée = row.quantité_allouée
     FROM json_populate_recordset(NULL::lots, %s) AS row
-    WHERE lots.sku = row.sku AND lots.référence = row.référence AND lots.référence = ANY(%s)
+    WHERE lots.sku = row.sku AND lots.référence = row.référence
+      AND lots.sku = ANY(%s) AND lots.référence = ANY(%s)
 """
 _INSERT_LINES = "INSERT INTO order_lines SELECT * FROM json_populate_recordset(NULL::order_lines, %s)"
 _DELETE_ALLOCATIONS = """
@@ -108,7 +108,7 @@ class ChangeSet:
             (_UPDATE_PRODUITS, self.changed_produits, ("sku",)),
             (_INSERT_PRODUITS, self.new_produits, ()),
             (_INSERT_LOTS, self.new_lots, ()),
-            (_UPDATE_LOTS, self.changed_lots, ("référence",)),
+            (_UPDATE_LOTS, self.changed_lots, ("sku", "référence")),
             (_INSERT_LINES, self.new_lines, ()),
             (_DELETE_ALLOCATIONS, self.removed_allocations, ("sku", "rang")),
             (_INSERT_ALLOCATIONS, self.new_allocations, ()),
@@ -140,6 +140,7 @@ class ChangeSet:
             "quantité": lot.quantité,
             "quantité_allouée": lot.quantité_allouée,
             "eta": lot.eta,
+            "rang": lot.rang,
         }
         (self.new_lots if before is None else self.changed_lots).append(row)
 

@@ -16,14 +16,13 @@ _LAST_NUMBER = """
     ) AS known
     WHERE ligne ~ '^[0-9]{1,18}$'
 """
-_LOT = "SELECT sku, eta FROM lots WHERE référence = %(réf)s"
+_LOT = "SELECT eta FROM lots WHERE sku = %(sku)s AND référence = %(réf)s"
 
 
 @dataclass(frozen=True)
 class KnownLot:
     """What of a lot never changes."""
 
-    sku: str
     eta: date | None
 
 
@@ -39,7 +38,7 @@ class KnownStock:
         last: int = row["last"]
         return last
 
-    def lot(self, réf: str) -> KnownLot | None:
-        """The lot of this reference, if there is one. Raises StorageUnavailable."""
-        rows = self._database.fetch(_LOT, {"réf": réf})
-        return KnownLot(rows[0]["sku"], rows[0]["eta"]) if rows else None
+    def lot(self, sku: str, réf: str) -> KnownLot | None:
+        """The SKU's lot of this reference, if there is one. Raises StorageUnavailable."""
+        rows = self._database.fetch(_LOT, {"sku": sku, "réf": réf})
+        return KnownLot(rows[0]["eta"]) if rows else None

@@ -19,25 +19,26 @@ MOST = 512
 
 Rows: TypeAlias = Iterable[tuple[Any, ...]]
 
-LOT = "SELECT référence, sku, quantité, eta, quantité_allouée, quantité_initiale FROM lots"
+# What a Lot is made of, in the order of its fields.
+LOT = "SELECT référence, sku, quantité, eta, quantité_allouée, quantité_initiale, rang FROM lots"
 _OPEN = f"{LOT} WHERE sku = {{sku}} AND quantité_allouée < quantité"
-_IN_ORDER = "ORDER BY coalesce(eta, '-infinity'), référence"
+_ORDER = "coalesce(eta, '-infinity'), rang, référence"
 
 FIRST_LOTS = f"""
     SELECT lot.* FROM unnest(%s::text[]) AS asked (sku)
-    CROSS JOIN LATERAL ({_OPEN.format(sku="asked.sku")} {_IN_ORDER} LIMIT {FIRST}) AS lot
+    CROSS JOIN LATERAL ({_OPEN.format(sku="asked.sku")} ORDER BY {_ORDER} LIMIT {FIRST}) AS lot
 """  # noqa: S608 - our own text
 _NEXT_LOTS = f"""
     {_OPEN.format(sku="%(sku)s")} AND quantité - quantité_allouée >= %(units)s
-      AND (coalesce(eta, '-infinity'), référence) > (%(eta)s::date, %(référence)s)
-    {_IN_ORDER} LIMIT %(limit)s
+      AND ({_ORDER}) > (%(eta)s::date, %(rang)s, %(référence)s)
+    ORDER BY {_ORDER} LIMIT %(limit)s
 """
 _ROOMIEST_LOT = f"""
     {_OPEN.format(sku="%(sku)s")} AND référence <> ALL(%(known)s)
     ORDER BY quantité - quantité_allouée DESC LIMIT 1
 """
 
-_BEFORE_ALL: Ordre = (False, date.min, "")
+_BEFORE_ALL: Ordre = (False, date.min, 0, "")
 
 
 @dataclass
@@ -79,18 +80,17 @@ class OpenLots:
     def _roomiest(self, messages: Messages, produit: Produit) -> Rows:
         names = {"sku": produit.sku, "known": [lot.référence for lot in produit.lots]}
         rows = messages.rows(_ROOMIEST_LOT, names)
-        self.at_most = 0
-        for _, _, quantité, _, quantité_allouée, _ in rows:
-            self.at_most = quantité - quantité_allouée
+        self.at_most = max((Lot(*row).quantité_disponible for row in rows), default=0)
         return rows
 
     def _next(self, messages: Messages, produit: Produit, units: int) -> Rows:
-        in_transit, eta, référence = self._reached(units)
+        in_transit, eta, rang, référence = self._reached(units)
         limit = min(max(FIRST, len(produit.lots)), MOST)
         names = {
             "sku": produit.sku,
             "units": units,
             "eta": eta.isoformat() if in_transit else "-infinity",
+            "rang": rang,
             "référence": référence,
             "limit": limit,
         }
@@ -99,6 +99,5 @@ class OpenLots:
             # Whatever is not loaded now is too small.
             self.at_most = units - 1
         else:
-            référence, _, _, eta, _, _ = rows[-1]
-            self.reached[units] = (eta is not None, eta or date.min, référence)
+            self.reached[units] = Lot(*rows[-1]).ordre
         return rows

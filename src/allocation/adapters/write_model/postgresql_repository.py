@@ -8,10 +8,19 @@ from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.postgresql.messages import Messages, Rows, Statement
 from allocation.adapters.write_model.change_set import ChangeSet, Snapshot
+from allocation.adapters.write_model.line_queries import KNOWN_LINES, KNOWN_RUPTURES, LINES_FROM, RANG_LIMITE
 from allocation.adapters.write_model.lost_commits import Trace, leave_trace, trace_of
+from allocation.adapters.write_model.lot_references import NOTHING, LotReferences
 from allocation.adapters.write_model.open_lots import FIRST_LOTS, LOT, OpenLots
-from allocation.adapters.write_model.repository import AbstractRepository, Needs, Waiting
+from allocation.adapters.write_model.repository import (
+    AbstractRepository,
+    CléLot,
+    Needs,
+    Waiting,
+    handed_out,
+)
 from allocation.domain.events import RuptureDeStock
+from allocation.domain.lots import seul_sku
 from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Placement, Produit, Rupture
 
 _LOCK_PRODUITS = """
@@ -20,59 +29,11 @@ _LOCK_PRODUITS = """
 """
 _LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
 _EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
-_NAMED_LOTS = f"{LOT} WHERE référence = ANY(%s)"
-_SKUS_OF_LOTS = "SELECT référence, sku FROM lots WHERE référence = ANY(%s)"
-
-# The lines that are asked for, one after the other: OFFSET 0 keeps the planner from reading the whole table.
-_KNOWN_LINES = """
-    SELECT line.*
-    FROM json_populate_recordset(NULL::order_lines, %s) AS asked
-    CROSS JOIN LATERAL (
-        SELECT sku, id_commande, ligne, quantité, rang,
-               (SELECT réf_lot FROM allocations AS a WHERE a.sku = l.sku AND a.rang = l.rang) AS réf_lot
-        FROM order_lines AS l
-        WHERE l.sku = asked.sku AND l.id_commande = asked.id_commande AND l.ligne = asked.ligne
-        OFFSET 0
-    ) AS line
-"""
-_KNOWN_RUPTURES = """
-    SELECT known.*
-    FROM json_populate_recordset(NULL::ruptures, %s) AS asked
-    CROSS JOIN LATERAL (
-        SELECT sku, id_commande, ligne, quantité, quantité_disponible, version
-        FROM ruptures AS r
-        WHERE r.sku = asked.sku AND r.id_commande = asked.id_commande AND r.ligne = asked.ligne
-        OFFSET 0
-    ) AS known
-"""
-# Where the fewest newest lines on a lot begin that together hold so many units. As every line holds a unit at
-# least, no more lines than units need to be looked at.
-_RANG_LIMITE = """
-    WITH newest AS (
-        SELECT l.rang, l.quantité
-        FROM allocations AS a JOIN order_lines AS l ON l.sku = a.sku AND l.rang = a.rang
-        WHERE a.sku = %(sku)s AND a.réf_lot = %(réf_lot)s
-        ORDER BY - a.rang LIMIT %(units)s
-    ), counted AS (
-        SELECT rang, sum(quantité) OVER (ORDER BY rang DESC) - quantité AS newer_units FROM newest
-    )
-    SELECT min(rang) FROM counted WHERE newer_units < %(units)s
-"""
-# Lines are looked up one by one, for the few allocations that the limit leaves: OFFSET 0, as above.
-_LINES_FROM = """
-    SELECT line.*
-    FROM (
-        SELECT sku, rang, réf_lot FROM allocations
-        WHERE réf_lot = %(réf_lot)s AND sku = %(sku)s AND - rang <= - %(rang)s::bigint
-        ORDER BY - rang DESC LIMIT %(limit)s
-    ) AS a
-    CROSS JOIN LATERAL (
-        SELECT sku, id_commande, ligne, quantité, rang, a.réf_lot
-        FROM order_lines AS l WHERE l.sku = a.sku AND l.rang = a.rang
-        OFFSET 0
-    ) AS line
-"""
-
+# One lot after the other: OFFSET 0 keeps the planner from reading the whole table.
+_NAMED_LOTS = f"""
+    SELECT lot.* FROM unnest(%s::text[], %s::text[]) AS asked (sku, référence)
+    CROSS JOIN LATERAL ({LOT} AS l WHERE l.sku = asked.sku AND l.référence = asked.référence OFFSET 0) AS lot
+"""  # noqa: S608 - our own text
 _LOCK_TIMEOUTS = {
     Waiting.BRIEFLY: "100ms",
     Waiting.LONGER: "1s",
@@ -96,7 +57,8 @@ class PostgreSQLRepository(AbstractRepository):
         self._locked: set[str] = set()
         self._absent: set[str] = set()
         self._snapshots: dict[str, Snapshot] = {}
-        self._skus_of_lots: dict[str, str | None] = {}
+        self._references = LotReferences(messages)
+        self._asked_lots: set[CléLot] = set()
         self._asked_lines: set[tuple[str, CléLigne]] = set()
         self._open_lots: dict[str, OpenLots] = {}
         # Of these lines nobody has looked yet whether they were refused.
@@ -107,7 +69,8 @@ class PostgreSQLRepository(AbstractRepository):
         self._load(
             {sku for each in needs for sku in each.skus},
             {ligne for each in needs for ligne in each.lignes},
-            [réf for each in needs for réf in each.réfs_lots],
+            {lot for each in needs for lot in each.lots},
+            {réf for each in needs for réf in each.réfs_lots},
         )
 
     def add(self, produit: Produit) -> None:
@@ -118,7 +81,7 @@ class PostgreSQLRepository(AbstractRepository):
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
         asked = {(sku, ligne.clé) for ligne in lignes} - self._asked_lines
         if asked or not (sku in self.known or sku in self._absent):
-            self._load({sku}, asked, [])
+            self._load({sku}, asked)
         if sku in self._locked:
             raise Locked(f"{sku} is locked by somebody else")
         produit = self.known.get(sku)
@@ -128,25 +91,32 @@ class PostgreSQLRepository(AbstractRepository):
                 self._load_choice(produit, ligne)
         return produit
 
-    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        if réf_lot not in self._skus_of_lots:
-            self._load(set(), set(), [réf_lot])
-        sku = self._skus_of_lots[réf_lot]
-        return None if sku is None else self.get(sku)
+    def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
+        if sku is None:
+            self._references.find({réf_lot})
+            # Lots of commands before this one in the same transaction may be among them.
+            known = {sku for sku, produit in self.known.items() if produit.lot(réf_lot) is not None}
+            sku = seul_sku(réf_lot, self._references.skus(réf_lot) | known)
+        if sku is None:
+            return None
+        if (sku, réf_lot) not in self._asked_lots:
+            self._load({sku}, lots={(sku, réf_lot)})
+        produit = self.get(sku)
+        return produit if produit is not None and produit.lot(réf_lot) is not None else None
 
     def load_surplus(
-        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+        self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        sku = self._skus_of_lots[réf_lot]
-        lot = None if sku is None else self.known[sku].lot(réf_lot)
-        if lot is None or (depuis_rang is None and lot.quantité_allouée <= quantité):
+        lot = handed_out(produit, réf_lot)
+        if depuis_rang is None and lot.quantité_allouée <= quantité:
             return None
-        names = {"sku": sku, "réf_lot": réf_lot, "units": lot.quantité_allouée - quantité, "limit": limit}
+        units = lot.quantité_allouée - quantité
+        names = {"sku": produit.sku, "réf_lot": réf_lot, "units": units, "limit": limit}
         # Lines of commands before this one in the same transaction may be among them.
         self._ask(*self.changes())
         if depuis_rang is None:
-            [(depuis_rang,)] = self._messages.rows(_RANG_LIMITE, names)
-        self._take_lines(self._messages.rows(_LINES_FROM, {**names, "rang": depuis_rang}))
+            [(depuis_rang,)] = self._messages.rows(RANG_LIMITE, names)
+        self._take_lines(self._messages.rows(LINES_FROM, {**names, "rang": depuis_rang}))
         return depuis_rang
 
     def begin(self) -> None:
@@ -177,28 +147,39 @@ class PostgreSQLRepository(AbstractRepository):
         self.trace = trace_of(lock, rows[len(opening) - 1])
         return rows[len(opening) :]
 
-    def _load(self, skus: Set[str], lignes: Set[tuple[str, CléLigne]], réfs_lots: Sequence[str]) -> None:
-        """Lock these products, and load of them what is not there yet, in one round trip (two with lots)."""
-        if réfs_lots:
-            found: dict[str, str] = dict(self._messages.rows(_SKUS_OF_LOTS, (list(réfs_lots),)))
-            self._skus_of_lots |= {réf: found.get(réf) for réf in réfs_lots}
-            skus = skus | set(found.values())
+    def _load(
+        self,
+        skus: Set[str],
+        lignes: Set[tuple[str, CléLigne]] = frozenset(),
+        lots: Set[CléLot] = frozenset(),
+        réfs_lots: Set[str] = frozenset(),
+    ) -> None:
+        """Lock these products, and load of them what is not there yet, in one round trip.
+
+        It takes another one to find the products of references; those that are ambiguous are left out.
+        """
+        self._references.find(réfs_lots)
+        found = ((réf, self._references.skus(réf)) for réf in réfs_lots)
+        lots = lots | {(sku, réf) for réf, of in found if len(of) == 1 for sku in of}
+        self._asked_lots |= lots
+        skus = skus | {sku for sku, _ in lots}
         new = sorted(skus - self.known.keys() - self._absent - self._locked)
         keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
         only_free = self._waiting is Waiting.NOT_AT_ALL
-        produits, first, named, lines, *existing = self._ask(
+        produits, first, named, lines, existing, skus_of_lots = self._ask(
             (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
             (FIRST_LOTS, (new,)),
-            (_NAMED_LOTS, (list(réfs_lots),)),
-            (_KNOWN_LINES, (as_json(keys),)),
-            *([(_EXISTING, (new,))] if only_free else ()),
+            (_NAMED_LOTS, ([sku for sku, _ in lots], [réf for _, réf in lots])),
+            (KNOWN_LINES, (as_json(keys),)),
+            (_EXISTING, (new,)) if only_free else NOTHING,
+            self._references.question(réfs_lots),
         )
         for sku, version, dernier_rang, dernier_apport in produits:
             self.known[sku] = Produit(
                 sku, version=version, dernier_rang=dernier_rang, dernier_apport=dernier_apport
             )
             self._snapshots[sku] = Snapshot(version)
-        self._locked.update(sku for rows in existing for (sku,) in rows if sku not in self.known)
+        self._locked.update(sku for (sku,) in existing if sku not in self.known)
         self._absent.update(set(new) - self.known.keys() - self._locked)
         self._take_lots(first)
         for sku in new:
@@ -207,10 +188,14 @@ class PostgreSQLRepository(AbstractRepository):
         self._take_lots(named)
         self._take_lines(lines)
         self._register(lignes)
-        # Lots that were not there when their SKUs were asked for, and were when these were locked.
-        if created_meanwhile := {sku for _, sku, *_ in named} - self.known.keys() - self._locked:
-            self._absent -= created_meanwhile
-            self._load(created_meanwhile, set(), réfs_lots)
+        self._load_received_meanwhile(named, self._references.note(réfs_lots, skus_of_lots))
+
+    def _load_received_meanwhile(self, named: Rows, réfs_lots: Set[str]) -> None:
+        """Load lots that were not there before the lock: of products that were unknown, or by references."""
+        lots = {(sku, réf) for réf, sku, *_ in named if sku not in self.known.keys() | self._locked}
+        if lots or réfs_lots:
+            self._absent -= {sku for sku, _ in lots}
+            self._load(set(), lots=lots, réfs_lots=réfs_lots)
 
     def _register(self, lignes: Iterable[tuple[str, CléLigne]]) -> None:
         """Note that all that is known of these lines is loaded, but for refusals."""
@@ -233,7 +218,7 @@ class PostgreSQLRepository(AbstractRepository):
     def _load_ruptures(self, produit: Produit) -> None:
         keys = self._perhaps_refused.pop(produit.sku)
         asked = [{"sku": produit.sku, "id_commande": order, "ligne": line} for order, line in keys]
-        rows = self._messages.rows(_KNOWN_RUPTURES, (as_json(asked),))
+        rows = self._messages.rows(KNOWN_RUPTURES, (as_json(asked),))
         for sku, id_commande, ligne, quantité, disponible, version in rows:
             event = RuptureDeStock(id_commande, sku, quantité, disponible, ligne)
             rupture = Rupture(event, version)
@@ -241,16 +226,15 @@ class PostgreSQLRepository(AbstractRepository):
             produit.ruptures.setdefault((id_commande, ligne), rupture)
 
     def _take_lots(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        for référence, sku, quantité, eta, quantité_allouée, quantité_initiale in rows:
+        for référence, sku, *rest in rows:
             if sku not in self.known:
                 # Committed after its product was looked for, and not locked.
                 continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             if référence not in snapshot.lots:
-                lot = Lot(référence, sku, quantité, eta, quantité_allouée, quantité_initiale)
+                lot = Lot(référence, sku, *rest)
                 produit.lots.append(lot)
                 snapshot.remember_lot(lot)
-                self._skus_of_lots[référence] = sku
 
     def _take_lines(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for sku, id_commande, numéro, quantité, rang, réf_lot in rows:

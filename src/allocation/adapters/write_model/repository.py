@@ -4,8 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self, TypeAlias
 
-from allocation.domain.model import CléLigne, LigneDeCommande, Produit
+from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Produit
+
+# Its SKU and its reference.
+CléLot: TypeAlias = tuple[str, str]
 
 
 class Waiting(Enum):
@@ -25,12 +29,27 @@ class Waiting(Enum):
 class Needs:
     """What a command will ask the repository for, as far as that can be known before it runs.
 
-    A line is named by its SKU and its key within the product.
+    A line is named by its SKU and its key within the product; a lot by its SKU and its reference, or by the
+    reference alone (`réfs_lots`).
     """
 
     skus: tuple[str, ...] = ()
     lignes: tuple[tuple[str, CléLigne], ...] = ()
+    lots: tuple[CléLot, ...] = ()
     réfs_lots: tuple[str, ...] = ()
+
+    @classmethod
+    def of_lot(cls, réf_lot: str, sku: str | None) -> Self:
+        """What a command about one lot needs, whose SKU may be left out."""
+        return cls(réfs_lots=(réf_lot,)) if sku is None else cls(skus=(sku,), lots=((sku, réf_lot),))
+
+
+def handed_out(produit: Produit, réf_lot: str) -> Lot:
+    """The product's lot of this reference. Raises LookupError where nobody has asked for it."""
+    lot = produit.lot(réf_lot)
+    if lot is None:
+        raise LookupError(f"lot {réf_lot} of {produit.sku} was not asked for")
+    return lot
 
 
 class AbstractRepository(ABC):
@@ -63,12 +82,15 @@ class AbstractRepository(ABC):
         """
 
     @abstractmethod
-    def get_par_réf_lot(self, réf_lot: str) -> Produit | None:
-        """The product of this lot, with the lot, whatever is left in it; None if the lot is unknown."""
+    def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
+        """The product of this lot, with the lot, whatever is left in it; None if the lot is unknown.
+
+        Raises RéférenceAmbiguë where no SKU is given, and several have such a lot.
+        """
 
     @abstractmethod
     def load_surplus(
-        self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
+        self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
         """Load the lines that must leave a lot that was handed out: the oldest, at most `limit`.
 

@@ -48,13 +48,25 @@ lots = Table(
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
     Column("eta", Date),
-    UniqueConstraint("référence"),
+    # Its seniority: the product's version on receipt. Version 0.2.0 leaves it to a trigger.
+    Column("rang", BigInteger, nullable=False),
     CheckConstraint(f"quantité BETWEEN {QUANTITÉ_LOT_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
     CheckConstraint("quantité_allouée >= 0", name="alloué"),
     CheckConstraint("quantité - quantité_allouée >= 0", name="libre"),
 )
 
+# Several SKUs may have lots of one reference.
+Index("lots_référence_idx", lots.c.référence, lots.c.sku)
 # Lots with units left, in the order in which they are used, and by how many are left.
+Index(
+    "lots_par_rang_idx",
+    lots.c.sku,
+    text("coalesce(eta, '-infinity')"),
+    lots.c.rang,
+    lots.c.référence,
+    postgresql_where=text("quantité_allouée < quantité"),
+)
+# The order in which version 0.2.0 uses them: it goes when that version can no longer work on the schema.
 Index(
     "lots_dans_l_ordre_idx",
     lots.c.sku,
@@ -93,7 +105,7 @@ allocations = Table(
 )
 
 # The newest first; as an expression, it can't be mistaken for a way to look for a rank.
-Index("allocations_du_lot_idx", allocations.c.réf_lot, text("(- rang)"))
+Index("allocations_du_lot_idx", allocations.c.réf_lot, allocations.c.sku, text("(- rang)"))
 
 # What was told when a line was last refused, and the product's version then.
 ruptures = Table(

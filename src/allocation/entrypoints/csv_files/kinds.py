@@ -7,6 +7,7 @@ from typing import NamedTuple
 from allocation.adapters.write_model.known_stock import KnownLot
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
 from allocation.domain.errors import StockInsuffisant, ValeurInvalide
+from allocation.domain.values import Enregistré
 from allocation.entrypoints.csv_files.columns import Fields
 from allocation.entrypoints.csv_files.values import DateParser, units
 from allocation.service_layer.results import Outcome, Results
@@ -73,20 +74,18 @@ def lots(day: DateParser) -> Kind:
     return Kind(command, {CréerLot: "received"})
 
 
-def lots_or_updates(day: DateParser, known_lot: Callable[[str], KnownLot | None]) -> Kind:
+def lots_or_updates(day: DateParser, known_lot: Callable[[str, str], KnownLot | None]) -> Kind:
     """Lines that receive lots, or set the quantity of lots that `known_lot` finds."""
 
     def command(values: Mapping[str, str]) -> Command:
-        réf, quantité = values["réf"], units(values["quantité"])
+        sku, réf, quantité = values["sku"], values["réf"], units(values["quantité"])
         eta = day(values.get("eta", ""))
-        known = known_lot(réf)
+        known = known_lot(sku, réf)
         if known is None:
-            return CréerLot(réf, values["sku"], quantité, eta)
-        if known.sku != values["sku"]:
-            raise ValeurInvalide("sku", f"le lot {réf} est de {known.sku}, et seule sa quantité peut changer")
+            return CréerLot(réf, sku, quantité, eta)
         if "eta" in values and known.eta != eta:
             raise ValeurInvalide("eta", f"le lot {réf} a {known.eta}, et seule sa quantité peut changer")
-        return ModifierQuantitéLot(réf, quantité)
+        return ModifierQuantitéLot(Enregistré(réf), quantité, Enregistré(sku))
 
     return Kind(command, {CréerLot: "received", ModifierQuantitéLot: "updated"}, one_by_one=True)
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from flask import Response, jsonify
 
@@ -17,15 +17,23 @@ from allocation.adapters.postgresql.database import (
     VersionConflict,
 )
 from allocation.domain.commands import Command
-from allocation.domain.errors import LigneModifiée, LotExistant, LotInconnu, SkuInconnu, StockInsuffisant
+from allocation.domain.errors import (
+    LigneModifiée,
+    LotExistant,
+    LotInconnu,
+    RéférenceAmbiguë,
+    SkuInconnu,
+    StockInsuffisant,
+)
 from allocation.entrypoints.http.freshness import announce_token, token_header
-from allocation.entrypoints.http.identifiers import spellings
-from allocation.entrypoints.http.route import Header, Route, read_body
+from allocation.entrypoints.http.identifiers import spellings_of_lot
+from allocation.entrypoints.http.route import Header, Route, read_body, read_query
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation, LotDeLaLigne
 from allocation.entrypoints.http.schemas.lots import (
     CorrectionDeLot,
     DemandeCorrection,
     DemandeLot,
+    DemandeSku,
     LotConnu,
 )
 from allocation.service_layer.group_commit import GaveUp, QueueFull
@@ -69,7 +77,8 @@ class HttpCommands:
             self.correct_quantity,
             answers={200: CorrectionDeLot},
             body=DemandeCorrection,
-            refusals=(LotInconnu, *ANY_COMMAND),
+            query=DemandeSku,
+            refusals=(LotInconnu, RéférenceAmbiguë, *ANY_COMMAND),
             answer_headers=(token_header(200),),
         )
         return (allocating, receiving, replace(receiving, rule="/add_batch"), correcting)
@@ -86,14 +95,15 @@ class HttpCommands:
         """Receive a lot; the same lot again changes nothing."""
         demande = read_body(DemandeLot)
         results = self._handle(demande.command())
-        return _created(results, {"réf": demande.réf}, f"/lots/{quote(demande.réf, safe='')}")
+        location = f"/lots/{quote(demande.réf, safe='')}?{urlencode({'sku': demande.sku})}"
+        return _created(results, {"réf": demande.réf}, location)
 
     def correct_quantity(self, ref: str) -> Response:
         """Correct what a lot holds; lines that no longer fit are allocated elsewhere."""
         demande = read_body(DemandeCorrection)
-        for réf in spellings("réf", ref):
+        for réf, sku in spellings_of_lot(ref, read_query(DemandeSku).sku):
             with suppress(LotInconnu):
-                results = self._handle(demande.command(réf))
+                results = self._handle(demande.command(réf, sku))
                 return jsonify({"réf": réf, "quantité": demande.quantité, **_reallocations(results)})
         raise LotInconnu(ref)
 

@@ -14,6 +14,7 @@ from allocation.domain.errors import (
     LigneModifiée,
     LotExistant,
     LotInconnu,
+    RéférenceAmbiguë,
     SkuInconnu,
     StockInsuffisant,
     ValeurInvalide,
@@ -90,7 +91,13 @@ PROBLEMS: dict[type[Exception], Problem] = {
         409,
         "lot-existant",
         Words("Lot existant", "Existing lot"),
-        Words("{0}", "Another lot, of the SKU {0.sku}, has this reference already: {0.réf_lot}"),
+        Words("{0}", "Another lot of the SKU {0.sku} has this reference already: {0.réf_lot}"),
+    ),
+    RéférenceAmbiguë: Problem(
+        409,
+        "référence-ambiguë",
+        Words("Référence ambiguë", "Ambiguous reference"),
+        Words("{0}", "Lots of several SKUs have this reference, name the SKU: {0.réf_lot}"),
     ),
     RebuildRefused: Problem(
         409,

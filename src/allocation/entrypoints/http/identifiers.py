@@ -1,4 +1,4 @@
-"""Identifiers in requests: normalised in bodies; in paths, looked up as written, too."""
+"""Identifiers in requests: normalised in bodies; in paths and queries, looked up as written, too."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -29,22 +29,22 @@ def _meant(value: str) -> str:
         raise PydanticCustomError("identifiant", "{raison}", {"refusal": refusal}) from None
 
 
-Identifiant = Annotated[
-    str,
-    Field(min_length=1, max_length=LONGUEUR_MAX),
-    AfterValidator(_meant),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": LONGUEUR_MAX,
-            # At least one visible character, and no invisible one.
-            "pattern": f"^[^{_REFUSED}]*[^{_REFUSED}{BLANCS}][^{_REFUSED}]*$",
-            "not": {"enum": sorted(SEGMENTS_RELATIFS)},
-            "description": f"taken in Unicode's form NFC, without blanks around; at most {OCTETS_MAX} bytes",
-        }
-    ),
-]
+_SCHEMA = WithJsonSchema(
+    {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": LONGUEUR_MAX,
+        # At least one visible character, and no invisible one.
+        "pattern": f"^[^{_REFUSED}]*[^{_REFUSED}{BLANCS}][^{_REFUSED}]*$",
+        "not": {"enum": sorted(SEGMENTS_RELATIFS)},
+        "description": f"taken in Unicode's form NFC, without blanks around; at most {OCTETS_MAX} bytes",
+    }
+)
+
+Identifiant = Annotated[str, Field(min_length=1, max_length=LONGUEUR_MAX), AfterValidator(_meant), _SCHEMA]
+
+# In a query: looked up as written, as in a path.
+IdentifiantÉcrit = Annotated[str, _SCHEMA]
 
 
 class Identifier(BaseConverter):
@@ -63,3 +63,10 @@ def spellings(champ: str, given: str) -> Iterator[str]:
     yield enregistrable(champ, given)
     if (meant := identifiant(champ, given)) != given:
         yield meant
+
+
+def spellings_of_lot(ref: str, sku: str | None) -> Iterator[tuple[str, str | None]]:
+    """What a lot's reference and its SKU, where it is given, may stand for, as `spellings`."""
+    for réf in spellings("réf", ref):
+        for spelled in (None,) if sku is None else spellings("sku", sku):
+            yield réf, spelled

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from flask import Response, jsonify
 
 from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.domain.errors import RéférenceAmbiguë
 from allocation.entrypoints.http import freshness
 from allocation.entrypoints.http.freshness import (
     announce_freshness,
@@ -16,12 +17,12 @@ from allocation.entrypoints.http.freshness import (
     wanted_freshness,
 )
 from allocation.entrypoints.http.history import DemandeInstant, unknown_sku, wanted_instant
-from allocation.entrypoints.http.identifiers import spellings
+from allocation.entrypoints.http.identifiers import spellings, spellings_of_lot
 from allocation.entrypoints.http.refusals import Introuvable
 from allocation.entrypoints.http.route import Route, read_query
 from allocation.entrypoints.http.schemas.allocations import AllocationVue
 from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
-from allocation.entrypoints.http.schemas.lots import LotVue
+from allocation.entrypoints.http.schemas.lots import DemandeSku, LotVue
 from allocation.entrypoints.http.schemas.stock import DemandePage, PageDeStock, StockVue
 from allocation.entrypoints.http.words import Words
 from allocation.views import history, views
@@ -51,7 +52,13 @@ class HttpViews:
             reading_at(
                 "/allocations/<identifier:id_commande>", self.allocations, answers={200: list[AllocationVue]}
             ),
-            reading("/lots/<identifier:ref>", self.lot, answers={200: LotVue}),
+            reading(
+                "/lots/<identifier:ref>",
+                self.lot,
+                answers={200: LotVue},
+                query=DemandeSku,
+                refusals=(RéférenceAmbiguë, *refusals),
+            ),
             reading_at("/stock/<identifier:sku>", self.stock, answers={200: StockVue}),
             reading("/stock", self.stock_page, answers={200: PageDeStock}, query=DemandePage),
         )
@@ -76,9 +83,9 @@ class HttpViews:
 
     def lot(self, ref: str) -> Response:
         """How much a lot holds, and how much of it is allocated."""
-        for spelling in spellings("réf", ref):
-            row = announced(views.LOT.row({"réf": spelling}, self._source.reads, wanted_freshness()))
-            if row is not None:
+        for réf, sku in spellings_of_lot(ref, read_query(DemandeSku).sku):
+            found = announced(views.lots(réf, sku, self._source.reads, wanted_freshness()))
+            if (row := views.the_lot(réf, found)) is not None:
                 return jsonify(row)
         raise Introuvable(Words(f"Lot inconnu : {ref}", f"Unknown lot: {ref}"))
 

@@ -8,7 +8,7 @@ from allocation.domain.commands import CréerLot, ModifierQuantitéLot
 from allocation.domain.values import (
     Enregistré,
 )
-from allocation.entrypoints.http.identifiers import Identifiant
+from allocation.entrypoints.http.identifiers import Identifiant, IdentifiantÉcrit
 from allocation.entrypoints.http.schemas.fields import Demande, Quantité, QuantitéDeLot, accepted_as
 
 
@@ -36,9 +36,18 @@ class DemandeCorrection(Demande):
 
     quantité: QuantitéDeLot = Field(validation_alias=accepted_as("quantité", "quantite", "qty"))
 
-    def command(self, réf: str) -> ModifierQuantitéLot:
-        """The command that is asked for, about the lot that is stored under this reference."""
-        return ModifierQuantitéLot(Enregistré(réf), self.quantité)
+    def command(self, réf: str, sku: str | None) -> ModifierQuantitéLot:
+        """The command that is asked for, about the lot that is stored under this reference and this SKU."""
+        return ModifierQuantitéLot(Enregistré(réf), self.quantité, None if sku is None else Enregistré(sku))
+
+
+class DemandeSku(BaseModel):
+    """Whose lot is meant."""
+
+    sku: IdentifiantÉcrit | None = Field(
+        default=None,
+        description="whose lot it is; it may be left out where no other SKU has such a lot",
+    )
 
 
 class LotConnu(BaseModel):
