@@ -21,12 +21,12 @@ from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds
 from allocation.domain.events import Event
 from allocation.projections.delivery import Projection, Subscription
-from allocation.projections.parking import Row, Search, split_off_parked
+from allocation.projections.parking import JournalRow, Search, split_off_parked
 from allocation.projections.troubles import is_passing
 
 Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=JournalRow)
 
 BATCH = 5000
 MAX_TRIES = 3
