@@ -20,11 +20,11 @@ from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds
 from allocation.projections.delivery import Projection, Routes
-from allocation.projections.parking import Row, Search, split_off_parked
+from allocation.projections.parking import JournalRow, Search, split_off_parked
 from allocation.projections.stretches import stretches
 from allocation.projections.troubles import is_passing
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=JournalRow)
 
 BATCH = 5000
 MAX_TRIES = 3

@@ -23,7 +23,7 @@ from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Command
 from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
-from allocation.service_layer.commit_queue import Answer
+from allocation.service_layer.commit_queue import Promise
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
 from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork
@@ -56,10 +56,10 @@ class _Renounced(AllocationError):
         self.results = results
 
 
-class _ToBeFinished(Answer):
+class _ToBeFinished(Promise):
     """An answer to the first part of a command, which is finished when it is asked for."""
 
-    def __init__(self, first: Answer, finish: Callable[[Results], Results]) -> None:
+    def __init__(self, first: Promise, finish: Callable[[Results], Results]) -> None:
         super().__init__()
         self._first = first
         self._finish = finish
@@ -116,7 +116,7 @@ class MessageBus(Generic[U]):
         self._after_commit(results.position)
         return results
 
-    def submit(self, message: Message) -> Answer:
+    def submit(self, message: Message) -> Promise:
         """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
         return _ToBeFinished(self._group_commit.submit(self._task(message)), self._finished)
 
