@@ -138,7 +138,7 @@ OPEN_LOTS = 10_000
 
 
 def _open_lots(sql: Sql, sku: str, lots: int) -> None:
-    """As many lots of 100 units, and behind them in the order a large one."""
+    """As many lots of 100 units and, after them in the order, a large one."""
     sql("INSERT INTO produits (sku, version, dernier_rang) VALUES (:sku, 1, 0)", sku=sku)
     sql(
         "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, eta)"

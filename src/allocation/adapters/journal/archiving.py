@@ -117,7 +117,7 @@ class JournalArchiver:
         self._chunk = chunk
 
     def archive(self, before: datetime, progress: Callable[[int, int], None]) -> ArchiveReport:
-        """Move events older than `before` that nobody needs; `progress` is told how many of how many are done.
+        """Move events older than `before` that nobody needs; `progress` is told how many of how many.
 
         Raises ArchiveConflict, OSError or StorageUnavailable; what has been moved by then stays moved.
         """
