@@ -1,4 +1,4 @@
-"""Allocation: ties every order line to one batch of stock, and lets everyone read the result fast."""
+"""Allocation ties each order line to a batch of stock, and serves fast reads of the result."""
 
 from importlib.metadata import version
 

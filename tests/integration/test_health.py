@@ -15,9 +15,10 @@ from allocation.domain.commands import CréerLot
 from allocation.domain.events import LotCréé
 from allocation.entrypoints.flask_app import create_app
 from allocation.projections.delivery import Subscription
-from allocation.projections.follower import ProjectionFollower, SubscriptionFollower
+from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import Projector, register
 from allocation.projections.stock_view import STOCK_VIEW, mettre_à_jour_stock_vue
+from allocation.projections.subscription_follower import SubscriptionFollower
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.views.progress import progress
 

@@ -27,7 +27,7 @@ from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, Qua
 from allocation.projections.projector import Projector, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
-from allocation.service_layer.commit_queue import Answer
+from allocation.service_layer.commit_queue import Promise
 from allocation.service_layer.group_commit import Limits
 from allocation.service_layer.messagebus import MessageBus
 from allocation.views.progress import progress
@@ -103,7 +103,7 @@ class Writer:
         return Allouer(f"c-{self._number}-{rounds}", sku, self._chance.randrange(1, 5), str(n))
 
 
-def _outcome(answer: Answer) -> str:
+def _outcome(answer: Promise) -> str:
     try:
         answer.result()
     except (Rollback, StorageUnavailable, VersionConflict) as failure:

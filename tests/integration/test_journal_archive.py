@@ -17,11 +17,13 @@ from allocation.adapters.configuration import Settings
 from allocation.adapters.journal.archive import ArchiveUnreadable, JournalArchive, JournalWithArchive
 from allocation.adapters.journal.archiving import ArchiveConflict, ArchiveReport, Holder, JournalArchiver
 from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal
+from allocation.adapters.journal.ledger import EventRows
 from allocation.adapters.journal.rows import RecordedEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
+from allocation.projections.delivery import SqlHandler
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import catch_up
 from allocation.projections.verify import verify
@@ -275,6 +277,20 @@ class TestRienDeNécessaireNeDisparaît:
             assert end == 5
             with pytest.raises(EventsArchived):
                 journal.read_rows(TYPES, after=0, until=end)
+
+    def test_ce_qui_est_archivé_avant_qu_une_vue_ne_le_prenne_n_est_pas_sauté(
+        self, shop: Bus, database: Database, archive: Archive, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        [stock] = [each for each in projection_followers(database) if each.name == "stock_view"]
+        over = SqlHandler.over
+
+        def over_what_is_left(handler: SqlHandler, events: EventRows, connection: Connection) -> None:
+            archive()
+            over(handler, events, connection)
+
+        monkeypatch.setattr(SqlHandler, "over", over_what_is_left)
+        with database.working() as connection, connection.begin(), pytest.raises(EventsArchived):
+            stock.follow(connection, SqlAlchemyJournal(connection), 0, failures=0)
 
 
 class TestFichiers:

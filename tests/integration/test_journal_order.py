@@ -18,7 +18,7 @@ from allocation.domain.events import Alloué, Event
 
 
 class Lecteur:
-    """Remembers one position, as a projection does, and reads what is behind it."""
+    """Remembers one position, as a projection does, and reads the events after it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -10,6 +10,7 @@ from allocation.adapters.journal.journal import SqlAlchemyJournal
 from allocation.adapters.journal.ledger import COLUMNS
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.database import Database
+from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import (
     Alloué,
     Désalloué,
@@ -18,6 +19,8 @@ from allocation.domain.events import (
     QuantitéLotModifiée,
     RuptureDeStock,
 )
+from allocation.projections.follower import ProjectionFollower
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
 
 Sql = Callable[..., list[dict[str, Any]]]
 
@@ -56,3 +59,37 @@ def test_un_événement_que_personne_ne_connaît_n_a_pas_d_écriture(sql: Sql) -
 
     [row] = sql(f"SELECT {', '.join(COLUMNS)} FROM journal")
     assert set(row.values()) == {None}
+
+
+def test_une_vue_faite_d_une_traite_est_celle_faite_événement_par_événement(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = bootstrap(database, inline=False)
+    late.handle(CréerLot("lot-1", "LAMPE", 40))
+    late.handle(CréerLot("lot-2", "LAMPE", 30, date(2027, 1, 31)))
+    for n in range(10):
+        late.handle(Allouer(f"c-{n}", "LAMPE", 4))
+    late.handle(ModifierQuantitéLot("lot-1", 25))
+    late.handle(Allouer("c-10", "LAMPE", 1000))
+    late.handle(ModifierQuantitéLot("lot-2", 50))
+    for follower in projection_followers(database):
+        assert made(database, follower, failures=0) == made(database, follower, failures=1)
+
+    def must_not_be_read(*_: object, **__: object) -> None:
+        raise AssertionError("events were read")
+
+    monkeypatch.setattr(SqlAlchemyJournal, "read_rows", must_not_be_read)
+    for follower in projection_followers(database):
+        if follower.name != "allocations_view":  # whose two handlers take turns here
+            assert made(database, follower, failures=0)
+
+
+def made(database: Database, follower: ProjectionFollower, *, failures: int) -> list[Any]:
+    """The read model as made from the whole journal; nothing of it is kept."""
+    columns = ", ".join(follower.projection.columns)
+    with database.working() as connection, connection.begin() as transaction:
+        connection.exec_driver_sql(f"TRUNCATE {follower.name}")
+        follower.follow(connection, SqlAlchemyJournal(connection), 0, failures=failures)
+        rows = connection.exec_driver_sql(f"SELECT {columns} FROM {follower.name} ORDER BY 1, 2").all()
+        transaction.rollback()
+    return list(rows)

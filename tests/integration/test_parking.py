@@ -1,4 +1,4 @@
-"""Events that a handler can't apply: tried three times, put aside with what is behind them, and mended."""
+"""Events that a handler can't apply: tried three times, parked with all later ones, and repaired."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,10 +15,11 @@ from allocation.projections.allocations_view import (
     ajouter_allocation_vue,
     supprimer_allocation_vue,
 )
-from allocation.projections.delivery import Subscription
-from allocation.projections.follower import ProjectionFollower, Routes, SubscriptionFollower
+from allocation.projections.delivery import Routes, Subscription
+from allocation.projections.follower import ProjectionFollower
 from allocation.projections.parked import ParkedReaders
 from allocation.projections.projector import catch_up, register
+from allocation.projections.subscription_follower import SubscriptionFollower
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus

@@ -14,9 +14,9 @@ from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUn
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué, RuptureDeStock
 from allocation.projections.delivery import Subscription
-from allocation.projections.follower import SubscriptionFollower
 from allocation.projections.outside import OutsideFollower
 from allocation.projections.projector import catch_up, register
+from allocation.projections.subscription_follower import SubscriptionFollower
 from allocation.service_layer.bootstrap import bootstrap, journal_followers
 from allocation.service_layer.handlers import (
     ALLOCATIONS_CHANNEL,

@@ -17,7 +17,7 @@ from allocation.adapters.postgresql.database import (
 )
 from allocation.adapters.write_model.repository import Waiting
 from allocation.service_layer import group_commit
-from allocation.service_layer.commit_queue import Answer, FairQueue, Pending
+from allocation.service_layer.commit_queue import FairQueue, Pending, Promise
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull
 
 
@@ -100,7 +100,7 @@ def group(transactions: Transactions, observed: Observations) -> Group:
     return make
 
 
-def held(commits: GroupCommit[str], transactions: Transactions) -> Answer:
+def held(commits: GroupCommit[str], transactions: Transactions) -> Promise:
     """The answer to a first command, whose transaction is under way until it is let go."""
     first = commits.submit("premier")
     assert transactions.begun.acquire(timeout=30)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Compartiment(StrEnum):
-    """Where units of a lot can be; `hors_stock` is wherever they come from, and wherever they end."""
+    """Where units of a lot can be; `hors_stock` is wherever they come from and wherever they end up."""
 
     HORS_STOCK = "hors_stock"
     LIBRE = "libre"
@@ -14,7 +14,7 @@ class Compartiment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mouvement:
-    """`quantité` units, one at least, go from one compartment of their lot to another."""
+    """At least one unit goes from one compartment of its lot to another."""
 
     quantité: int
     de: Compartiment

@@ -1,4 +1,4 @@
-"""Lines of orders: what is asked for, and what a product knows of it."""
+"""Order lines: what is asked for, and what a product knows of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LigneDeCommande:
 
 @dataclass(slots=True)
 class Placement:
-    """A line that the product knows: its seniority (`rang`), and its lot, or None when it has none."""
+    """A line that the product knows: its seniority (`rang`) and its lot, or None if it has none."""
 
     ligne: LigneDeCommande
     rang: int
@@ -58,11 +58,11 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Rupture:
-    """What was told when a line was last refused, and at which version of the product."""
+    """The answer when a line was last refused, and the version of the product then."""
 
     event: RuptureDeStock
     version: int
 
     def vaut_pour(self, ligne: LigneDeCommande, dernier_apport: int) -> bool:
-        """Whether it still answers the line: the same is asked for, and no lot has had more to give since."""
+        """Whether it still holds: the line asks for the same, and no lot has gained free units since."""
         return self.event.quantité == ligne.quantité and self.version >= dernier_apport

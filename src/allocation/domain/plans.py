@@ -1,7 +1,7 @@
 """Plans: which units of which lots would serve a line, and why others would not.
 
-A plan is made of what a product holds, and changes nothing: to decide is one thing, to do it another. What is
-shown without being done is a simulation; what is refused because of it has changed nothing.
+Making a plan changes nothing: deciding is separate from doing. A plan that is shown but not applied is a
+simulation, and a refusal that follows from a plan has changed nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from allocation.domain.lots import Lot
 
 
 class Raison(StrEnum):
-    """Why a lot is passed over for a line."""
+    """A reason why a lot is passed over for a line."""
 
     AUTRE_SKU = "autre_sku"
     ÉPUISÉ = "épuisé"
@@ -36,18 +36,18 @@ def raison_d_écarter(lot: Lot, ligne: LigneDeCommande) -> Raison | None:
 
 
 class Affectation(NamedTuple):
-    """So many units of a lot serve a line."""
+    """Units of a lot that would serve a line."""
 
     réf_lot: str
     quantité: int
 
 
 class Plan(NamedTuple):
-    """What allocating a line comes to, as long as its product stays at `version`.
+    """What allocating a line would do, as long as its product stays at `version`.
 
-    `candidats` are tried in this order; `affectations` serve the line, and none does where it stays short:
-    `quantité_disponible` is what the roomiest lot has then. With `acquis` it is so already and has been told,
-    so there is nothing to do.
+    `candidats` are tried in this order. `affectations` serve the line; if there are none, it stays short, and
+    `quantité_disponible` is what the roomiest lot has left. If `acquis`, all this is already so and recorded,
+    and there is nothing to do.
     """
 
     ligne: LigneDeCommande
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 
     @property
     def écartés(self) -> Mapping[str, Raison]:
-        """Why each lot that comes before those that serve the line was passed over, by reference."""
+        """By reference, why each loaded lot before those that serve the line was passed over."""
         servent = [each.réf_lot for each in self.affectations]
         avant = takewhile(lambda lot: lot.référence not in servent, self.candidats)
         return {lot.référence: raison for lot in avant if (raison := raison_d_écarter(lot, self.ligne))}
@@ -71,12 +71,12 @@ class Plan(NamedTuple):
 
     @property
     def réf_lot(self) -> str | None:
-        """The lot that would serve the line, if one would."""
+        """The lot that would serve the line, or None."""
         return self.affectations[0].réf_lot if self.affectations else None
 
     @property
     def refus(self) -> StockInsuffisant | None:
-        """What the line is refused with, if it stays short."""
+        """The refusal of the line if it stays short, else None."""
         if not self.manque:
             return None
         return StockInsuffisant(

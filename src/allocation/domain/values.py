@@ -1,4 +1,4 @@
-"""What every identifier and every quantity of the business must be."""
+"""The rules for identifiers and quantities of the business."""
 
 import re
 import unicodedata
@@ -6,18 +6,18 @@ import unicodedata
 from allocation.domain.errors import ValeurInvalide
 
 QUANTITÉ_MIN = 1
-# Once received, a lot may be found to hold nothing any more.
+# After its receipt, a lot may turn out to be empty.
 QUANTITÉ_LOT_MIN = 0
 QUANTITÉ_MAX = 1_000_000_000
 LONGUEUR_MAX = 255
-# Three identifiers fit into one row of an index, which PostgreSQL bounds at 2,704 bytes. Only where most of
-# an identifier lies outside of Unicode's basic plane is it reached before the longest length.
+# Three identifiers fit in one index row, which PostgreSQL limits to 2,704 bytes. Only an identifier that is
+# mostly outside Unicode's basic plane reaches this before the limit in characters.
 OCTETS_MAX = 3 * LONGUEUR_MAX
 
-# The insides of character classes of regular expressions, for JSON Schema, too.
+# The insides of character classes in regular expressions, also for JSON Schema.
 CARACTÈRES_DE_CONTRÔLE = r"\u0000-\u001f\u007f-\u009f"
-# What nobody sees: Unicode's categories Cf, Zl and Zp, its default-ignorable code points (fillers, variation
-# selectors, tags), the blank Braille pattern, and the code points that never will be characters.
+# Invisible characters: Unicode's categories Cf, Zl and Zp, its default-ignorable code points (fillers,
+# variation selectors, tags), the blank Braille pattern, and the noncharacters.
 CARACTÈRES_INVISIBLES = (
     r"\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -28,28 +28,28 @@ CARACTÈRES_INVISIBLES = (
 # Unicode's category Zs.
 BLANCS = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"
 
-# Surrogates are refused as well: no UTF-8 text can hold one.
+# Surrogates are refused as well: UTF-8 can't encode them.
 _JAMAIS = re.compile(rf"[{CARACTÈRES_DE_CONTRÔLE}\ud800-\udfff]")
 _INVISIBLE = re.compile(f"[{CARACTÈRES_INVISIBLES}]")
-# Where an identifier is a part of a path, these would be taken away from it.
+# Clients would remove these from a path.
 SEGMENTS_RELATIFS = frozenset({".", ".."})
 
 
 class Enregistré(str):
-    """An identifier as it is stored, maybe since before the rule of `identifiant`, which lets it pass."""
+    """An identifier as stored, possibly from before the rule of `identifiant`, which accepts it unchanged."""
 
     __slots__ = ()
 
 
 def identifiant(champ: str, valeur: object) -> str:
-    """The identifier that is meant: in Unicode's form NFC, without the blanks around it.
+    """The identifier, normalised: in Unicode's form NFC, without surrounding blanks.
 
-    Raises ValeurInvalide where it is no text, empty, longer than 255 characters or 765 bytes, `.` or `..`,
-    or has characters that nobody sees.
+    Raises ValeurInvalide if it is not a text, is empty, longer than 255 characters or 765 bytes, `.` or `..`,
+    or has invisible characters.
     """
     if isinstance(valeur, str) and (isinstance(valeur, Enregistré) or _est_simple(valeur)):
         return valeur
-    # Bounded before it is normalised: that takes long for a long text of combining marks.
+    # Checked before normalising, which takes long for a long text of combining marks.
     donné = enregistrable(champ, valeur)
     if invisible := _INVISIBLE.search(donné):
         code = f"U+{ord(invisible[0]):04X}"
@@ -63,9 +63,9 @@ def identifiant(champ: str, valeur: object) -> str:
 
 
 def enregistrable(champ: str, valeur: object) -> str:
-    """The value, if it may be stored: a text of 1 to 255 characters, none of them for control.
+    """The value, if it may be stored: a text of 1 to 255 characters without control characters.
 
-    That is all that was asked of an identifier once, so what is stored keeps to it. Raises ValeurInvalide.
+    This was once the whole rule for identifiers, so all stored ones satisfy it. Raises ValeurInvalide.
     """
     if not isinstance(valeur, str):
         raise ValeurInvalide(champ, "un texte est attendu")
@@ -82,7 +82,7 @@ def enregistrable(champ: str, valeur: object) -> str:
 
 
 def _est_simple(texte: str) -> bool:
-    """Whether the text is an identifier as it stands, as nearly all of them are: found out fast."""
+    """A fast check whether the text needs no normalising, as is the case for nearly all identifiers."""
     return (
         texte.isascii()
         and texte.isprintable()

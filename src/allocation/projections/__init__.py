@@ -1,4 +1,4 @@
-"""From the journal to the read models, and to whoever subscribes."""
+"""From the journal to the read models and to subscriptions."""
 
 from allocation.adapters.journal.rows import RecordedEvent
 from allocation.projections.delivery import REACTION, EventHandler, Projection, Subscription, delivered

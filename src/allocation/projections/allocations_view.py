@@ -1,13 +1,7 @@
 """The read model of an order page: which lot serves which line."""
 
-from collections.abc import Sequence
-
-from sqlalchemy import Connection
-
-from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.read_models.tables import allocations_view
-from allocation.domain.events import Alloué, Désalloué
-from allocation.projections.delivery import Projection, delivered
+from allocation.projections.delivery import Projection, in_sql
 
 ALLOCATIONS_VIEW = Projection(
     allocations_view,
@@ -18,27 +12,23 @@ ALLOCATIONS_VIEW = Projection(
     """,
 )
 
-_INSERT = """
-    INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)
-    SELECT id_commande, sku, réf_lot, quantité, ligne
-    FROM json_populate_recordset(NULL::allocations_view, %s)
-"""
-# The orders are named once more, so that the view is read by index, whatever the planner believes.
-_DELETE = """
-    DELETE FROM allocations_view AS view USING json_populate_recordset(NULL::allocations_view, %s) AS gone
-    WHERE (view.id_commande, view.sku, view.ligne) = (gone.id_commande, gone.sku, gone.ligne)
-      AND view.id_commande = ANY(%s)
-"""
 
-
-@delivered(by=ALLOCATIONS_VIEW)
-def ajouter_allocation_vue(events: Sequence[Alloué], connection: Connection) -> None:
+@in_sql(by=ALLOCATIONS_VIEW)
+def ajouter_allocation_vue(alloués: str) -> str:
     """One row more for each line that got a lot."""
-    connection.exec_driver_sql(_INSERT, (as_json([vars(event) for event in events]),))
+    return f"""
+        INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)
+        SELECT id_commande, sku, réf_lot, quantité, ligne FROM {alloués}
+    """
 
 
-@delivered(by=ALLOCATIONS_VIEW)
-def supprimer_allocation_vue(events: Sequence[Désalloué], connection: Connection) -> None:
+@in_sql(by=ALLOCATIONS_VIEW)
+def supprimer_allocation_vue(désalloués: str) -> str:
     """One row less for each line that lost its lot."""
-    rows = as_json([vars(event) for event in events])
-    connection.exec_driver_sql(_DELETE, (rows, [event.id_commande for event in events]))
+    # The orders are named once more, so that the view is read by index, whatever the planner believes.
+    return f"""
+        WITH gone AS MATERIALIZED (SELECT id_commande, sku, ligne FROM {désalloués})
+        DELETE FROM allocations_view AS view USING gone
+        WHERE (view.id_commande, view.sku, view.ligne) = (gone.id_commande, gone.sku, gone.ligne)
+          AND view.id_commande = ANY(ARRAY(SELECT id_commande FROM gone))
+    """

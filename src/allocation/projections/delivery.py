@@ -2,18 +2,22 @@
 
 - a **reaction** runs in the transaction of its cause: `(event, uow)`;
 - a **projection** handler writes its read model in the transaction that moves the checkpoint, so its effect
-  happens exactly once: `(events, connection)`, with all neighbouring events of its type at once;
+  happens exactly once: `(events, connection)`, with all neighbouring events of its type at once; or it is
+  `in_sql`, one statement over the rows of such events;
 - a **subscription** handler has effects outside, at least once each: `(batch, connection)`, with recorded
   events, as many as may happen twice; or `(batch, database)`, while no transaction is open, if the
   subscription says so. Further parameters are filled in by `bootstrap`, by their names.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
-from sqlalchemy import Table
+from sqlalchemy import Connection, Table
+
+from allocation.adapters.journal.ledger import EventRows, given
+from allocation.domain.events import Event
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -69,6 +73,9 @@ Delivery: TypeAlias = Reaction | Projection | Subscription
 
 REACTION = Reaction()
 
+# Which handler gets which events.
+Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
+
 
 class EventHandler(Generic[P, R_co]):
     """A function together with how it is delivered; calling it calls the function."""
@@ -85,3 +92,27 @@ class EventHandler(Generic[P, R_co]):
 def delivered(by: Delivery) -> Callable[[Callable[P, R_co]], EventHandler[P, R_co]]:
     """Declare how a handler is delivered."""
     return lambda function: EventHandler(function, by)
+
+
+class SqlHandler(EventHandler[[Sequence[Event], Connection], None]):
+    """A projection's handler that is one statement, of which `statement` is told where the events are."""
+
+    def __init__(self, statement: Callable[[str], str], delivery: Projection) -> None:
+        super().__init__(self._over_given, delivery)
+        self._statement = statement
+        functools.update_wrapper(self, statement)
+
+    def over(self, events: EventRows, connection: Connection) -> None:
+        """Carry out the statement over these events."""
+        connection.exec_driver_sql(self._statement(events.relation), tuple(events.parameters))
+
+    def _over_given(self, events: Sequence[Event], connection: Connection) -> None:
+        self.over(given(events), connection)
+
+
+def in_sql(by: Projection) -> Callable[[Callable[[str], str]], SqlHandler]:
+    """Declare a handler by its statement, in which the events stand after FROM, once, as rows of the journal.
+
+    What the statement makes of a batch must be what it makes of its events one after the other.
+    """
+    return lambda statement: SqlHandler(statement, by)

@@ -5,7 +5,7 @@ together with every later event of its SKU, and the others go on.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
@@ -15,18 +15,16 @@ from sqlalchemy import Connection, Table
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
 from allocation.adapters.journal.journal import SqlAlchemyJournal
-from allocation.adapters.journal.rows import RecordedRow, StoredRow
+from allocation.adapters.journal.rows import Ahead, StoredRow
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds
-from allocation.domain.events import Event
-from allocation.projections.delivery import Projection, Subscription
-from allocation.projections.parking import Row, Search, split_off_parked
+from allocation.projections.delivery import Projection, Routes
+from allocation.projections.parking import JournalRow, Search, split_off_parked
+from allocation.projections.stretches import stretches
 from allocation.projections.troubles import is_passing
 
-Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
-
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=JournalRow)
 
 BATCH = 5000
 MAX_TRIES = 3
@@ -51,6 +49,7 @@ class Follower(ABC, Generic[R]):
         self._failures = 0
         self.has_backlog = False
         self.rest_s = 0.0
+        self._may_have_parked = False
 
     @abstractmethod
     def register(self) -> None:
@@ -79,12 +78,22 @@ class Follower(ABC, Generic[R]):
 
         Raises what a handler raises or, after two `failures`, parks what it fails on.
         """
-        end = journal.end_of_batch(position, BATCH)
-        if end is None:
+        ahead = journal.ahead(position, BATCH, self._routes, self.name)
+        self._may_have_parked = bool(ahead.parked) or failures + 1 >= MAX_TRIES
+        if ahead.end is None:
             self.has_backlog = False
             return position, 0
-        reached, rows = self._read(journal, position, end)
-        self.has_backlog = reached < end or end >= position + BATCH
+        reached, applied = self._go_through(connection, journal, position, ahead, failures)
+        self.has_backlog = reached < ahead.end or ahead.end >= position + BATCH
+        return reached, applied
+
+    def _go_through(
+        self, connection: Connection, journal: SqlAlchemyJournal, position: int, ahead: Ahead, failures: int
+    ) -> tuple[int, int]:
+        """Let the handlers have what is ahead; the position that is reached, and the number of events."""
+        if ahead.end is None or ahead.kinds == []:
+            return ahead.end or position, 0
+        reached, rows = self._read(journal, position, ahead.end)
         self.apply(connection, rows, self.name, failures=failures)
         return reached, len(rows)
 
@@ -137,7 +146,8 @@ class Follower(ABC, Generic[R]):
             )
             if reached > checkpoint.position:
                 checkpoints.move(self.name, reached, applied=applied)
-                self._pause_if_too_much_is_parked(connection, checkpoints)
+                if self._may_have_parked:
+                    self._pause_if_too_much_is_parked(connection, checkpoints)
             elif checkpoint.erreur is not None:
                 checkpoints.resume(self.name)
             return reached
@@ -213,6 +223,17 @@ class ProjectionFollower(Follower[StoredRow]):
                 self.name, from_now=False, version=0 if to_be_rebuilt else self.projection.version
             )
 
+    def _go_through(
+        self, connection: Connection, journal: SqlAlchemyJournal, position: int, ahead: Ahead, failures: int
+    ) -> tuple[int, int]:
+        parts = None if ahead.kinds is None else stretches(ahead.kinds, self._routes)
+        if ahead.end is None or ahead.kinds is None or parts is None or ahead.parked or failures:
+            return super()._go_through(connection, journal, position, ahead, failures)
+        for handler, events in parts:
+            handler.over(events, connection)
+        journal.raise_if_archived(position)
+        return ahead.end, sum(kind.events for kind in ahead.kinds)
+
     def _serves(self, checkpoint: Checkpoint) -> bool:
         """Not before the rebuild of a changed projection has taken over, and not after a newer one has."""
         return checkpoint.version == self.projection.version
@@ -227,41 +248,3 @@ class ProjectionFollower(Follower[StoredRow]):
         events = (row.event() for row in rows)
         for handler, run in groupby(events, key=lambda event: self._routes[type(event)]):
             handler(list(run), connection)
-
-
-class SubscriptionFollower(Follower[RecordedRow]):
-    """Has effects outside: no more of them in a transaction than may be repeated when it fails."""
-
-    checkpoints = checkpoints.subscriptions
-
-    def __init__(
-        self,
-        subscription: Subscription,
-        routes: Routes,
-        database: Database,
-        *,
-        max_parked: int = DEFAULT_MAX_PARKED,
-    ) -> None:
-        super().__init__(subscription.name, routes, database, max_parked=max_parked)
-        self._batch = subscription.batch
-
-    def register(self) -> None:
-        """Create the checkpoint, if this subscription is new: at the journal's present end."""
-        with self._database.working() as connection, connection.begin():
-            Checkpoints(connection, self.checkpoints).register(self.name, from_now=True)
-
-    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[RecordedRow]]:
-        batch = journal.read_recorded_rows(self._routes, after=after, until=until, limit=self._batch)
-        return (until if len(batch) < self._batch else batch[-1].position), batch
-
-    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[RecordedRow]:
-        return journal.read_recorded_rows_at(positions)
-
-    def _deliver(self, connection: Connection, rows: Sequence[RecordedRow]) -> None:
-        self._hand_out(rows, connection)
-
-    def _hand_out(self, rows: Sequence[RecordedRow], place: Connection | Database) -> None:
-        """Let the handlers have these events, and what they are given beside them. Raises what they raise."""
-        batch = (row.recorded() for row in rows)
-        for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
-            handler(list(run), place)

@@ -1,16 +1,9 @@
 """The read model of one lot: what it holds and how much of it is taken."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
-from typing import TypeAlias
-
-from sqlalchemy import Connection
-
+from allocation.adapters.journal.ledger import ETA, entering
 from allocation.adapters.read_models.tables import lots_view
-from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
-from allocation.projections.counters import Counters
-from allocation.projections.delivery import Projection, delivered
+from allocation.domain.ledger import Compartiment
+from allocation.projections.delivery import Projection, in_sql
 
 LOTS_VIEW = Projection(
     lots_view,
@@ -21,38 +14,16 @@ LOTS_VIEW = Projection(
     version=2,
 )
 
-_COUNTERS = Counters(lots_view, sums=("quantité", "quantité_allouée"))
 
-LotEvent: TypeAlias = LotCréé | QuantitéLotModifiée | Alloué | Désalloué
-
-
-@dataclass
-class _Change:
-    """What a batch of events adds to the row of one lot."""
-
-    réf: str
-    sku: str
-    quantité: int = 0
-    quantité_allouée: int = 0
-    eta: date | None = None
-
-    def add(self, event: LotEvent) -> None:
-        match event:
-            case LotCréé():
-                self.quantité += event.quantité
-                self.eta = event.eta
-            case QuantitéLotModifiée():
-                self.quantité += event.quantité - event.quantité_précédente
-            case Alloué():
-                self.quantité_allouée += event.quantité
-            case Désalloué():
-                self.quantité_allouée -= event.quantité
-
-
-@delivered(by=LOTS_VIEW)
-def mettre_à_jour_lots_vue(events: Sequence[LotEvent], connection: Connection) -> None:
+@in_sql(by=LOTS_VIEW)
+def mettre_à_jour_lots_vue(events: str) -> str:
     """Each lot as it is after these events."""
-    changes: dict[tuple[str, str], _Change] = {}
-    for event in events:
-        changes.setdefault((event.sku, event.réf_lot), _Change(event.réf_lot, event.sku)).add(event)
-    _COUNTERS.add(connection, changes.values())
+    return f"""
+        INSERT INTO lots_view AS kept (réf, sku, quantité, quantité_allouée, eta)
+        SELECT réf_lot, sku, - sum({entering(Compartiment.HORS_STOCK)}), sum({entering(Compartiment.ALLOUÉ)}),
+               max({ETA})
+        FROM {events} GROUP BY réf_lot, sku
+        ON CONFLICT (réf, sku) DO UPDATE SET
+            quantité = kept.quantité + excluded.quantité,
+            quantité_allouée = kept.quantité_allouée + excluded.quantité_allouée
+    """

@@ -16,15 +16,14 @@ from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, Par
 from allocation.adapters.journal.journal import SqlAlchemyJournal
 from allocation.adapters.journal.rows import RecordedRow
 from allocation.adapters.postgresql.database import Database, VersionConflict
-from allocation.projections.delivery import Subscription
+from allocation.projections.delivery import Routes, Subscription
 from allocation.projections.follower import (
     BATCH,
     DEFAULT_MAX_PARKED,
     MAX_TRIES,
-    Routes,
-    SubscriptionFollower,
 )
 from allocation.projections.parking import Search, split_off_parked
+from allocation.projections.subscription_follower import SubscriptionFollower
 from allocation.projections.troubles import is_passing
 
 # A delivery that takes longer may happen twice.
@@ -131,11 +130,16 @@ class OutsideFollower(SubscriptionFollower):
     def _gather(self, journal: SqlAlchemyJournal, position: int) -> tuple[int, list[RecordedRow]]:
         """At most a batch of events after `position`, and the position up to which the journal was read."""
         rows: list[RecordedRow] = []
-        while len(rows) < self._batch and (end := journal.end_of_batch(position, BATCH)) is not None:
-            limit = self._batch - len(rows)
-            more = journal.read_recorded_rows(self._routes, after=position, until=end, limit=limit)
-            rows += more
-            position = end if len(more) < limit else more[-1].position
+        while len(rows) < self._batch:
+            ahead = journal.ahead(position, BATCH, self._routes, self.name)
+            if ahead.end is None:
+                break
+            limit, until = self._batch - len(rows), ahead.end
+            more = ahead.kinds and journal.read_recorded_rows(
+                self._routes, after=position, until=until, limit=limit
+            )
+            rows += more or ()
+            position = until if not more or len(more) < limit else more[-1].position
         self.has_backlog = len(rows) >= self._batch
         return position, rows
 

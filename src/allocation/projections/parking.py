@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 LATER = "after an event of the same SKU that could not be applied"
 
 
-class Row(Protocol):
+class JournalRow(Protocol):
     """A stored event: its position in the journal, and its SKU."""
 
     @property
@@ -28,7 +28,7 @@ class Aside(Protocol):
         """Park events, with the reason."""
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=JournalRow)
 
 
 def split_off_parked(rows: Sequence[R], parked: ParkedEvents) -> list[R]:

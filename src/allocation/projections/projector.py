@@ -1,4 +1,4 @@
-"""Runs the readers of the journal: at once in the caller's thread, or for good in threads of their own."""
+"""Running the readers of the journal: once in the caller's thread, or continuously in their own threads."""
 
 import logging
 import threading
@@ -18,13 +18,14 @@ from allocation.projections.troubles import is_passing
 
 logger = logging.getLogger(__name__)
 
-# Under load, what is committed within this time is one batch; the first event after a pause does not wait.
+# Under load, the events committed within this time are one batch; the first event after a pause does not
+# wait.
 PACE_S = 0.04
-# Somebody else has the reader: soon no more, if it is a rebuild that takes over; for good, if it is another
-# worker. Then this is how soon this one takes over when that one dies.
+# The pauses while somebody else holds a reader's checkpoint: a short one at first, for a rebuild that is
+# about to finish; growing for another worker, up to the time in which this one takes over when that one dies.
 MIN_STANDBY_S = 0.01
 MAX_STANDBY_S = 0.25
-# A reader shows so often that it lives, and is missed when it is late by more than so much.
+# How often a reader shows that it is alive, and after how long without a sign it counts as missing.
 LIFE_SIGN_S = 5.0
 MISSED_AFTER_S = 60.0
 
@@ -36,9 +37,9 @@ def register(followers: Sequence[AnyFollower]) -> None:
 
 
 def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
-    """Bring every reader to position `until` at least, but for those that pause or have trouble.
+    """Bring every reader at least to position `until`, except those that are paused or in trouble.
 
-    Nothing is raised: what is to be read is committed already, and a reader that stays behind reads it later.
+    Nothing is raised: the events are already committed, and a reader that stays behind reads them later.
     """
     for follower in followers:
         try:
@@ -48,7 +49,7 @@ def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
 
 
 def _catch_up(follower: AnyFollower, until: int) -> None:
-    """Raises what no event is to blame for, and what is wrong still when a failing event would be parked."""
+    """Raises failures that no event is to blame for, and those that remain once failing events are parked."""
     trying = Retrying(
         retry=retry_if_exception(lambda error: not is_passing(error)),
         wait=wait_exponential(MIN_BACKOFF_S),
@@ -65,11 +66,11 @@ def _catch_up(follower: AnyFollower, until: int) -> None:
 
 
 class Projector:
-    """While its context is open, keeps readers at the end of the journal; then finishes their batches.
+    """While its context is open, runs readers in threads; at the end, it finishes their batches.
 
-    A reader whose handler fails tries again, and parks what it fails on; the others go on meanwhile. Read
-    models that have changed are rebuilt, and rebuilds that somebody has asked for are carried on. No thread
-    ends before the context does, whatever is raised in it.
+    A reader whose handler fails tries again and parks the events that fail; the others go on meanwhile. Read
+    models that have changed are rebuilt, and requested rebuilds are carried out. No thread ends before the
+    context does, whatever is raised in it.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Projector:
             self._stopping.wait(min(self._carry_on(rebuilder, patience) for rebuilder, patience in works))
 
     def _carry_on(self, rebuilder: Rebuilder, patience: Patience) -> float:
-        """Do the next step of a rebuild, if there is one; after how many seconds to come back."""
+        """Do the next step of a rebuild, if there is one; return the seconds until the next look."""
         if remaining := patience.remaining():
             return remaining
         try:
@@ -155,7 +156,7 @@ class Projector:
 
 
 class _Pace:
-    """Waits between one batch of a reader and its next, as long as there is a reason to."""
+    """Decides how long a reader waits between two batches."""
 
     def __init__(self, waker: Waker, stopping: threading.Event, poll_interval: float) -> None:
         self._waker = waker
@@ -165,11 +166,11 @@ class _Pace:
         self._standby = MIN_STANDBY_S
 
     def begin(self) -> None:
-        """A batch is about to begin."""
+        """Note that a batch begins."""
         self._seen, self._began = self._waker.calls, time.monotonic()
 
     def wait_after(self, reached: int | None, *, has_backlog: bool) -> None:
-        """Wait after a batch that has come to `reached`, or that somebody else has."""
+        """Wait after a batch that reached this position; None if somebody else holds the reader."""
         if reached is None:
             self._stopping.wait(min(self._standby, self._poll_interval))
             self._standby = min(2 * self._standby, MAX_STANDBY_S)
@@ -183,7 +184,7 @@ class _Pace:
 
 
 class _SignsOfLife:
-    """Lets everybody know that a reader has a thread, which would be missed."""
+    """Shows that a reader has a running thread, so that a missing one is noticed."""
 
     def __init__(self, follower: AnyFollower, poll_interval: float) -> None:
         self._follower = follower
@@ -191,7 +192,7 @@ class _SignsOfLife:
         self._due_at = 0.0
 
     def show(self, *, holds: bool) -> None:
-        """Now and then, if this thread `holds` the reader: another one shows it otherwise."""
+        """Show it from time to time, if this thread `holds` the reader; otherwise another thread does."""
         now = time.monotonic()
         if holds and now >= self._due_at:
             self._follower.promise(self._promised_s)
@@ -199,7 +200,7 @@ class _SignsOfLife:
 
 
 def _note(follower: AnyFollower, error: BaseException, failures: int) -> None:
-    """Say beside its checkpoint what keeps the reader from going on, if the database lets us."""
+    """Note beside the checkpoint what holds the reader up, if the database allows it."""
     try:
         follower.note_failures(error, failures)
     except Exception as trouble:  # noqa: BLE001 - the log has the failure itself

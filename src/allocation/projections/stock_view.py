@@ -3,17 +3,10 @@
 A lot with an arrival date is in transit; the date itself is not compared with today's.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
-
-from sqlalchemy import Connection
-
+from allocation.adapters.journal.ledger import ETA, entering
 from allocation.adapters.read_models.tables import stock_view
-from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée
-from allocation.projections.counters import Counters
-from allocation.projections.delivery import Projection, delivered
-from allocation.projections.lots_view import LotEvent
+from allocation.domain.ledger import Compartiment
+from allocation.projections.delivery import Projection, in_sql
 
 STOCK_VIEW = Projection(
     stock_view,
@@ -28,50 +21,24 @@ STOCK_VIEW = Projection(
     """,
 )
 
-_COUNTERS = Counters(
-    stock_view, sums=("en_stock", "en_transit", "alloué", "disponible"), earliest=("prochaine_eta",)
-)
 
-
-@dataclass
-class _Change:
-    """What a batch of events adds to the row of one SKU."""
-
-    sku: str
-    en_stock: int = 0
-    en_transit: int = 0
-    alloué: int = 0
-    disponible: int = 0
-    prochaine_eta: date | None = None
-
-    def add(self, event: LotEvent) -> None:
-        match event:
-            case LotCréé():
-                self._receive(event.quantité, event.eta)
-            case QuantitéLotModifiée():
-                self._receive(event.quantité - event.quantité_précédente, event.eta)
-            case Alloué():
-                self._take(event.quantité)
-            case Désalloué():
-                self._take(-event.quantité)
-
-    def _receive(self, units: int, eta: date | None) -> None:
-        self.disponible += units
-        if eta is None:
-            self.en_stock += units
-        else:
-            self.en_transit += units
-            self.prochaine_eta = min(self.prochaine_eta or eta, eta)
-
-    def _take(self, units: int) -> None:
-        self.alloué += units
-        self.disponible -= units
-
-
-@delivered(by=STOCK_VIEW)
-def mettre_à_jour_stock_vue(events: Sequence[LotEvent], connection: Connection) -> None:
+@in_sql(by=STOCK_VIEW)
+def mettre_à_jour_stock_vue(events: str) -> str:
     """The stock of each SKU as it is after these events."""
-    changes: dict[str, _Change] = {}
-    for event in events:
-        changes.setdefault(event.sku, _Change(event.sku)).add(event)
-    _COUNTERS.add(connection, changes.values())
+    return f"""
+        WITH movement AS (
+            SELECT sku, - {entering(Compartiment.HORS_STOCK)} AS received, {ETA} AS eta,
+                   {entering(Compartiment.ALLOUÉ)} AS taken, {entering(Compartiment.LIBRE)} AS freed
+            FROM {events}
+        )
+        INSERT INTO stock_view AS kept (sku, en_stock, en_transit, alloué, disponible, prochaine_eta)
+        SELECT sku, coalesce(sum(received) FILTER (WHERE eta IS NULL), 0),
+               coalesce(sum(received) FILTER (WHERE eta IS NOT NULL), 0), sum(taken), sum(freed), min(eta)
+        FROM movement GROUP BY sku
+        ON CONFLICT (sku) DO UPDATE SET
+            en_stock = kept.en_stock + excluded.en_stock,
+            en_transit = kept.en_transit + excluded.en_transit,
+            alloué = kept.alloué + excluded.alloué,
+            disponible = kept.disponible + excluded.disponible,
+            prochaine_eta = least(kept.prochaine_eta, excluded.prochaine_eta)
+    """

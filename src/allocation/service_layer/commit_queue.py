@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 M = TypeVar("M")
 
-Outcome: TypeAlias = Any
+Promised: TypeAlias = Any
 
 
-class Answer:
+class Promise:
     """The answer to a command, which its caller waits for; a Future would cost several times as much.
 
     Neither lock is ever released by its first taker: one belongs to whoever comes first, the writer or a
@@ -36,12 +36,12 @@ class Answer:
         """Cancel the command, unless it has begun; return whether."""
         return self._claimed.acquire(blocking=False)
 
-    def give(self, outcome: Outcome) -> None:
+    def give(self, outcome: Promised) -> None:
         """Hand the caller the result, or the refusal to raise."""
         self._outcome = outcome
         self._outstanding.release()
 
-    def result(self, timeout_s: float = -1) -> Outcome:
+    def result(self, timeout_s: float = -1) -> Promised:
         """Wait for the result and return it. Raises the refusal, or TimeoutError."""
         if not self._outstanding.acquire(timeout=timeout_s):
             raise TimeoutError
@@ -61,7 +61,7 @@ class Pending(Generic[M]):
 
     key: str
     message: M
-    answer: Answer = field(default_factory=Answer)
+    answer: Promise = field(default_factory=Promise)
     arrived_at: float = field(default_factory=time.monotonic)
     found_locked_at: float | None = None
 

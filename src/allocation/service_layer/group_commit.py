@@ -1,8 +1,8 @@
 """Group commit: commands that arrive during a transaction share the next one.
 
     submit ──▶ queue, a lane for each key ──▶ writer thread: one transaction for many ──▶ an answer for each
-                ▲                  ├▶ keys that are locked: a writer thread of their own, which waits for the
-                lock └──────────────────┘  or, if none is free, back into the queue for a while
+                ▲                  ├▶ a locked key: a writer thread of its own, which waits for the lock
+                └──────────────────┘  or, if none is free, back into the queue for a while
 
 With one transaction per command, throughput is limited by how fast the database can commit. Here, more load
 makes transactions larger, not more numerous. Databases do the same with their logs (DeWitt et al.,
@@ -33,7 +33,7 @@ from allocation.adapters.postgresql.database import (
 )
 from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.errors import AllocationError
-from allocation.service_layer.commit_queue import Answer, Outcome, Pending
+from allocation.service_layer.commit_queue import Pending, Promise, Promised
 from allocation.service_layer.writer import LINGER_S, Writer
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class GroupCommit(Generic[M]):
 
     def __init__(
         self,
-        transact: Callable[[Sequence[M], float, Waiting], Sequence[Outcome]],
+        transact: Callable[[Sequence[M], float, Waiting], Sequence[Promised]],
         *,
         key: Callable[[M], str],
         limits: Limits,
@@ -113,7 +113,7 @@ class GroupCommit(Generic[M]):
         )
         self._apart: dict[str, Writer[M]] = {}
 
-    def submit(self, message: M) -> Answer:
+    def submit(self, message: M) -> Promise:
         """Queue the command; return its future answer. Raises QueueFull."""
         pending = Pending(self._key(message), message)
         with self._lock:
@@ -122,7 +122,7 @@ class GroupCommit(Generic[M]):
             self._apart.get(pending.key, self._together).put(pending)
         return pending.answer
 
-    def answer(self, message: M) -> Outcome:
+    def answer(self, message: M) -> Promised:
         """Queue the command and wait for its answer. Raises its refusal, QueueFull or GaveUp."""
         answer = self.submit(message)
         try:
@@ -191,14 +191,13 @@ class GroupCommit(Generic[M]):
             at_end=lambda: self._apart.pop(key),
         )
 
-    def _outcomes(self, batch: Sequence[Pending[M]], waiting: Waiting) -> Sequence[Outcome]:
+    def _outcomes(self, batch: Sequence[Pending[M]], waiting: Waiting) -> Sequence[Promised]:
         """The answers to these commands, or to the first of them (at least one)."""
         try:
             return self._patiently([pending.message for pending in batch], waiting)
         except StorageUnavailable as away:
             if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
-                # An exception for each: threads that raise the same one would overwrite each other's
-                # traceback.
+                # One for each: threads that raise the same exception would overwrite each other's traceback.
                 return [type(away)(*away.args) for _ in batch]
             if waiting is not Waiting.NOT_AT_ALL:
                 return self._outcomes(batch, Waiting.NOT_AT_ALL)
@@ -207,10 +206,10 @@ class GroupCommit(Generic[M]):
                 return [error]
         return self._one_by_one(batch, waiting)
 
-    def _one_by_one(self, batch: Sequence[Pending[M]], waiting: Waiting) -> list[Outcome]:
+    def _one_by_one(self, batch: Sequence[Pending[M]], waiting: Waiting) -> list[Promised]:
         """The answers, each from a transaction of its own, so that a faulty command fails alone."""
         self._tell(lambda observer: observer.batch_split())
-        outcomes: list[Outcome] = []
+        outcomes: list[Promised] = []
         locked: dict[str, Locked] = {}
         for pending in batch:
             if pending.key in locked:
@@ -224,7 +223,7 @@ class GroupCommit(Generic[M]):
                 break
         return outcomes
 
-    def _patiently(self, messages: Sequence[M], waiting: Waiting) -> Sequence[Outcome]:
+    def _patiently(self, messages: Sequence[M], waiting: Waiting) -> Sequence[Promised]:
         """Carry out the messages, retrying after outages and, for a single one, after conflicts."""
         passing = (StorageUnavailable, VersionConflict) if len(messages) == 1 else StorageUnavailable
         retrying = Retrying(

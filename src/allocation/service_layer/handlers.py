@@ -53,7 +53,7 @@ STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock", batch=5000, 
     CréerLot,
     key=lambda command: command.sku,
     needs=lambda command: Needs.of_lot(command.réf, command.sku),
-    first_position=lambda command, journal: journal.of_receipt(command),
+    first_position=lambda command, journal: journal.of_receipt(command.réf, command.sku),
 )
 def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     """Receive a lot; its reference. Raises LotExistant; emits LotCréé."""
@@ -73,7 +73,9 @@ def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     needs=lambda command: Needs(
         skus=(command.sku,), lignes=((command.sku, (command.id_commande, command.ligne)),)
     ),
-    first_position=lambda command, journal: journal.of_allocation(command),
+    first_position=lambda command, journal: journal.of_allocation(
+        command.sku, (command.id_commande, command.ligne)
+    ),
 )
 def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
     """Tie a line to a lot; the lot's reference.
@@ -103,7 +105,7 @@ def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> Plan:
     ModifierQuantitéLot,
     key=lambda command: command.sku or command.réf,
     needs=lambda command: Needs.of_lot(command.réf, command.sku),
-    first_position=lambda command, journal: journal.of_correction(command),
+    first_position=lambda command, journal: journal.of_correction(command.réf, command.sku),
 )
 def modifier_quantité_lot(
     command: ModifierQuantitéLot, uow: AbstractUnitOfWork

@@ -23,7 +23,7 @@ from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Command
 from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
-from allocation.service_layer.commit_queue import Answer
+from allocation.service_layer.commit_queue import Promise
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
 from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork
@@ -56,10 +56,10 @@ class _Renounced(AllocationError):
         self.results = results
 
 
-class _ToBeFinished(Answer):
+class _ToBeFinished(Promise):
     """An answer to the first part of a command, which is finished when it is asked for."""
 
-    def __init__(self, first: Answer, finish: Callable[[Results], Results]) -> None:
+    def __init__(self, first: Promise, finish: Callable[[Results], Results]) -> None:
         super().__init__()
         self._first = first
         self._finish = finish
@@ -99,9 +99,10 @@ class MessageBus(Generic[U]):
     def handle(self, message: Message) -> Results:
         """Carry the message out in one transaction, which it may share; the results of the command's handler.
 
-        A command that is too large for one goes on in others, each in its turn with what else waits. What was
-        committed is returned, though it be a refusal, like that of a command that finds no stock: see
-        `Results.refusal`. What was not is raised.
+        A command that is too large for one goes on in others, each in its turn with what else waits.
+
+        What was committed is returned, even when it is a refusal: that of a command that found no stock is in
+        the journal, and in `Results.refusal`. Other refusals are raised.
 
         Conflicts with other writers and passing outages are tried again, a bounded number of times. Raises
         what the handler raises, QueueFull, GaveUp, VersionConflict or StorageUnavailable; nothing has changed
@@ -115,7 +116,7 @@ class MessageBus(Generic[U]):
         self._after_commit(results.position)
         return results
 
-    def submit(self, message: Message) -> Answer:
+    def submit(self, message: Message) -> Promise:
         """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
         return _ToBeFinished(self._group_commit.submit(self._task(message)), self._finished)
 
@@ -166,13 +167,7 @@ class MessageBus(Generic[U]):
         try:
             while queue:
                 current = queue.popleft()
-                for handler in self._handlers(current):
-                    joined = JoinedUnitOfWork(uow)
-                    if isinstance(current, Command):
-                        results.add(_answer(handler, current, joined))
-                    else:
-                        results.add_reaction(handler(current, joined))
-                    agreed = agreed and joined.agreed
+                agreed = self._let_handle(current, uow, results) and agreed
                 emitted = uow.collect_new_events()
                 events += emitted
                 queue.extend(emitted)
@@ -180,10 +175,22 @@ class MessageBus(Generic[U]):
             results.events = tuple(events)
         return agreed
 
+    def _let_handle(self, message: Message, uow: U, results: Results) -> bool:
+        """Let the handlers of one message run, and take in what they return; whether all of them agreed."""
+        agreed = True
+        for handler in self._handlers(message):
+            joined = JoinedUnitOfWork(uow)
+            if isinstance(message, Command):
+                results.add(_answer(handler, message, joined))
+            else:
+                results.add_reaction(handler(message, joined))
+            agreed = agreed and joined.agreed
+        return agreed
+
     def _handlers(self, message: Message) -> Sequence[Callable[..., Any]]:
         if isinstance(message, Event):
             return self._reactions.get(type(message), ())
-        return (self._command_handlers[type(message)],)
+        return (self._command_handlers[type(message)].handler,)
 
     def _task(self, message: Message) -> _Task:
         if isinstance(message, Event):

@@ -1,4 +1,4 @@
-"""What has come of a command: what its handler returned, and the events that it caused."""
+"""The results of a command: what its handler returned, and the events that it caused."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,7 +12,7 @@ from allocation.domain.model import LigneDeCommande
 
 
 class Outcome(Enum):
-    """How a command ended that was carried out."""
+    """How a command that was carried out has ended."""
 
     DONE = auto()
     """Something has changed."""
@@ -31,7 +31,7 @@ class Réallocation(NamedTuple):
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a handler returns that has done a part: its result, and the command that goes on with the rest."""
+    """What a handler returns when it has done a part: its result, and the command for the rest."""
 
     result: list[Any]
     then: Command
@@ -40,13 +40,13 @@ class Unfinished:
 class Results(list[Any]):
     """What the command's handler returned, and what happened.
 
-    `outcome` says it in a word, `refusal` why the command was not served: the list holds None in that place
-    then. `réallocations` are the lines that lost their lot because of it, in order. `events` were committed;
-    a repetition has none.
+    `outcome` says in a word how it ended. If the command was not served, `refusal` says why, and the list has
+    None in its place. `réallocations` are the lines that lost their lot because of it, in order. `events`
+    were committed; a repetition has none.
 
-    A view that has come to `position`, that of the last event, reflects the command; `token` says it of this
-    history of the database alone. A repetition gets those of the first answer. `then` goes on with what one
-    transaction is too small for.
+    A view that has reached `position`, that of the last event, reflects the command; `token` also identifies
+    the history of the database. A repetition gets those of the first answer. `then` is the rest of a command
+    that is too large for one transaction.
     """
 
     def __init__(self) -> None:
@@ -67,17 +67,17 @@ class Results(list[Any]):
 
     @property
     def token(self) -> ConsistencyToken:
-        """What a read sends back to see the command's effect."""
+        """The token that a read sends back to see the command's effect."""
         return ConsistencyToken(self.position or 0, self.mark)
 
     def raise_for_refusal(self) -> Self:
-        """These results, if the command was served. Raises the refusal."""
+        """These results. Raises the refusal if the command was not served."""
         if self.refusal is not None:
             raise self.refusal
         return self
 
     def add(self, returned: Any) -> None:
-        """Take in what the command's handler returned, or the refusal that it raised after it had agreed."""
+        """Add what the command's handler returned, or the refusal that it raised after its commit."""
         match returned:
             case Unfinished(result, then):
                 self.append(result)
@@ -89,12 +89,12 @@ class Results(list[Any]):
                 self.append(returned)
 
     def add_reaction(self, returned: Any) -> None:
-        """Take in what a reaction returned."""
+        """Add what a reaction returned."""
         if isinstance(returned, Réallocation):
             self.réallocations.append(returned)
 
     def go_on(self, rest: "Results") -> None:
-        """Take in what has come of `then`, whose handler returns a list, too."""
+        """Add the results of `then`, whose handler returns a list, too."""
         self[0] += rest[0]
         self.events += rest.events
         self.réallocations += rest.réallocations

@@ -1,4 +1,4 @@
-"""The unit of work that a handler sees: the transaction under way."""
+"""The unit of work as a handler sees it: the transaction under way."""
 
 from types import TracebackType
 from typing import Self
@@ -9,10 +9,10 @@ __all__ = ["AbstractUnitOfWork", "JoinedUnitOfWork"]
 
 
 class JoinedUnitOfWork(AbstractUnitOfWork):
-    """What the bus hands to a handler: the transaction under way, in which a commit is a vote.
+    """What the bus passes to a handler: the transaction under way, in which `commit` only agrees.
 
-    So a handler reads as if the transaction was its own, while its causes and its reactions share it. One
-    that has `opened` it and left without a commit wants nothing of what it did.
+    So a handler reads as if the transaction were its own, while its causes and reactions share it. A handler
+    that has `opened` it and left without a commit wants its changes undone.
     """
 
     def __init__(self, outer: AbstractUnitOfWork) -> None:
@@ -22,7 +22,7 @@ class JoinedUnitOfWork(AbstractUnitOfWork):
 
     @property
     def agreed(self) -> bool:
-        """Whether what the handler did may be kept."""
+        """Whether the handler's changes may be kept."""
         return self.committed or not self.opened
 
     def __enter__(self) -> Self:

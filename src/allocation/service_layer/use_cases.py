@@ -1,7 +1,7 @@
-"""What declares a use case: a command's handler, with all that others must know of the command beside it.
+"""Declaring a use case: a command's handler, with everything that others must know about the command.
 
-The bus reads here what to load and where a repetition finds its position, the group commit what to keep in
-order: none of them knows a command by name.
+From the declaration, the bus learns what to load and where a repetition finds its position, and the group
+commit which commands to keep in order: neither knows any command by name.
 """
 
 import functools
@@ -22,10 +22,9 @@ R = TypeVar("R")
 class UseCase(Generic[C, R]):
     """A handler with the declaration of its command; calling it calls the handler.
 
-    Commands with the same `key` keep their order. `needs` is what will be asked of the repository, so that a
-    whole batch of commands is loaded at once: what is not said there is loaded all the same, by round trips
-    of its own. `first_position` finds, for a command that was carried out before, the position in the journal
-    that its first answer had.
+    Commands with the same `key` keep their order. `needs` says what the handler will ask of the repository,
+    so that a whole batch of commands is loaded at once; anything else is loaded in extra round trips. For a
+    repeated command, `first_position` finds the journal position of its first answer.
     """
 
     command: type[C]
@@ -48,5 +47,5 @@ def use_case(
     needs: Callable[[C], Needs],
     first_position: Callable[[C, AbstractOriginalPositions], int | None],
 ) -> Callable[[Callable[[C, AbstractUnitOfWork], R]], UseCase[C, R]]:
-    """Declare the use case that a handler carries out."""
+    """Declare the use case of a handler."""
     return lambda handler: UseCase(command, handler, key, needs, first_position)

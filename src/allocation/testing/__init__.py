@@ -1,6 +1,6 @@
-"""Fakes of the ports, for tests of code that uses allocation: in memory, and held to the same contracts.
+"""In-memory fakes of the ports, for tests of code that uses allocation.
 
-The contracts run over them and over PostgreSQL alike; what a fake allows, the real one allows.
+The same contract tests run over the fakes and over PostgreSQL; whatever a fake allows, PostgreSQL allows.
 """
 
 from allocation.testing.bus import in_memory_bus

@@ -15,10 +15,10 @@ def in_memory_bus(
     reactions: Reactions | None = None,
     after_commit: Callable[[int], None] = lambda _: None,
 ) -> MessageBus[FakeUnitOfWork]:
-    """A bus on this store, or on an empty one (`bus.uow.store`), that answers as one on PostgreSQL does.
+    """A bus on this store, or on an empty one (`bus.uow.store`), that behaves like one on PostgreSQL.
 
-    Handlers and reactions are those of `bootstrap` unless others are given. There are no read models:
-    `after_commit` is told the position of each answer.
+    Handlers and reactions are those of `bootstrap` unless others are given. There are no read models;
+    `after_commit` is called with the position of each answer.
     """
     store = store or FakeStore()
     return MessageBus(

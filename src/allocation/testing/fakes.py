@@ -23,10 +23,9 @@ from allocation.adapters.write_model.repository import (
     handed_out,
 )
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
-from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.lots import seul_sku
-from allocation.domain.model import LigneDeCommande, Lot, Produit
+from allocation.domain.model import CléLigne, LigneDeCommande, Lot, Produit
 
 
 class FakeJournal(AbstractJournal):
@@ -196,32 +195,31 @@ class FakeOriginalPositions(AbstractOriginalPositions):
     def __init__(self, store: FakeStore) -> None:
         self._store = store
 
-    def of_allocation(self, command: Allouer) -> int | None:
-        line = (command.id_commande, command.sku, command.ligne)
+    def of_allocation(self, sku: str, clé: CléLigne) -> int | None:
         return self._last(
             lambda event: (
                 isinstance(event, Alloué | RuptureDeStock)
-                and (event.id_commande, event.sku, event.ligne) == line
+                and (event.sku, (event.id_commande, event.ligne)) == (sku, clé)
             )
         )
 
-    def of_receipt(self, command: CréerLot) -> int | None:
-        lot = (command.sku, command.réf)
+    def of_receipt(self, réf_lot: str, sku: str) -> int | None:
+        lot = (sku, réf_lot)
         return self._last(lambda event: isinstance(event, LotCréé) and (event.sku, event.réf_lot) == lot)
 
-    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
+    def of_correction(self, réf_lot: str, sku: str | None) -> int | None:
         corrected = self._last(
             lambda event: (
                 isinstance(event, LotCréé | QuantitéLotModifiée)
-                and event.réf_lot == command.réf
-                and command.sku in {None, event.sku}
+                and event.réf_lot == réf_lot
+                and sku in {None, event.sku}
             )
         )
         if corrected is None:
             return None
         before = self._store.journal.read(after=0, limit=corrected - 1)
         taken_off = takewhile(
-            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == command.réf,
+            lambda each: isinstance(each.event, Désalloué) and each.event.réf_lot == réf_lot,
             reversed(before),
         )
         return corrected + len(list(taken_off))

@@ -1,9 +1,9 @@
-"""What happened, and what was: read from the journal and, backwards from what is now, from the read models.
+"""Histories, read from the journal; and past states, calculated back from the present read models.
 
-An instant leads to a position of the journal, for good. The state there is the present one less what has
-happened since; so it can be told as long as what has happened since is in the journal, whatever is archived
-of before. A view and its position are read in one statement: what the view does not have yet is not undone,
-and an event that is parked was never done.
+An instant belongs to a position of the journal, for good. The state there is the present state less what has
+happened since, so it can be told as long as the events since are in the journal, whatever older ones are
+archived. A view and its position are read in one statement: events that the view does not have yet are not
+subtracted, and neither are parked ones.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,13 +49,13 @@ _ORDER_HISTORY = _EVENTS.format(
     """,  # noqa: S608 - our own text
 )
 
-# `view.target` is where the journal stood at the instant; before that, if the view has not come so far.
+# `view.target` is the journal's position at the instant or, if the view has not come that far, the view's.
 _VIEW_AT = """
     SELECT name, position, least(position, %(target)s) AS target, {horizon} AS horizon,
            CASE WHEN en_pause THEN coalesce(erreur, '') END AS pause
     FROM projections WHERE name = '{name}'
 """
-# Of UTC, as what is asked for now.
+# The day in UTC, as for the present state.
 _DAY = "(%(at)s::timestamptz AT TIME ZONE 'UTC')::date"
 _NOT_PARKED = """
     NOT EXISTS (
@@ -82,8 +82,8 @@ _ALLOCATIONS_AT = f"""
     FROM view LEFT JOIN line ON true ORDER BY sku, {natural("ligne")}
 """  # noqa: S608 - our own text
 
-# Arrivals are those of the lots that there were, with what was free of them, by lots_view, which may stand
-# elsewhere than stock_view, and is led from there to the same place.
+# Arrivals come from the lots that existed and their free units, by lots_view. Its position may differ from
+# that of stock_view, so it is calculated from there to the same target.
 _STOCK_AT = f"""
     WITH view AS MATERIALIZED (
         {_VIEW_AT.format(horizon=_HORIZON, name="stock_view")}
@@ -135,7 +135,7 @@ _STOCK_AT = f"""
 
 
 class History(list[Row]):
-    """Some events, oldest first. `horizon` is the instant up to which events are archived, and not here."""
+    """Some events, oldest first. `horizon` is the instant up to which events are archived, hence not here."""
 
     def __init__(self, events: Sequence[Row], horizon: datetime | None) -> None:
         super().__init__(events)
@@ -143,7 +143,7 @@ class History(list[Row]):
 
 
 class HistoryOf:
-    """One SELECT on the journal, from the first event behind `after`, at most `limit` of them."""
+    """One SELECT on the journal: the first events after position `after`, at most `limit` of them."""
 
     def __init__(self, select: str) -> None:
         self._select = select
@@ -151,7 +151,7 @@ class HistoryOf:
     def page(
         self, parameters: Mapping[str, object], reads: ReadServers, wanted: Freshness
     ) -> Answer[History | None]:
-        """Some events, as of the journal's present end; None if nothing is known of what they are about.
+        """A page of events, as of the journal's present end; None if nothing is known of their subject.
 
         Raises JetonInconnu or StorageUnavailable.
         """
@@ -167,15 +167,15 @@ ALLOCATIONS_AT = PastView("allocations_view", _ALLOCATIONS_AT)
 
 
 def stock_history(sku: str, after: int, limit: int, source: ReadSource) -> History | None:
-    """At most `limit` events about this SKU behind the position `after`; None if nothing is known of it.
+    """At most `limit` events about this SKU after the position `after`; None if nothing is known of it.
 
-    Of each: position, survenu_le, type, version, data, commande, cause.
+    Each has position, survenu_le, type, version, data, commande and cause.
     """
     return STOCK.page({"sku": sku, "after": after, "limit": limit}, source.reads, ANY).value
 
 
 def order_history(id_commande: str, after: int, limit: int, source: ReadSource) -> History | None:
-    """At most `limit` events about this order, as `stock_history`."""
+    """At most `limit` events about this order, like `stock_history`."""
     parameters = {"id_commande": id_commande, "after": after, "limit": limit}
     return ORDER.page(parameters, source.reads, ANY).value
 
@@ -183,19 +183,18 @@ def order_history(id_commande: str, after: int, limit: int, source: ReadSource) 
 def allocations_at(
     id_commande: str, at: datetime, source: ReadSource, *, wait_s: float = DEFAULT_WAIT_S
 ) -> list[Row]:
-    """The lines of the order that had a lot at this instant, as `views.allocations` gives them.
+    """The lines of the order that had a lot at this instant, in the form of `views.allocations`.
 
-    The view is waited for, `wait_s` seconds at most, until it has come to that instant. Raises as
-    `PastView.rows`.
+    Waits, at most `wait_s` seconds, until the view has reached that instant. Raises like `PastView.rows`.
     """
     wanted = Freshness(wait_s=wait_s)
     return ALLOCATIONS_AT.rows({"id_commande": id_commande}, at, source.reads, wanted).value
 
 
 def stock_at(sku: str, at: datetime, source: ReadSource, *, wait_s: float = DEFAULT_WAIT_S) -> Row | None:
-    """The stock of the SKU at this instant, as `views.stock` gives it; None when there was none yet.
+    """The stock of the SKU at this instant, in the form of `views.stock`; None if the SKU did not exist yet.
 
-    As `allocations_at`.
+    Waits and raises like `allocations_at`.
     """
     return STOCK_AT.row({"sku": sku}, at, source.reads, Freshness(wait_s=wait_s)).value
 

@@ -20,8 +20,10 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, func
 
-from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal, names
-from allocation.adapters.journal.rows import RecordedEvent, RecordedRow, StoredRow, readable
+from allocation.adapters.journal.checkpoints import ParkedEvents
+from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal
+from allocation.adapters.journal.ledger import names
+from allocation.adapters.journal.rows import Ahead, RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.postgresql.metadata import metadata
 from allocation.domain.errors import AllocationError
 from allocation.domain.events import Event
@@ -161,6 +163,15 @@ class JournalWithArchive(SqlAlchemyJournal):
     def end_of_batch(self, after: int, size: int) -> int | None:
         batch = self._archive.batch(self._connection, after, size)
         return super().end_of_batch(after, size) if batch is None else batch.until
+
+    def ahead(self, after: int, size: int, types: Iterable[type[Event]], lecteur: str) -> Ahead:
+        batch = self._archive.batch(self._connection, after, size)
+        if batch is not None:
+            return Ahead(batch.until, ParkedEvents(self._connection, lecteur).skus(), kinds=None)
+        try:
+            return super().ahead(after, size, types, lecteur)
+        except EventsArchived:  # in this very moment
+            return self.ahead(after, size, types, lecteur)
 
     def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
         wanted, found = names(types), list[StoredRow]()

@@ -1,10 +1,10 @@
-"""Moving old events from the journal's table to files, as far as nobody needs them there any more.
+"""Moving old events that nobody needs in the journal's table any more to files.
 
     snapshot at the last position ─▶ file, register  │ commit
     a chunk of events ─▶ file, register, delete      │ commit, and again
 
-A file is whole and on disk before the transaction that registers it commits. After a crash between the two, a
-file lies there that nobody knows, and the next run writes the same one over it.
+A file is complete and on disk before the transaction that registers it commits. A crash between the two
+leaves an unregistered file, which the next run overwrites with the same contents.
 """
 
 import gzip
@@ -27,7 +27,7 @@ from allocation.adapters.postgresql.raw_copy import copy_out
 
 CHUNK = 100_000
 
-# Any number: one run after the other, chunk by chunk.
+# An arbitrary number; concurrent runs take turns, chunk by chunk.
 _ARCHIVE_LOCK = 5_274_190_663
 _BEGIN = text(f"SELECT {advisory_lock(_ARCHIVE_LOCK)}, set_config('timezone', 'UTC', true)")
 
@@ -42,7 +42,7 @@ _HOLDER = """
         SELECT 'event of ' || sku || ', parked by ' || lecteur, position - 1 FROM parked
     ) AS holders WHERE position < %s ORDER BY position, holder LIMIT 1
 """
-# The newest event always stays: its position is the one where the journal stands.
+# The newest event always stays, as its position is that of the journal.
 _LAST = """
     SELECT max(position) FROM journal WHERE position <= %s AND position < (SELECT max(position) FROM journal)
 """
@@ -83,7 +83,7 @@ class ArchiveConflict(ArchiveTrouble):
 
 @dataclass(frozen=True)
 class Holder:
-    """A reader that still needs the events behind `position`."""
+    """A reader that still needs the events after `position`."""
 
     holder: str
     position: int
@@ -91,7 +91,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class ArchiveReport:
-    """What a run has moved, up to which position, and who kept it from going on."""
+    """What a run has moved, up to which position, and who held it back."""
 
     events: int
     files: tuple[Path, ...]
@@ -117,9 +117,9 @@ class JournalArchiver:
         self._chunk = chunk
 
     def archive(self, before: datetime, progress: Callable[[int, int], None]) -> ArchiveReport:
-        """Move what is older than `before` and needed by nobody; `progress` is told of how many of how many.
+        """Move events older than `before` that nobody needs; `progress` is told how many of how many.
 
-        Raises ArchiveConflict, OSError or StorageUnavailable; whatever is moved by then stays so.
+        Raises ArchiveConflict, OSError or StorageUnavailable; what has been moved by then stays moved.
         """
         with self._database.working() as connection:
             with connection.begin():
@@ -154,7 +154,7 @@ class JournalArchiver:
         return written
 
     def _move_chunk(self, connection: Connection, last: int) -> _Written | None:
-        """Move the oldest events up to `last`; None when there are none that nobody needs."""
+        """Move the oldest events up to `last`; None if there are none that may be moved."""
         with connection.begin():
             connection.execute(_BEGIN)
             _, allowed = _extent(connection, last)
@@ -168,7 +168,7 @@ class JournalArchiver:
         return written
 
     def _write(self, last: int, name: str, blocks: Iterable[bytes]) -> _Written:
-        """A whole file, on disk, under its name. Raises ArchiveConflict or OSError."""
+        """Write a complete file to disk under its name. Raises ArchiveConflict or OSError."""
         path = self._directory / f"{name}.jsonl.gz"
         unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
@@ -195,14 +195,14 @@ def _report(files: Sequence[_Written], snapshot: _Written, holder: Holder | None
 
 
 def _extent(connection: Connection, wanted: int) -> tuple[Holder | None, int | None]:
-    """Who holds back what is wanted, and the last position that may leave the table."""
+    """Who holds the run back, if anybody, and the last position that may leave the table."""
     row = connection.exec_driver_sql(_HOLDER, (wanted,)).mappings().first()
     holder = None if row is None else Holder(**row)
     return holder, _scalar(connection, _LAST, wanted if holder is None else holder.position)
 
 
 def _register(connection: Connection, chunk: RowMapping, written: _Written) -> None:
-    """Note the file, and delete what it holds: both happen, or neither."""
+    """Register the file and delete its events from the table, both or neither."""
     connection.execute(_REGISTER, {**chunk, "path": str(written.path), "sha256": written.sha256})
     deleted = connection.exec_driver_sql(_DELETE, (chunk["first"], chunk["last"])).rowcount
     if not deleted == written.events == chunk["events"]:
@@ -210,10 +210,10 @@ def _register(connection: Connection, chunk: RowMapping, written: _Written) -> N
 
 
 def _compress(path: Path, blocks: Iterable[bytes]) -> int:
-    """Write the blocks, which are the same file each time; the number of lines, once they are on disk."""
+    """Write the blocks to disk, reproducibly; return the number of lines."""
     lines = 0
     with path.open("wb") as raw:
-        # Who bought what concerns nobody else on the machine.
+        # Who bought what is nobody else's business on this machine.
         os.fchmod(raw.fileno(), 0o600)
         with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as file:
             for block in blocks:

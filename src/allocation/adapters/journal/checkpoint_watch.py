@@ -19,12 +19,12 @@ _LOOK = "SELECT name, position, en_pause FROM projections"
 
 
 @dataclass(frozen=True)
-class _Checkpoint:
+class _Sighting:
     position: int = 0
     paused: bool = False
 
 
-_NOWHERE = _Checkpoint()
+_NOWHERE = _Sighting()
 
 
 class CheckpointWatch:
@@ -33,7 +33,7 @@ class CheckpointWatch:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._changed = threading.Condition()
-        self._seen: Mapping[str, _Checkpoint] = {}
+        self._seen: Mapping[str, _Sighting] = {}
         self._failures = 0
         self._waiting = 0
         self._thread: threading.Thread | None = None
@@ -83,7 +83,7 @@ class CheckpointWatch:
     def _look(self) -> None:
         try:
             rows = self._fetch(_LOOK, {})
-            seen = {row["name"]: _Checkpoint(row["position"], row["en_pause"]) for row in rows}
+            seen = {row["name"]: _Sighting(row["position"], row["en_pause"]) for row in rows}
         except BaseException:  # noqa: BLE001 - whoever waits asks the view again, and gets the error there
             with self._changed:
                 self._failures += 1

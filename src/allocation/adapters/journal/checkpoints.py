@@ -16,7 +16,6 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
-    cast,
     delete,
     false,
     func,
@@ -69,6 +68,18 @@ parked = Table(
 # A reader's rate is an average over about so many seconds.
 RATE_SPAN_S = 2.0
 
+# What each reader does with each batch is text for the driver, which prepares it.
+_SECONDS = "greatest(extract(epoch FROM clock_timestamp() - mis_à_jour_le)::double precision, 0.001)"
+_OLD_SHARE = f"exp(- {_SECONDS} / {RATE_SPAN_S})"
+_MOVE = f"""
+    UPDATE {{table}} SET
+        position = %(position)s, mis_à_jour_le = clock_timestamp(), erreur = NULL, échecs = 0,
+        appliqués = appliqués + %(applied)s,
+        débit = débit * {_OLD_SHARE} + %(applied)s / {_SECONDS} * (1 - {_OLD_SHARE})
+    WHERE name = %(name)s
+"""  # noqa: S608 - our own text
+_PARKED_SKUS = "SELECT DISTINCT sku FROM parked WHERE lecteur = %s"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -91,6 +102,7 @@ class Checkpoints:
     def __init__(self, connection: Connection, table: Table) -> None:
         self._connection = connection
         self._table = table
+        self._columns = ", ".join(field.name for field in fields(Checkpoint) if field.name in table.c)
 
     def register(self, name: str, *, from_now: bool, **values: int) -> None:
         """Create the checkpoint if there is none: at the journal's beginning, or at its present end."""
@@ -106,27 +118,16 @@ class Checkpoints:
 
         None if there is none or, unless `wait`, while another reader holds it.
         """
-        return self._checkpoint(name, with_lock=True, skip_locked=not wait)
+        return self._checkpoint(name, "FOR UPDATE" if wait else "FOR UPDATE SKIP LOCKED")
 
     def look_at(self, name: str) -> Checkpoint | None:
         """The checkpoint as this transaction sees it, without a lock."""
-        return self._checkpoint(name, with_lock=False, skip_locked=False)
+        return self._checkpoint(name, "")
 
     def move(self, name: str, position: int, *, applied: int) -> None:
         """Everything up to `position` is done, and nothing is wrong; `applied` events were read for it."""
-        c = self._table.c
-        seconds = func.greatest(func.extract("epoch", func.clock_timestamp() - c.mis_à_jour_le), 0.001)
-        old_share = func.exp(-seconds / RATE_SPAN_S)
-        rate = c.débit * old_share + applied / cast(seconds, Double) * (1 - old_share)
-        self._update(
-            name,
-            position=position,
-            mis_à_jour_le=func.clock_timestamp(),
-            erreur=None,
-            échecs=0,
-            appliqués=c.appliqués + applied,
-            débit=rate,
-        )
+        values = {"name": name, "position": position, "applied": applied}
+        self._connection.exec_driver_sql(_MOVE.format(table=self._table.name), values)
 
     def note_failures(self, name: str, reason: str, failures: int) -> None:
         """Say beside the checkpoint why its reader does not go on, and how often it has failed in a row."""
@@ -177,13 +178,9 @@ class Checkpoints:
         )
         return claim
 
-    def _checkpoint(self, name: str, *, with_lock: bool, skip_locked: bool) -> Checkpoint | None:
-        c = self._table.c
-        columns = [c[field.name] for field in fields(Checkpoint) if field.name in c]
-        query = select(*columns).where(c.name == name)
-        if with_lock:
-            query = query.with_for_update(skip_locked=skip_locked)
-        row = self._connection.execute(query).one_or_none()
+    def _checkpoint(self, name: str, lock: str) -> Checkpoint | None:
+        query = f"SELECT {self._columns} FROM {self._table.name} WHERE name = %s {lock}"  # noqa: S608 - our own
+        row = self._connection.exec_driver_sql(query, (name,)).one_or_none()
         return None if row is None else Checkpoint(*row)
 
 
@@ -206,8 +203,7 @@ class ParkedEvents:
 
     def skus(self) -> frozenset[str]:
         """The SKUs of which events are parked."""
-        query = select(parked.c.sku).where(parked.c.lecteur == self._lecteur).distinct()
-        return frozenset(self._connection.scalars(query))
+        return frozenset(self._connection.exec_driver_sql(_PARKED_SKUS, (self._lecteur,)).scalars())
 
     def positions(self, sku: str) -> Sequence[int]:
         """Which events of the SKU are parked, oldest first."""

@@ -9,8 +9,17 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, func, select
 
-from allocation.adapters.journal.ledger import COLUMNS, columns_of, journal
-from allocation.adapters.journal.rows import NO_CAUSE, Cause, RecordedEvent, RecordedRow, StoredRow, readable
+from allocation.adapters.journal.ledger import COLUMNS, columns_of, journal, names
+from allocation.adapters.journal.rows import (
+    NO_CAUSE,
+    Ahead,
+    Cause,
+    Kind,
+    RecordedEvent,
+    RecordedRow,
+    StoredRow,
+    readable,
+)
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.installation import advisory_lock, channel
 from allocation.adapters.postgresql.messages import Statement
@@ -55,6 +64,19 @@ _RECORDED = """
 _END = """
     SELECT max(position)
     FROM (SELECT position FROM journal WHERE position > %s ORDER BY position LIMIT %s) AS next
+"""
+_AHEAD = """
+    WITH next AS MATERIALIZED (
+        SELECT position, type, version FROM journal
+        WHERE position > %(after)s ORDER BY position LIMIT %(size)s
+    ), kind AS (
+        SELECT type, version, count(*) AS events, min(position) AS first, max(position) AS last
+        FROM next WHERE type = ANY(%(types)s) GROUP BY type, version
+    )
+    SELECT (SELECT max(position) FROM next),
+           (SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %(after)s),
+           ARRAY(SELECT DISTINCT sku FROM parked WHERE lecteur = %(lecteur)s), kind.*
+    FROM (VALUES (1)) AS always LEFT JOIN kind ON true ORDER BY first
 """
 _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
 
@@ -159,6 +181,15 @@ class SqlAlchemyJournal(AbstractJournal):
         position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
         return position
 
+    def ahead(self, after: int, size: int, types: Iterable[type[Event]], lecteur: str) -> Ahead:
+        """What the next `size` events hold for this reader, in one look. Raises EventsArchived."""
+        wanted = {"after": after, "size": size, "types": names(types), "lecteur": lecteur}
+        rows = self._connection.exec_driver_sql(_AHEAD, wanted).all()
+        end, horizon, parked = rows[0][:3]
+        if horizon is not None:
+            raise EventsArchived(after, horizon)
+        return Ahead(end, frozenset(parked), [Kind(*row[3:]) for row in rows if row[3] is not None])
+
     def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
         """All events of these types behind `after`, up to and including `until`."""
         rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types))
@@ -186,20 +217,17 @@ class SqlAlchemyJournal(AbstractJournal):
         position: int = self._connection.execute(newest).scalar_one()
         return position
 
-    def archived_until(self, after: int) -> int | None:
-        """The last position of the archive, if it has something behind `after`."""
+    def raise_if_archived(self, after: int) -> None:
+        """Raises EventsArchived when something after this position has left for the archive.
+
+        To be asked after reading, as what is archived meanwhile leaves the table in the commit that says so.
+        """
         horizon: int | None = self._connection.exec_driver_sql(_HORIZON, (after,)).scalar()
-        return horizon
+        if horizon is not None:
+            raise EventsArchived(after, horizon)
 
     def _behind(self, query: str, after: int, *parameters: object) -> Sequence[Sequence[Any]]:
         """The rows of a query for what is behind `after`. Raises EventsArchived."""
         rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
-        # Asked afterwards: what is archived meanwhile leaves the table in the commit that registers it.
-        if (horizon := self.archived_until(after)) is not None:
-            raise EventsArchived(after, horizon)
+        self.raise_if_archived(after)
         return rows
-
-
-def names(types: Iterable[type[Event]]) -> list[str]:
-    """How the types are called in the journal."""
-    return [each.__name__ for each in types]

@@ -8,8 +8,8 @@ All are null where they mean nothing: an event that moves nothing has no `de` an
 a lot alone no order. `data` has all fields of the event still, as version 0.2.0 reads it.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.metadata import identifier, metadata
 from allocation.domain.events import Event, LotCréé, QuantitéLotModifiée
 from allocation.domain.ledger import Compartiment
@@ -56,7 +57,14 @@ COLUMNS = ("réf_lot", "id_commande", "ligne", "quantité", "de", "vers")
 # Whether a row is about a lot alone, as the index of its events wants to hear it.
 OF_LOT_ALONE = "id_commande IS NULL"
 # The arrival of the lot, which events about the lot alone tell.
-ETA = "(data ->> 'eta')::date"
+ETA = f"CASE WHEN {OF_LOT_ALONE} THEN (data ->> 'eta')::date END"
+
+
+class EventRows(NamedTuple):
+    """Events as SQL has them: `relation` stands after FROM, once, and has the journal's columns."""
+
+    relation: str
+    parameters: Sequence[object]
 
 
 def columns_of(event: Event) -> Mapping[str, Any]:
@@ -66,6 +74,23 @@ def columns_of(event: Event) -> Mapping[str, Any]:
     if mouvement is None:
         return about
     return about | {"quantité": mouvement.quantité, "de": mouvement.de, "vers": mouvement.vers}
+
+
+def given(events: Sequence[Event]) -> EventRows:
+    """These events, as the journal would hold them, but for their places in it."""
+    rows = [{"sku": event.sku, **columns_of(event), "data": vars(event)} for event in events]
+    return EventRows("json_populate_recordset(NULL::journal, %s) AS event", (as_json(rows),))
+
+
+def between(types: Iterable[type[Event]], first: int, last: int) -> EventRows:
+    """The journal's events of these types from one position to another."""
+    found = "SELECT * FROM journal WHERE position BETWEEN %s AND %s AND type = ANY(%s)"
+    return EventRows(f"({found}) AS event", (first, last, names(types)))
+
+
+def names(types: Iterable[type[Event]]) -> list[str]:
+    """How the types are called in the journal."""
+    return [each.__name__ for each in types]
 
 
 def of_types(*types: type[Event]) -> str:

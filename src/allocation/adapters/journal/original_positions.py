@@ -9,8 +9,8 @@ from allocation.adapters.journal.journal import SqlAlchemyJournal
 from allocation.adapters.journal.ledger import OF_LOT_ALONE, of_types
 from allocation.adapters.journal.tokens import ConsistencyToken, marked
 from allocation.adapters.postgresql.database import Database, Row
-from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée, RuptureDeStock
+from allocation.domain.lignes import CléLigne
 
 # `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
 # journal's end, which the planner would take for shorter.
@@ -72,15 +72,15 @@ class AbstractOriginalPositions(ABC):
         return self.marked(self.end() if position is None else position)
 
     @abstractmethod
-    def of_allocation(self, command: Allouer) -> int | None:
+    def of_allocation(self, sku: str, clé: CléLigne) -> int | None:
         """Where the line got its lot or was refused, whichever was last."""
 
     @abstractmethod
-    def of_receipt(self, command: CréerLot) -> int | None:
+    def of_receipt(self, réf_lot: str, sku: str) -> int | None:
         """Where the lot was received."""
 
     @abstractmethod
-    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
+    def of_correction(self, réf_lot: str, sku: str | None) -> int | None:
         """Where the last line of the lot's last correction was dealt with; its receipt if there was none.
 
         Without a SKU, of all lots that have the reference by now: that is never too early.
@@ -101,16 +101,17 @@ class PostgreSQLOriginalPositions(AbstractOriginalPositions):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def of_allocation(self, command: Allouer) -> int | None:
-        line = {"id_commande": command.id_commande, "sku": command.sku, "ligne": command.ligne}
+    def of_allocation(self, sku: str, clé: CléLigne) -> int | None:
+        id_commande, ligne = clé
+        line = {"id_commande": id_commande, "sku": sku, "ligne": ligne}
         return _position_in(self._database.fetch(_ANSWERED, line))
 
-    def of_receipt(self, command: CréerLot) -> int | None:
-        return _position_in(self._database.fetch(_RECEIVED, {"sku": command.sku, "réf": command.réf}))
+    def of_receipt(self, réf_lot: str, sku: str) -> int | None:
+        return _position_in(self._database.fetch(_RECEIVED, {"sku": sku, "réf": réf_lot}))
 
-    def of_correction(self, command: ModifierQuantitéLot) -> int | None:
-        query = _CORRECTED_OF_REFERENCE if command.sku is None else _CORRECTED
-        return _position_in(self._database.fetch(query, {"sku": command.sku, "réf": command.réf}))
+    def of_correction(self, réf_lot: str, sku: str | None) -> int | None:
+        query = _CORRECTED_OF_REFERENCE if sku is None else _CORRECTED
+        return _position_in(self._database.fetch(query, {"sku": sku, "réf": réf_lot}))
 
     def marked(self, position: int) -> ConsistencyToken:
         return marked(self._database.fetch, position)

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
@@ -35,6 +35,27 @@ class RecordedEvent(Generic[E_co]):
     survenu_le: datetime
     event: E_co
     cause: Cause = NO_CAUSE
+
+
+class Kind(NamedTuple):
+    """How many events of one type and version there are among others, and from where to where."""
+
+    type: str
+    version: int
+    events: int
+    first: int
+    last: int
+
+
+class Ahead(NamedTuple):
+    """What comes next for a reader: up to which position, None if nothing does, and which SKUs are parked.
+
+    `kinds` are those of the events that it reads; None where that is not known, as in an archive.
+    """
+
+    end: int | None
+    parked: frozenset[str]
+    kinds: Sequence[Kind] | None
 
 
 class StoredRow(NamedTuple):

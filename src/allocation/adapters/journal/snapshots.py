@@ -1,4 +1,4 @@
-"""Snapshots: events that say at once what all events up to a position add up to."""
+"""Snapshots: a few events that stand for all events up to a position."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,8 @@ from allocation.adapters.postgresql.raw_copy import copy_in, copy_out
 from allocation.domain.events import Alloué, LotCréé
 from allocation.domain.ledger import Compartiment
 
-# The write model as it was: what there is now, less what has moved since. The numbers of these events are
-# lower than the position, as each stands for one event at least.
+# The write model as it was: its present state less what has moved since. These events are numbered below the
+# position, as each stands for at least one event.
 _STATE_AT = f"""
     WITH since AS MATERIALIZED (
         SELECT * FROM journal WHERE position > %(position)s AND de IS NOT NULL
@@ -65,7 +65,8 @@ _FILL = """
          journal_completed(event) AS completed
 """
 
-# After `load_snapshot`: what adds up to everything. A snapshot may cover events that are still in the table.
+# After `load_snapshot`: rows that add up to everything. A snapshot may cover events that are still in the
+# table.
 WHOLE_JOURNAL = """(
     SELECT * FROM journal_snapshot
     UNION ALL
@@ -74,14 +75,14 @@ WHOLE_JOURNAL = """(
 
 
 def state_at(connection: Connection, position: int) -> Iterator[bytes]:
-    """The lines of a snapshot of this position, made backwards from the write model."""
+    """The lines of a snapshot at this position, calculated back from the write model."""
     return copy_out(connection, _STATE_AT, {"position": position})
 
 
 def load_snapshot(connection: Connection) -> None:
-    """Fill a temporary table with the newest snapshot, for WHOLE_JOURNAL to be read in this transaction.
+    """Fill a temporary table with the newest snapshot, so that this transaction can read WHOLE_JOURNAL.
 
-    It is empty when nothing is archived. Raises ArchiveUnreadable.
+    The table is empty if nothing is archived. Raises ArchiveUnreadable.
     """
     for statement in _TABLES:
         connection.exec_driver_sql(statement)
@@ -92,5 +93,5 @@ def load_snapshot(connection: Connection) -> None:
 
 
 def has_snapshot(connection: Connection) -> bool:
-    """Whether a snapshot was ever taken."""
+    """Whether there is a snapshot."""
     return registered(connection, SNAPSHOT, 0) is not None

@@ -1,4 +1,4 @@
-"""A transaction on PostgreSQL: the changes to products, their events, and the commit in one message."""
+"""A transaction on PostgreSQL, with the changes to products, their events and the commit in one message."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,14 +20,14 @@ from allocation.adapters.write_model.postgresql_repository import PostgreSQLRepo
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.events import Event
 
-# Whoever waits for the journal's lock waits for everybody's, not for that of one command: the time-out of the
-# statement ends that, and means something else.
+# Waiting for the journal's lock is not about one command, as everybody needs it. So the statement timeout
+# ends the wait, which has another meaning than a lock timeout.
 _NO_LOCK_TIMEOUT: Statement = ("SET LOCAL lock_timeout = 0", ())
 _COMMIT: Statement = ("COMMIT", ())
 
 
 class PostgreSQLUnitOfWork(JournalledUnitOfWork):
-    """A transaction on PostgreSQL; also a source for views, which read outside of it."""
+    """A transaction on PostgreSQL; also a source for views, which read outside the transaction."""
 
     produits: PostgreSQLRepository
 
@@ -46,16 +46,16 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         self._borrowed.__exit__(exc_type, exc, tb)
 
     def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
-        """The rows of a SELECT, as it sees what is committed."""
+        """The rows of a SELECT on committed data."""
         return self._database.fetch(query, parameters)
 
     @property
     def reads(self) -> ReadServers:
-        """The servers that views are asked of."""
+        """The servers that answer views."""
         return self._database.reads
 
     def reading(self) -> AbstractContextManager[Connection]:
-        """A read-only connection that sees what is committed."""
+        """A read-only connection that sees committed data."""
         return self._database.reading()
 
     def rollback(self) -> None:
@@ -74,7 +74,7 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         return position
 
     def _send_all(self, events: Sequence[Event], causes: Sequence[Cause], ids: Sequence[UUID]) -> int | None:
-        """The changes, the events under the journal's lock, and the commit, in one round trip."""
+        """Send the changes, the events under the journal's lock, and the commit, in one round trip."""
         changes = self.produits.changes()
         if not events:
             self._messages.send(*changes, _COMMIT)
@@ -85,9 +85,9 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         return position
 
     def _position_in_spite_of(self, error: psycopg.Error, ids: Sequence[UUID]) -> int:
-        """The position of the last event, where the answer to the commit was lost, but not the commit.
+        """The position of the last event, if only the answer to the commit was lost, not the commit itself.
 
-        Raises OutcomeUnknown, if that can't be found out, or what kept it from being committed.
+        Raises OutcomeUnknown if that can't be found out, or the error that prevented the commit.
         """
         if self._connection.closed and ids:
             position = position_if_committed(self._database, self.produits.trace, ids[-1])
@@ -103,7 +103,7 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
         return PostgreSQLRepository(self._messages)
 
     def _mend_sequence(self) -> None:
-        """Let the journal go on behind its end: nothing of this transaction is kept, not even its locks."""
+        """Roll back, releasing all locks, and let the journal's sequence continue after its end."""
         self._connection.rollback()
         with self._database.working() as connection, connection.begin():
             mend_sequence(connection)

@@ -12,7 +12,7 @@ from allocation.domain.model import Produit
 
 
 class AbstractUnitOfWork(ABC):
-    """Port, as handlers see it: `with uow:` opens, `commit` agrees, leaving without it undoes."""
+    """Port, as handlers see it: `with uow:` opens it, `commit` agrees, leaving without a commit undoes."""
 
     produits: AbstractRepository
 
@@ -34,11 +34,11 @@ class AbstractUnitOfWork(ABC):
 
 
 class JournalledUnitOfWork(AbstractUnitOfWork):
-    """Port, as the bus sees it: a transaction of its own, whose commit writes state and facts together.
+    """Port, as the bus sees it: a transaction of its own, whose commit writes state and events together.
 
-    After a commit, `events` is what was committed since `with uow:`, and `position` the journal's position of
-    the last of them. `cause` is what the events that are collected next follow from. An instance serves one
-    thread, and one `with` after another.
+    After a commit, `events` are those committed since `with uow:`, and `position` is the journal position of
+    the last of them. `cause` is the cause of the events to be collected next. An instance serves one thread,
+    and may be used in one `with` block after another.
     """
 
     events: list[Event]
@@ -54,7 +54,7 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
         return self
 
     def collect_new_events(self) -> list[Event]:
-        """What products handed out since the last call have emitted; it is kept for the commit."""
+        """The events that products have emitted since the last call; they are kept for the commit."""
         emitted = _take_events(self.produits.seen)
         self.produits.seen.clear()
         self._add(emitted)
@@ -72,7 +72,7 @@ class JournalledUnitOfWork(AbstractUnitOfWork):
 
     @abstractmethod
     def _commit(self, events: Sequence[Event], causes: Sequence[Cause]) -> int | None:
-        """Store the products, append the events last; the position of the last one, None without any."""
+        """Store the products, then append the events; return the last position, or None without events."""
 
 
 def _take_events(produits: Mapping[str, Produit]) -> list[Event]:

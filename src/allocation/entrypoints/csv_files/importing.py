@@ -16,9 +16,9 @@ from allocation.domain.errors import Refus, ValeurInvalide
 from allocation.entrypoints.csv_files.kinds import OUT_OF_STOCK, REJECTED, REPEATED, Kind, LineOutcome
 from allocation.entrypoints.csv_files.numbering import LastNumber, LineNumbers, Orders, none_before
 from allocation.entrypoints.csv_files.outcome_files import OutcomeFile, check_place
-from allocation.entrypoints.csv_files.reading import CsvReading, Row
+from allocation.entrypoints.csv_files.reading import CsvReading, CsvRow
 from allocation.entrypoints.csv_files.records import Record
-from allocation.service_layer.commit_queue import Answer
+from allocation.service_layer.commit_queue import Promise
 from allocation.service_layer.messagebus import Results
 
 # Enough for large transactions, and less than a queue of the default size holds.
@@ -26,7 +26,7 @@ IN_FLIGHT = 512
 
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
 
-Submit: TypeAlias = Callable[[Command], Answer]
+Submit: TypeAlias = Callable[[Command], Promise]
 # Waits until it is known what became of a line.
 Finish: TypeAlias = Callable[[], LineOutcome]
 
@@ -145,7 +145,7 @@ class Import:
             return lambda: rejected
         return lambda: self._outcome(command, answer)
 
-    def _outcome(self, command: Command, answer: Answer) -> LineOutcome:
+    def _outcome(self, command: Command, answer: Promise) -> LineOutcome:
         try:
             return self.kind.outcome(command, answer.result())
         except Refus as refusal:
@@ -170,8 +170,8 @@ class Import:
 def one_by_one(handle: Callable[[Command], Results]) -> Submit:
     """A `submit` that calls `handle` and returns only when the command is done, instead of queueing it."""
 
-    def submit(command: Command) -> Answer:
-        answer = Answer()
+    def submit(command: Command) -> Promise:
+        answer = Promise()
         try:
             answer.give(handle(command))
         except Refus as refusal:
@@ -181,14 +181,14 @@ def one_by_one(handle: Callable[[Command], Results]) -> Submit:
     return submit
 
 
-def _bear(rows: Iterable[Row], numbers: LineNumbers) -> None:
+def _bear(rows: Iterable[CsvRow], numbers: LineNumbers) -> None:
     """Reserve the line numbers that the file gives anywhere, so that no unnumbered line gets one of them."""
     for row in rows:
         if row.values.get("ligne") and (key := _order_and_sku(row)):
             numbers.bear(*key, row.values["ligne"])
 
 
-def _numbered(row: Row, numbers: LineNumbers) -> NumberedRow:
+def _numbered(row: CsvRow, numbers: LineNumbers) -> NumberedRow:
     """The row and, for an order line, its number: the one in the file, or one derived from its place."""
     key = _order_and_sku(row)
     if key is None or row.values.get("ligne"):
@@ -196,7 +196,7 @@ def _numbered(row: Row, numbers: LineNumbers) -> NumberedRow:
     return NumberedRow(row.record, {**row.values, "ligne": numbers.next(*key)}, by_place=True)
 
 
-def _order_and_sku(row: Row) -> tuple[str, str] | None:
+def _order_and_sku(row: CsvRow) -> tuple[str, str] | None:
     order, sku = row.values.get("id_commande"), row.values.get("sku")
     return (order, sku) if order and sku else None
 

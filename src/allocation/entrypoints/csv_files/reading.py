@@ -24,7 +24,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """A record, and the text of each field found in it, as far as possible even in a malformed record."""
 
     record: Record
@@ -46,7 +46,7 @@ class CsvReading:
     positions: Mapping[str, int]
     bytes_read: int = 0
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[CsvRow]:
         """The rows after the header, in constant memory. Raises FileUnreadable or OSError."""
         with self.source.text() as (text, file):
             for record in _after_header(text, self.delimiter):
@@ -65,14 +65,14 @@ class CsvReading:
             number_position=self.positions.get("ligne"),
         )
 
-    def _row(self, record: Record) -> Row:
+    def _row(self, record: Record) -> CsvRow:
         fields = guessed(record, self.delimiter)
         found = {
             name: values.text(fields[position])
             for name, position in self.positions.items()
             if position < len(fields)
         }
-        return Row(record, found)
+        return CsvRow(record, found)
 
 
 @contextmanager
