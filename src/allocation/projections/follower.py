@@ -80,11 +80,8 @@ class Follower(ABC, Generic[R]):
         """
         ahead = journal.ahead(position, BATCH, self._routes, self.name)
         self._may_have_parked = bool(ahead.parked) or failures + 1 >= MAX_TRIES
-        if ahead.end is None:
-            self.has_backlog = False
-            return position, 0
         reached, applied = self._go_through(connection, journal, position, ahead, failures)
-        self.has_backlog = reached < ahead.end or ahead.end >= position + BATCH
+        self.has_backlog = ahead.end is not None and (reached < ahead.end or ahead.end >= position + BATCH)
         return reached, applied
 
     def _go_through(
@@ -94,7 +91,10 @@ class Follower(ABC, Generic[R]):
         if ahead.end is None or ahead.kinds == []:
             return ahead.end or position, 0
         reached, rows = self._read(journal, position, ahead.end)
-        self.apply(connection, rows, self.name, failures=failures)
+        if ahead.parked or failures:
+            self.apply(connection, rows, self.name, failures=failures)
+        else:
+            self._deliver(connection, rows)
         return reached, len(rows)
 
     def apply(self, connection: Connection, rows: Sequence[R], lecteur: str, *, failures: int) -> None:
