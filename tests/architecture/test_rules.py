@@ -102,6 +102,13 @@ def test_un_module_tient_en_trois_cents_lignes() -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
 
 
+def test_qui_répond_à_une_commande_ne_cherche_pas_dans_ses_événements() -> None:
+    """What came of a command stands in its results."""
+    entrypoints = PACKAGE / "entrypoints"
+    for path in (entrypoints / "http" / "commands.py", *(entrypoints / "csv_files").glob("*.py")):
+        assert "allocation.domain.events" not in set(_imported(path)), path
+
+
 def test_l_application_se_construit_au_premier_usage(
     monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:

@@ -323,7 +323,7 @@ MANY = 100
 
 
 def test_parmi_beaucoup_de_lots_ouverts_chaque_ligne_a_le_premier_qui_lui_suffit(new_uow: NewUow) -> None:
-    """Small ones come first in the order of allocation, and the one that is large enough is far behind."""
+    """Small lots come first in the order of allocation, and the one that is large enough comes long after."""
     lots = [Lot(f"petit-{n:03}", "LAMPE", 1 + n % 3) for n in range(MANY)]
     recevoir(new_uow, *lots, Lot("grand", "LAMPE", 10, DEMAIN), Lot("plus-grand", "LAMPE", 11, DEMAIN))
 

@@ -10,6 +10,7 @@ import pytest
 
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.messages import Messages, Rows, Statement
+from allocation.adapters.write_model.open_lots import FIRST_LOTS
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.commands import Allouer, Command, CréerLot, ModifierQuantitéLot
@@ -137,7 +138,7 @@ OPEN_LOTS = 10_000
 
 
 def _open_lots(sql: Sql, sku: str, lots: int) -> None:
-    """As many lots of 100 units, and behind them in the order a large one."""
+    """As many lots of 100 units and, after them in the order, a large one."""
     sql("INSERT INTO produits (sku, version, dernier_rang) VALUES (:sku, 1, 0)", sku=sku)
     sql(
         "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, eta)"
@@ -194,3 +195,27 @@ def test_une_étape_de_correction_ne_lit_que_les_lignes_qu_elle_retire(
 
     assert few == many
     assert many.rows.total() < 100
+
+
+_ONE_LOT_EACH = (
+    "INSERT INTO produits (sku, version, dernier_rang)"
+    " SELECT 'S-' || n, 1, 0 FROM generate_series(1, 150) AS n",
+    "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée)"
+    " SELECT 'S-' || n, repeat('l', 100) || n, 10, 10, 0 FROM generate_series(1, 150) AS n",
+    "ANALYZE",
+)
+
+
+def test_les_premiers_lots_se_lisent_dans_leur_ordre_même_où_chaque_article_n_en_avait_qu_un(
+    database: Database, sql: Sql
+) -> None:
+    """One row costs nothing to sort: the planner would read all lots of an article that has thousands."""
+    for statement in _ONE_LOT_EACH:
+        sql(statement)
+
+    with database.writing() as connection:
+        rows = connection.execute(f"EXPLAIN {FIRST_LOTS}", (["S-1"],)).fetchall()
+
+    plan = "\n".join(line for (line,) in rows)
+    assert "Index Scan" in plan
+    assert "Sort" not in plan, plan

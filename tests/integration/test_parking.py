@@ -1,4 +1,4 @@
-"""Events that a handler can't apply: tried three times, put aside with what is behind them, and mended."""
+"""Events that a handler can't apply: tried three times, parked with all later ones, and repaired."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -95,6 +95,7 @@ from allocation.views import (
     InstantFutur,
     JetonInconnu,
     JournalEnAvance,
+    NotFresh,
     ProjectionPaused,
     ReadSource,
     TooManyFallBacks,
@@ -235,6 +236,8 @@ def _facts(refusal: Refus) -> object:  # noqa: PLR0911 - one for each refusal
         (ValueRefused, Refus),
         (Refus, AllocationError),
         (StorageUnavailable, AllocationError),
+        (ViewLate, NotFresh),
+        (ProjectionPaused, NotFresh),
     ],
 )
 def test_qui_attrape_le_général_attrape_le_particulier(
@@ -261,7 +264,7 @@ def test_une_vue_qui_ne_sait_pas_encore_dit_où_elle_en_est(bus: MessageBus[Any]
     assert assert_type(future.value.instant, datetime).year == 2999
 
 
-def _where(late: ViewLate | ProjectionPaused | HistoireArchivée | JournalEnAvance) -> object:
+def _where(late: NotFresh | HistoireArchivée | JournalEnAvance) -> object:
     if isinstance(late, HistoireArchivée):
         return assert_type(late.horizon, datetime)
     if isinstance(late, JournalEnAvance):

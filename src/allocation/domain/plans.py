@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 
     @property
     def écartés(self) -> Mapping[str, Raison]:
-        """By reference, why each lot before those that serve the line was passed over."""
+        """By reference, why each loaded lot before those that serve the line was passed over."""
         servent = [each.réf_lot for each in self.affectations]
         avant = takewhile(lambda lot: lot.référence not in servent, self.candidats)
         return {lot.référence: raison for lot in avant if (raison := raison_d_écarter(lot, self.ligne))}

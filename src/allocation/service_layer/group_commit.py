@@ -1,8 +1,8 @@
 """Group commit: commands that arrive during a transaction share the next one.
 
     submit ──▶ queue, a lane for each key ──▶ writer thread: one transaction for many ──▶ an answer for each
-                ▲                  ├▶ keys that are locked: a writer thread of their own, which waits for the
-                lock └──────────────────┘  or, if none is free, back into the queue for a while
+                ▲                  ├▶ a locked key: a writer thread of its own, which waits for the lock
+                └──────────────────┘  or, if none is free, back into the queue for a while
 
 With one transaction per command, throughput is limited by how fast the database can commit. Here, more load
 makes transactions larger, not more numerous. Databases do the same with their logs (DeWitt et al.,
@@ -197,8 +197,7 @@ class GroupCommit(Generic[M]):
             return self._patiently([pending.message for pending in batch], waiting)
         except StorageUnavailable as away:
             if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
-                # An exception for each: threads that raise the same one would overwrite each other's
-                # traceback.
+                # One for each: threads that raise the same exception would overwrite each other's traceback.
                 return [type(away)(*away.args) for _ in batch]
             if waiting is not Waiting.NOT_AT_ALL:
                 return self._outcomes(batch, Waiting.NOT_AT_ALL)

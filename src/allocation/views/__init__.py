@@ -1,7 +1,7 @@
 """The read path: functions that run one SELECT and return its result."""
 
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
-from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
+from allocation.views.freshness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
 from allocation.views.history import History, allocations_at, order_history, stock_at, stock_history
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
@@ -13,6 +13,7 @@ __all__ = [
     "InstantFutur",
     "JetonInconnu",
     "JournalEnAvance",
+    "NotFresh",
     "ProjectionPaused",
     "ReadSource",
     "TooManyFallBacks",
