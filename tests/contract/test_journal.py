@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from allocation.adapters.journal.journal import AbstractJournal, SqlAlchemyJournal
+from allocation.adapters.journal.journal import AbstractJournal, PostgreSQLJournal
 from allocation.adapters.journal.rows import NO_CAUSE, Cause
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.events import (
@@ -35,7 +35,7 @@ def journal(request: pytest.FixtureRequest) -> Iterator[AbstractJournal]:
     else:
         database: Database = request.getfixturevalue("database")
         with database.working() as connection:
-            yield SqlAlchemyJournal(connection)
+            yield PostgreSQLJournal(connection)
 
 
 def test_un_journal_vide_est_à_la_position_zéro(journal: AbstractJournal) -> None:

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from allocation.adapters.brokers.postgresql import publish
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
@@ -125,7 +125,7 @@ def test_les_plus_longs_identifiants_tiennent_dans_tous_les_index(
     assert history is not None
     assert len(history["histoire"]) == 3
     with database.working() as connection, connection.begin():
-        publish(connection, "allocation_test", SqlAlchemyJournal(connection).read(0, 10))
+        publish(connection, "allocation_test", PostgreSQLJournal(connection).read(0, 10))
 
 
 def test_aucun_index_n_a_plus_de_trois_identifiants(sql: Sql) -> None:

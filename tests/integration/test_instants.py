@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from tests.waiting import eventually, wait_until_blocked
 from werkzeug.test import TestResponse
 
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.postgresql import read_servers
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.events import Alloué
@@ -98,7 +98,7 @@ class TestDernierMot:
         worked()
         with ThreadPoolExecutor(1) as reader:
             with database.working() as writer, writer.begin():
-                SqlAlchemyJournal(writer).append([Alloué("c-1", "LAMPE", 1, "lot-1", "2")])
+                PostgreSQLJournal(writer).append([Alloué("c-1", "LAMPE", 1, "lot-1", "2")])
                 at = now()
                 first = reader.submit(ask, client, path, at, "wait=30")
                 wait_until_blocked(database)

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from tests.waiting import wait_until_reached
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.listener import JournalListener, Waker
 from allocation.adapters.journal.rows import Cause
 from allocation.adapters.postgresql.database import Database, StorageUnavailable, VersionConflict
@@ -193,7 +193,7 @@ def _write_enough(database: Database, database_url: str, seed: int) -> Counter[s
         try:
             while not any(writer.done() for writer in writers) and not enough.wait(0.2):
                 with database.reading() as connection:
-                    if SqlAlchemyJournal(connection).last_position() >= EVENTS:
+                    if PostgreSQLJournal(connection).last_position() >= EVENTS:
                         enough.set()
         finally:
             enough.set()
@@ -202,7 +202,7 @@ def _write_enough(database: Database, database_url: str, seed: int) -> Counter[s
 
 def _events(database: Database) -> list[Event]:
     with database.working() as connection:
-        journal = SqlAlchemyJournal(connection)
+        journal = PostgreSQLJournal(connection)
         events: list[Event] = []
         position = 0
         while batch := journal.read(position, 10_000):

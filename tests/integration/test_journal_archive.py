@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from allocation.adapters.configuration import Settings
 from allocation.adapters.journal.archive import ArchiveUnreadable, JournalArchive, JournalWithArchive
 from allocation.adapters.journal.archiving import ArchiveConflict, ArchiveReport, Holder, JournalArchiver
-from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal
+from allocation.adapters.journal.journal import EventsArchived, PostgreSQLJournal
 from allocation.adapters.journal.ledger import EventRows
 from allocation.adapters.journal.rows import RecordedEvent
 from allocation.adapters.postgresql.database import Database
@@ -144,7 +144,7 @@ def test_rien_ne_manque_à_ce_qui_est_archivé_puis_relu(
     assert len(report.files) == -(-report.events // CHUNK)
     assert tout(database) == before
     with database.reading() as connection:
-        assert SqlAlchemyJournal(connection).last_position() == before[-1].position
+        assert PostgreSQLJournal(connection).last_position() == before[-1].position
 
 
 def test_seul_s_en_va_ce_qui_est_plus_vieux_que_l_instant(
@@ -156,7 +156,7 @@ def test_seul_s_en_va_ce_qui_est_plus_vieux_que_l_instant(
 
     assert report.events == 10
     with database.reading() as connection:
-        assert SqlAlchemyJournal(connection).read(events[9].position, 1) == [events[10]]
+        assert PostgreSQLJournal(connection).read(events[9].position, 1) == [events[10]]
     assert archive(events[10].survenu_le) == ArchiveReport(0, (), None, None, None)
 
 
@@ -270,7 +270,7 @@ class TestRienDeNécessaireNeDisparaît:
         self, shop: Bus, database: Database, archive: Archive
     ) -> None:
         with database.working() as connection, connection.begin():
-            journal = SqlAlchemyJournal(connection)
+            journal = PostgreSQLJournal(connection)
             end = journal.end_of_batch(0, 5)
             archive()
 
@@ -290,7 +290,7 @@ class TestRienDeNécessaireNeDisparaît:
 
         monkeypatch.setattr(SqlHandler, "over", over_what_is_left)
         with database.working() as connection, connection.begin(), pytest.raises(EventsArchived):
-            stock.follow(connection, SqlAlchemyJournal(connection), 0, failures=0)
+            stock.follow(connection, PostgreSQLJournal(connection), 0, failures=0)
 
 
 class TestFichiers:
@@ -407,7 +407,7 @@ def test_archiver_pendant_que_l_on_écrit_et_que_les_vues_suivent_ne_perd_rien(
         thread.join()
 
     with database.reading() as connection:
-        end = SqlAlchemyJournal(connection).last_position()
+        end = PostgreSQLJournal(connection).last_position()
     catch_up(followers, end)
     projections = projection_followers(database)
     assert list(verify(database, projections)) == []
@@ -437,8 +437,10 @@ def _buying(bus: Bus, name: str) -> Iterator[None]:
 
 def _correcting(bus: Bus, chance: random.Random) -> Iterator[None]:
     for n in range(1_000_000):
-        bus.handle(CréerLot(f"lot-{n + 1}", "LAMPE", chance.randint(1, 9)))
-        bus.handle(ModifierQuantitéLot(f"lot-{chance.randint(1, n + 1)}", chance.randint(1, 9)))
+        for sku in ("LAMPE", "TABLE"):
+            bus.handle(CréerLot(f"lot-{n + 1}", sku, chance.randint(1, 9)))
+            lot = f"lot-{chance.randint(1, n + 1)}"
+            bus.handle(ModifierQuantitéLot(lot, chance.randint(1, 9), sku))
         yield
 
 

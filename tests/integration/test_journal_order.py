@@ -10,7 +10,7 @@ from threading import Thread
 from sqlalchemy import Connection, insert, text
 from tests.waiting import wait_until_blocked
 
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.tables import produits
@@ -27,7 +27,7 @@ class Lecteur:
 
     def lire(self) -> list[Event]:
         with self._database.reading() as connection:
-            batch = SqlAlchemyJournal(connection).read(self.position, 1000)
+            batch = PostgreSQLJournal(connection).read(self.position, 1000)
         events = [recorded.event for recorded in batch]
         if batch:
             self.position = batch[-1].position
@@ -50,7 +50,7 @@ def test_un_commit_tardif_n_est_jamais_sauté(database: Database) -> None:
     """The first to append takes its time to commit: the second waits, and so does its position."""
     lecteur = Lecteur(database)
     with écrivain(database) as premier:
-        SqlAlchemyJournal(premier).append([événement("premier")])
+        PostgreSQLJournal(premier).append([événement("premier")])
         second = Thread(target=_append, args=[database, événement("second")])
         second.start()
         wait_until_blocked(database)
@@ -67,9 +67,9 @@ def test_le_premier_à_écrire_qui_valide_en_dernier_vient_en_dernier(database: 
         _write(premier, "premier")
         with écrivain(database) as second:
             _write(second, "second")
-            SqlAlchemyJournal(second).append([événement("second")])
+            PostgreSQLJournal(second).append([événement("second")])
         après_le_second = lecteur.lire()
-        SqlAlchemyJournal(premier).append([événement("premier")])
+        PostgreSQLJournal(premier).append([événement("premier")])
     après_le_premier = lecteur.lire()
 
     assert (après_le_second, après_le_premier) == ([événement("second")], [événement("premier")])
@@ -89,7 +89,7 @@ def test_sans_le_verrou_un_lecteur_perdrait_un_événement(database: Database) -
 
 def test_un_écrivain_qui_renonce_ne_laisse_rien_et_ne_retient_personne(database: Database) -> None:
     with database.working() as connection:
-        SqlAlchemyJournal(connection).append([événement("renoncé")])
+        PostgreSQLJournal(connection).append([événement("renoncé")])
         connection.rollback()
     _append(database, événement("second"))
 
@@ -115,7 +115,7 @@ def test_un_lecteur_qui_suit_dix_écrivains_voit_chaque_événement_une_fois_et_
     suiveur.join()
 
     with database.reading() as connection:
-        journal = [recorded.event for recorded in SqlAlchemyJournal(connection).read(0, 10_000)]
+        journal = [recorded.event for recorded in PostgreSQLJournal(connection).read(0, 10_000)]
     assert lecteur.lus == journal
     assert {event.id_commande for event in lecteur.lus if isinstance(event, Alloué)} == {
         f"{n}-{i}" for n in range(10) for i in range(30)
@@ -124,7 +124,7 @@ def test_un_lecteur_qui_suit_dix_écrivains_voit_chaque_événement_une_fois_et_
 
 def _append(database: Database, event: Event) -> None:
     with écrivain(database) as connection:
-        SqlAlchemyJournal(connection).append([event])
+        PostgreSQLJournal(connection).append([event])
 
 
 def _write_several(database: Database, number: int) -> None:
@@ -135,9 +135,9 @@ def _write_several(database: Database, number: int) -> None:
         some = [événement(names.pop()) for _ in range(min(len(names), chance.randint(1, 3)))]
         with database.working() as connection:
             if chance.random() < 0.3:
-                SqlAlchemyJournal(connection).append(some)
+                PostgreSQLJournal(connection).append(some)
                 connection.rollback()
-            SqlAlchemyJournal(connection).append(some)
+            PostgreSQLJournal(connection).append(some)
             connection.commit()
 
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoints
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.orm import allocations_view
 from allocation.adapters.postgresql.database import Database
@@ -98,7 +98,7 @@ def test_le_journal_garde_chaque_événement_dans_l_ordre(bus: Bus, database: Da
     bus.handle(commands.Allouer("order-1", "LAMPE", 10))
 
     with database.reading() as connection:
-        recorded = SqlAlchemyJournal(connection).read(after=0, limit=10)
+        recorded = PostgreSQLJournal(connection).read(after=0, limit=10)
     assert [each.event for each in recorded] == [
         events.LotCréé("batch-01", "LAMPE", 100),
         events.Alloué("order-1", "LAMPE", 10, "batch-01"),

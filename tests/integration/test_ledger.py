@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.ledger import COLUMNS
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.database import Database
@@ -47,7 +47,7 @@ def test_un_événement_est_une_écriture_la_même_quelle_que_soit_la_version_qu
     database: Database, sql: Sql, event: Event, columns: tuple[object, ...]
 ) -> None:
     with database.working() as connection, connection.begin():
-        SqlAlchemyJournal(connection).append([event])
+        PostgreSQLJournal(connection).append([event])
     sql(AS_0_2_0, type=type(event).__name__, data=as_json(vars(event)))
 
     rows = sql(f"SELECT {', '.join(COLUMNS)} FROM journal ORDER BY position")
@@ -78,7 +78,7 @@ def test_une_vue_faite_d_une_traite_est_celle_faite_événement_par_événement(
     def must_not_be_read(*_: object, **__: object) -> None:
         raise AssertionError("events were read")
 
-    monkeypatch.setattr(SqlAlchemyJournal, "read_rows", must_not_be_read)
+    monkeypatch.setattr(PostgreSQLJournal, "read_rows", must_not_be_read)
     for follower in projection_followers(database):
         if follower.name != "allocations_view":  # whose two handlers take turns here
             assert made(database, follower, failures=0)
@@ -89,7 +89,7 @@ def made(database: Database, follower: ProjectionFollower, *, failures: int) -> 
     columns = ", ".join(follower.projection.columns)
     with database.working() as connection, connection.begin() as transaction:
         connection.exec_driver_sql(f"TRUNCATE {follower.name}")
-        follower.follow(connection, SqlAlchemyJournal(connection), 0, failures=failures)
+        follower.follow(connection, PostgreSQLJournal(connection), 0, failures=failures)
         rows = connection.exec_driver_sql(f"SELECT {columns} FROM {follower.name} ORDER BY 1, 2").all()
         transaction.rollback()
     return list(rows)

@@ -12,7 +12,7 @@ from tests.waiting import eventually
 
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoints
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.notifications import Notification, NotificationRefused
 from allocation.adapters.postgresql.database import Database
@@ -66,7 +66,7 @@ def manquer(database: Database, skus: Iterable[str]) -> int:
     """Record that there is not enough of these; the position of the last event."""
     events = [RuptureDeStock("c-1", sku, 2, quantité_disponible=1, ligne="1") for sku in skus]
     with database.working() as connection, connection.begin():
-        return SqlAlchemyJournal(connection).append(events)
+        return PostgreSQLJournal(connection).append(events)
 
 
 def test_aucune_transaction_n_est_ouverte_pendant_l_envoi(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from allocation.adapters.journal import rows, serialization
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.serialization import UPCASTS, UnknownEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
@@ -45,7 +45,7 @@ def test_la_lecture_les_saute_sans_rien_manquer_derrière(
 ) -> None:
     rows._warn_once.cache_clear()
     with database.reading() as connection, caplog.at_level(logging.WARNING):
-        journal = SqlAlchemyJournal(connection)
+        journal = PostgreSQLJournal(connection)
         assert [each.position for each in journal.read(0, 3)] == [1, 2, 7]
         assert [each.position for each in journal.read(2, 1)] == [7]
 

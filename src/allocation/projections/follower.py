@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table
 
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.rows import Ahead, StoredRow
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
@@ -72,7 +72,7 @@ class Follower(ABC, Generic[R]):
         return reached
 
     def follow(
-        self, connection: Connection, journal: SqlAlchemyJournal, position: int, *, failures: int
+        self, connection: Connection, journal: PostgreSQLJournal, position: int, *, failures: int
     ) -> tuple[int, int]:
         """Carry out one batch behind `position`; the position that is reached, and the number of events.
 
@@ -80,21 +80,21 @@ class Follower(ABC, Generic[R]):
         """
         ahead = journal.ahead(position, BATCH, self._routes, self.name)
         self._may_have_parked = bool(ahead.parked) or failures + 1 >= MAX_TRIES
-        if ahead.end is None:
-            self.has_backlog = False
-            return position, 0
         reached, applied = self._go_through(connection, journal, position, ahead, failures)
-        self.has_backlog = reached < ahead.end or ahead.end >= position + BATCH
+        self.has_backlog = ahead.end is not None and (reached < ahead.end or ahead.end >= position + BATCH)
         return reached, applied
 
     def _go_through(
-        self, connection: Connection, journal: SqlAlchemyJournal, position: int, ahead: Ahead, failures: int
+        self, connection: Connection, journal: PostgreSQLJournal, position: int, ahead: Ahead, failures: int
     ) -> tuple[int, int]:
         """Let the handlers have what is ahead; the position that is reached, and the number of events."""
         if ahead.end is None or ahead.kinds == []:
             return ahead.end or position, 0
         reached, rows = self._read(journal, position, ahead.end)
-        self.apply(connection, rows, self.name, failures=failures)
+        if ahead.parked or failures:
+            self.apply(connection, rows, self.name, failures=failures)
+        else:
+            self._deliver(connection, rows)
         return reached, len(rows)
 
     def apply(self, connection: Connection, rows: Sequence[R], lecteur: str, *, failures: int) -> None:
@@ -112,7 +112,7 @@ class Follower(ABC, Generic[R]):
     def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> BaseException | None:
         """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
         parked = ParkedEvents(connection, lecteur)
-        error = self._attempt(connection, self._read_at(SqlAlchemyJournal(connection), parked.positions(sku)))
+        error = self._attempt(connection, self._read_at(PostgreSQLJournal(connection), parked.positions(sku)))
         if error is None:
             parked.remove(sku)
         else:
@@ -142,7 +142,7 @@ class Follower(ABC, Generic[R]):
             if checkpoint.en_pause or not self._serves(checkpoint):
                 return checkpoint.position
             reached, applied = self.follow(
-                connection, SqlAlchemyJournal(connection), checkpoint.position, failures=self._failures
+                connection, PostgreSQLJournal(connection), checkpoint.position, failures=self._failures
             )
             if reached > checkpoint.position:
                 checkpoints.move(self.name, reached, applied=applied)
@@ -173,11 +173,11 @@ class Follower(ABC, Generic[R]):
         return True
 
     @abstractmethod
-    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[R]]:
+    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[R]]:
         """Up to where events behind `after` were read, `until` at most, and these events, as stored."""
 
     @abstractmethod
-    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[R]:
+    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[R]:
         """The events at these positions, in order, as stored."""
 
     @abstractmethod
@@ -204,7 +204,7 @@ class ProjectionFollower(Follower[StoredRow]):
         super().__init__(projection.name, routes, database, max_parked=max_parked)
         self.projection = projection
 
-    def read(self, journal: SqlAlchemyJournal, after: int, until: int) -> Sequence[StoredRow]:
+    def read(self, journal: PostgreSQLJournal, after: int, until: int) -> Sequence[StoredRow]:
         """The events for this read model behind `after`, up to `until`, as stored."""
         return journal.read_rows(self._routes, after=after, until=until)
 
@@ -218,13 +218,13 @@ class ProjectionFollower(Follower[StoredRow]):
             is_new = not shadow_tables.exists(connection, self.name)
             if is_new:
                 self.projection.table.create(connection)
-            to_be_rebuilt = is_new and SqlAlchemyJournal(connection).last_position() > 0
+            to_be_rebuilt = is_new and PostgreSQLJournal(connection).last_position() > 0
             Checkpoints(connection, self.checkpoints).register(
                 self.name, from_now=False, version=0 if to_be_rebuilt else self.projection.version
             )
 
     def _go_through(
-        self, connection: Connection, journal: SqlAlchemyJournal, position: int, ahead: Ahead, failures: int
+        self, connection: Connection, journal: PostgreSQLJournal, position: int, ahead: Ahead, failures: int
     ) -> tuple[int, int]:
         parts = None if ahead.kinds is None else stretches(ahead.kinds, self._routes)
         if ahead.end is None or ahead.kinds is None or parts is None or ahead.parked or failures:
@@ -238,10 +238,10 @@ class ProjectionFollower(Follower[StoredRow]):
         """Not before the rebuild of a changed projection has taken over, and not after a newer one has."""
         return checkpoint.version == self.projection.version
 
-    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[StoredRow]]:
+    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredRow]]:
         return until, self.read(journal, after, until)
 
-    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[StoredRow]:
+    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredRow]:
         return journal.read_rows_at(positions)
 
     def _deliver(self, connection: Connection, rows: Sequence[StoredRow]) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.rows import RecordedRow
 from allocation.adapters.postgresql.database import Database, VersionConflict
 from allocation.projections.delivery import Routes, Subscription
@@ -82,7 +82,7 @@ class OutsideFollower(SubscriptionFollower):
         with self._database.working() as connection, connection.begin():
             claim = Checkpoints(connection, self.checkpoints).claim(self.name, CLAIM_S)
             positions = ParkedEvents(connection, self.name).positions(sku)
-            rows = self._read_at(SqlAlchemyJournal(connection), positions)
+            rows = self._read_at(PostgreSQLJournal(connection), positions)
         if claim is None:
             return VersionConflict(f"{self.name} is at work: try again")
         claimed = _Claimed(claim, 0, rows)
@@ -117,7 +117,7 @@ class OutsideFollower(SubscriptionFollower):
         checkpoint = checkpoints.take(self.name, wait=wait)
         if checkpoint is None or checkpoint.en_pause:
             return None if checkpoint is None else checkpoint.position
-        reached, rows = self._gather(SqlAlchemyJournal(connection), checkpoint.position)
+        reached, rows = self._gather(PostgreSQLJournal(connection), checkpoint.position)
         if rows and not wait and self._waits_for_quiet(rows):
             return checkpoint.position
         if not rows:
@@ -127,7 +127,7 @@ class OutsideFollower(SubscriptionFollower):
             return None
         return _Claimed(claim, reached, split_off_parked(rows, ParkedEvents(connection, self.name)))
 
-    def _gather(self, journal: SqlAlchemyJournal, position: int) -> tuple[int, list[RecordedRow]]:
+    def _gather(self, journal: PostgreSQLJournal, position: int) -> tuple[int, list[RecordedRow]]:
         """At most a batch of events after `position`, and the position up to which the journal was read."""
         rows: list[RecordedRow] = []
         while len(rows) < self._batch:

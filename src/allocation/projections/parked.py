@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters.journal.archive import JournalArchive
 from allocation.adapters.journal.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.rows import RecordedRow
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
@@ -65,7 +65,7 @@ class ParkedReaders:
         self.check(lecteur)
         with self._database.working() as connection:
             positions = ParkedEvents(connection, lecteur).positions(sku)
-            return SqlAlchemyJournal(connection).read_recorded_rows_at(positions)
+            return PostgreSQLJournal(connection).read_recorded_rows_at(positions)
 
     def retry(self, lecteur: str, sku: str) -> BaseException | None:
         """Apply the SKU's parked events with the reader's handlers; return what was raised, None on success.

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select, text
 
 from allocation.adapters.journal.archive import JournalArchive
 from allocation.adapters.journal.checkpoints import Checkpoints, projections
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.snapshots import has_snapshot
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.rights import RightMissing
@@ -101,7 +101,7 @@ def _begin(connection: Connection, projection: Projection, source: Source) -> No
     if from_model:
         total = connection.scalar(select(func.count()).select_from(text(projection.name)))
     else:
-        total = SqlAlchemyJournal(connection).last_position()
+        total = PostgreSQLJournal(connection).last_position()
     Rebuilds(connection).start(
         projection.name, version=projection.version, source=source, phase="filling", position=0, total=total
     )

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from sqlalchemy import Connection, text
 
 from allocation.adapters.journal.archive import JournalArchive
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds, RebuildState, Segments
 from allocation.adapters.read_models.shadow_tables import BUILDING
@@ -76,7 +76,7 @@ class Steps:
         if until is None:
             return {"phase": "indexing", "position": self._rebuilds.segments(state.name).first_position}
         filled = fill(self._connection, self._projection, self._building, after, until)
-        self._rebuilds.add_segment(state.name, until, SqlAlchemyJournal(self._connection).last_position())
+        self._rebuilds.add_segment(state.name, until, PostgreSQLJournal(self._connection).last_position())
         return {"jusqu_au_sku": until, "fait": state.fait + filled}
 
     def _fill_from_journal(self, state: RebuildState) -> Changes:

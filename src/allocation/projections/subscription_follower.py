@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoints
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.rows import RecordedRow
 from allocation.adapters.postgresql.database import Database
 from allocation.projections.delivery import Routes, Subscription
@@ -35,11 +35,11 @@ class SubscriptionFollower(Follower[RecordedRow]):
         with self._database.working() as connection, connection.begin():
             Checkpoints(connection, self.checkpoints).register(self.name, from_now=True)
 
-    def _read(self, journal: SqlAlchemyJournal, after: int, until: int) -> tuple[int, Sequence[RecordedRow]]:
+    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[RecordedRow]]:
         batch = journal.read_recorded_rows(self._routes, after=after, until=until, limit=self._batch)
         return (until if len(batch) < self._batch else batch[-1].position), batch
 
-    def _read_at(self, journal: SqlAlchemyJournal, positions: Sequence[int]) -> Sequence[RecordedRow]:
+    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[RecordedRow]:
         return journal.read_recorded_rows_at(positions)
 
     def _deliver(self, connection: Connection, rows: Sequence[RecordedRow]) -> None:

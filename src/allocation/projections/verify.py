@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from allocation.adapters.journal.archive import JournalArchive, JournalWithArchive
 from allocation.adapters.journal.checkpoints import Checkpoints
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.ledger import balances_of_lines, balances_of_lots
 from allocation.adapters.journal.snapshots import WHOLE_JOURNAL, load_snapshot
 from allocation.adapters.postgresql.database import Database
@@ -144,7 +144,7 @@ def _of_read_model(connection: Connection, follower: ProjectionFollower) -> Iter
     columns = ", ".join(projection.columns)
     expected = projection.truth or f"SELECT {columns} FROM {_folded(connection, follower)}"
     with _copy(connection, follower, filled=True):
-        _follow(connection, follower, SqlAlchemyJournal(connection), checkpoint.position)
+        _follow(connection, follower, PostgreSQLJournal(connection), checkpoint.position)
         actual = f"SELECT {columns} FROM {follower.name}"
         yield from _differences(
             connection, Comparison(follower.name, projection.columns, expected=expected, actual=actual)
@@ -180,7 +180,7 @@ def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool)
 
 
 def _follow(
-    connection: Connection, follower: ProjectionFollower, journal: SqlAlchemyJournal, position: int
+    connection: Connection, follower: ProjectionFollower, journal: PostgreSQLJournal, position: int
 ) -> None:
     """Let the follower go on to the end; what it fails on is parked, as it would be, and shows as missing."""
     reached = position - 1

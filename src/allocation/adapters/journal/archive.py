@@ -21,7 +21,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, func
 
 from allocation.adapters.journal.checkpoints import ParkedEvents
-from allocation.adapters.journal.journal import EventsArchived, SqlAlchemyJournal
+from allocation.adapters.journal.journal import EventsArchived, PostgreSQLJournal
 from allocation.adapters.journal.ledger import names
 from allocation.adapters.journal.rows import Ahead, RecordedEvent, RecordedRow, StoredRow, readable
 from allocation.adapters.postgresql.metadata import metadata
@@ -138,7 +138,7 @@ class JournalArchive:
         return self._last
 
 
-class JournalWithArchive(SqlAlchemyJournal):
+class JournalWithArchive(PostgreSQLJournal):
     """The journal from its beginning: what `archive` has, then the table.
 
     To be made for each transaction, on one `archive`. Reading raises ArchiveUnreadable. Subscriptions have

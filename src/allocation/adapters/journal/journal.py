@@ -149,7 +149,7 @@ def new_ids(events: Sequence[Event]) -> Sequence[UUID]:
     return [uuid4() for _ in events]
 
 
-class SqlAlchemyJournal(AbstractJournal):
+class PostgreSQLJournal(AbstractJournal):
     """The journal as one connection sees it.
 
     Reading raises EventsArchived when some of what is asked for has left for the archive: nobody takes what

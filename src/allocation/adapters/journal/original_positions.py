@@ -5,7 +5,7 @@ It is looked up outside of any write transaction, by an index, and for repetitio
 
 from abc import ABC, abstractmethod
 
-from allocation.adapters.journal.journal import SqlAlchemyJournal
+from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.ledger import OF_LOT_ALONE, of_types
 from allocation.adapters.journal.tokens import ConsistencyToken, marked
 from allocation.adapters.postgresql.database import Database, Row
@@ -118,7 +118,7 @@ class PostgreSQLOriginalPositions(AbstractOriginalPositions):
 
     def end(self) -> int:
         with self._database.reading() as connection:
-            return SqlAlchemyJournal(connection).last_position()
+            return PostgreSQLJournal(connection).last_position()
 
 
 def _position_in(rows: list[Row]) -> int | None:

@@ -194,7 +194,7 @@ def _import(
 
 def _carry_out(work: "Import", report: "Report", database: "Database", settings: "Settings") -> None:
     """Import the file, then update the read models at once unless the import was stopped."""
-    from allocation.adapters.journal.journal import SqlAlchemyJournal
+    from allocation.adapters.journal.journal import PostgreSQLJournal
     from allocation.entrypoints.csv_files.importing import one_by_one
     from allocation.projections import projector
     from allocation.service_layer.bootstrap import bootstrap, projection_followers
@@ -206,5 +206,5 @@ def _carry_out(work: "Import", report: "Report", database: "Database", settings:
     if report.stopped:
         return
     with database.reading() as connection:
-        end = SqlAlchemyJournal(connection).last_position()
+        end = PostgreSQLJournal(connection).last_position()
     projector.catch_up(followers, end)
