@@ -173,6 +173,40 @@ def test_le_coût_ne_dépend_pas_du_nombre_de_lots_ouverts(
     assert 0 < many.rows.total() < most
 
 
+SHARING = 5_000
+
+
+@pytest.mark.parametrize("analysed", [True, False])
+def test_le_coût_ne_dépend_pas_du_nombre_de_sku_qui_partagent_une_référence(
+    cost_of: Callable[..., Cost], sql: Sql, *, analysed: bool
+) -> None:
+    """However many lots are called so, and lines are on them."""
+    for prefix, référence, skus in (("SEUL", "2", 1), ("PARTAGÉ", "1", SHARING)):
+        names = {"prefix": prefix, "skus": skus, "lot": référence}
+        of_each = "FROM generate_series(1, :skus) AS n"
+        sql(f"INSERT INTO produits SELECT :prefix || n, 3, 2, 1 {of_each}", **names)
+        sql(f"INSERT INTO lots SELECT :prefix || n, :lot, 9, 9, 4, NULL {of_each}", **names)
+        lines = f"{of_each}, generate_series(1, 2) AS rang"
+        sql(f"INSERT INTO order_lines SELECT :prefix || n, 'c-' || n, rang, 2, rang {lines}", **names)
+        sql(f"INSERT INTO allocations SELECT :prefix || n, rang, :lot {lines}", **names)
+    if analysed:
+        sql("ANALYZE")
+
+    def commands(sku: str, référence: str) -> list[Command]:
+        return [
+            Allouer("nouvelle", sku, 1),
+            CréerLot(référence, sku, 9),
+            ModifierQuantitéLot(référence, 2, sku),
+        ]
+
+    # With its first use, a statement is planned, for which the planner reads a few rows itself.
+    cost_of(*commands("PARTAGÉ1", "1"))
+    few, many = cost_of(*commands("SEUL1", "2")), cost_of(*commands("PARTAGÉ77", "1"))
+
+    assert few == many
+    assert 0 < many.rows.total() < 60
+
+
 def test_un_lot_loin_dans_l_ordre_se_trouve_sans_charger_les_autres(
     bus: MessageBus[PostgreSQLUnitOfWork], cost_of: Callable[..., Cost], sql: Sql
 ) -> None:

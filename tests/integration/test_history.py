@@ -228,7 +228,7 @@ def test_au_hasard_chaque_état_est_celui_qui_fut_même_si_une_vue_est_en_retard
     bus, followers = bootstrap(database, inline=False), projection_followers(database)
     bootstrap(database)
     skus, orders = ["LAMPE", "TABLE"], [f"c-{n}" for n in range(6)]
-    noted, lots = [], list[str]()
+    noted, lots = [], list[tuple[str, str]]()
     for n in range(60):
         position = bus.handle(_some_command(chance, n, skus, orders, lots)).position
         late = lagging is not None and n >= 40
@@ -302,17 +302,19 @@ def _qty_to_quantité(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _some_command(
-    chance: random.Random, n: int, skus: list[str], orders: list[str], lots: list[str]
+    chance: random.Random, n: int, skus: list[str], orders: list[str], lots: list[tuple[str, str]]
 ) -> CréerLot | Allouer | ModifierQuantitéLot:
     kind = chance.random()
     if n < 2 or kind < 0.25:
-        lots.append(f"lot-{n}")
         sku = skus[n] if n < 2 else chance.choice(skus)
+        # Each SKU numbers its lots itself, so that both have lots of one reference.
+        lots.append((f"lot-{sum(other == sku for _, other in lots)}", sku))
         # Each arrival is before all those that are known: a lot too many or too few is seen.
         eta = chance.choice([None, DEMAIN - timedelta(days=n)])
-        return CréerLot(lots[-1], sku, chance.randint(5, 30), eta)
+        return CréerLot(*lots[-1], chance.randint(5, 30), eta)
     if kind < 0.5:
-        return ModifierQuantitéLot(chance.choice(lots), chance.randint(1, 30))
+        réf, sku = chance.choice(lots)
+        return ModifierQuantitéLot(réf, chance.randint(1, 30), sku)
     return Allouer(chance.choice(orders), chance.choice(skus), 4, str(chance.randint(1, 4)))
 
 

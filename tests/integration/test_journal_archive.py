@@ -470,8 +470,10 @@ def _buying(bus: Bus, name: str) -> Iterator[None]:
 
 def _correcting(bus: Bus, chance: random.Random) -> Iterator[None]:
     for n in range(1_000_000):
-        bus.handle(CréerLot(f"lot-{n + 1}", "LAMPE", chance.randint(1, 9)))
-        bus.handle(ModifierQuantitéLot(f"lot-{chance.randint(1, n + 1)}", chance.randint(1, 9)))
+        for sku in ("LAMPE", "TABLE"):
+            bus.handle(CréerLot(f"lot-{n + 1}", sku, chance.randint(1, 9)))
+            lot = f"lot-{chance.randint(1, n + 1)}"
+            bus.handle(ModifierQuantitéLot(lot, chance.randint(1, 9), sku))
         yield
 
 

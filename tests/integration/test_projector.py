@@ -86,6 +86,19 @@ def test_plusieurs_lecteurs_de_la_même_vue_n_appliquent_chaque_événement_qu_u
     assert len(views.allocations("c-59", database)) == 1
 
 
+def test_ensemble_ou_un_par_un_les_lots_de_même_référence_restent_distincts(
+    bus: MessageBus[PostgreSQLUnitOfWork], database: Database, followers: Sequence[ProjectionFollower]
+) -> None:
+    bus.handle(CréerLot("1", "LAMPE", 10))
+    bus.handle(CréerLot("1", "TABLE", 20))
+    position = bus.handle(Allouer("c-1", "TABLE", 3)).position
+
+    catch_up(followers, position or 0)
+
+    lots = [views.lot("1", database, sku=sku) for sku in ("LAMPE", "TABLE")]
+    assert [lot and (lot["quantité"], lot["quantité_allouée"]) for lot in lots] == [(10, 0), (20, 3)]
+
+
 def test_un_lecteur_laisse_la_vue_à_celui_qui_la_tient(
     database: Database, bus: MessageBus[PostgreSQLUnitOfWork], followers: Sequence[ProjectionFollower]
 ) -> None:

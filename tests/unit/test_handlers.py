@@ -324,6 +324,21 @@ def test_qui_change_le_lot_entre_deux_étapes_n_empêche_pas_la_fin(
     assert (lot.quantité, lot.quantité_allouée) == (1, 0)
 
 
+def test_une_référence_devenue_ambiguë_entre_deux_étapes_n_empêche_pas_la_fin(
+    bus: MessageBus[FakeUnitOfWork], store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "LIGNES_PAR_ÉTAPE", 2)
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    for n in range(1, 6):
+        bus.handle(Allouer(f"c-{n}", "LAMPE", 1))
+    first = bus.submit(ModifierQuantitéLot("lot-1", 1))
+    bus.handle(CréerLot("lot-1", "TABLE", 10))
+
+    first.result()
+
+    assert [lot.quantité for produit in store.produits.values() for lot in produit.lots] == [1, 10]
+
+
 def test_une_demande_refusée_et_répétée_n_inscrit_rien_de_plus(
     bus: MessageBus[FakeUnitOfWork], store: FakeStore
 ) -> None:

@@ -43,7 +43,9 @@ class VieDUnProduit(RuleBasedStateMachine):
         ligne = LigneDeCommande(f"c-{commande}", "LAMPE", quantité, numéro)
         connue = self.places.get(ligne.clé)
         ancienne = self.produit.placements.get(ligne.clé)
-        plus_grand = max((lot.quantité_disponible for lot in self.produit.lots), default=0)
+        # They stand in the order of their receipt, of which the first is the least.
+        suffisants = (lot for lot in self.produit.lots if lot.quantité_disponible >= quantité)
+        attendu = min(suffisants, key=lambda lot: (lot.eta is not None, lot.eta or date.min), default=None)
         déjà_dite = self.refusées.get(ligne.clé) == quantité
         événements, avant = len(self.produit.events), _état(self.produit)
         try:
@@ -57,7 +59,7 @@ class VieDUnProduit(RuleBasedStateMachine):
         if connue is not None:
             assert réf_lot == connue[0]
         else:
-            assert (réf_lot is not None) == (quantité <= plus_grand)
+            assert réf_lot == (attendu and attendu.référence)
         assert (plan.réf_lot, plan.manque) == (réf_lot, 0 if réf_lot else quantité)
         assert plan.acquis == (len(self.produit.events) == événements)
         if réf_lot is None:
