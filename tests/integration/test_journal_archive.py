@@ -1,6 +1,7 @@
 """Old events leave the journal: what is left and the files tell everything, and nothing needed is gone."""
 
 import gzip
+import json
 import random
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,15 @@ import pytest
 from sqlalchemy import Connection
 
 from allocation.adapters.configuration import Settings
-from allocation.adapters.journal.archive import ArchiveUnreadable, JournalArchive, JournalWithArchive
+from allocation.adapters.journal.archive import (
+    ArchiveUnreadable,
+    JournalArchive,
+    JournalWithArchive,
+    sha256_of,
+)
 from allocation.adapters.journal.archiving import ArchiveConflict, ArchiveReport, Holder, JournalArchiver
 from allocation.adapters.journal.journal import EventsArchived, PostgreSQLJournal
-from allocation.adapters.journal.ledger import EventRows
+from allocation.adapters.journal.ledger import COLUMNS, EventRows
 from allocation.adapters.journal.rows import RecordedEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
@@ -293,7 +299,34 @@ class TestRienDeNécessaireNeDisparaît:
             stock.follow(connection, PostgreSQLJournal(connection), 0, failures=0)
 
 
+def without_columns(file: Path) -> None:
+    """Write the file as version 0.2.0 did: what each event moves stands in its fields alone."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        entries = [json.loads(line) for line in lines]
+    assert all(set(COLUMNS) <= entry.keys() for entry in entries)
+    with gzip.open(file, "wt", encoding="utf-8") as lines:
+        for entry in entries:
+            lines.write(json.dumps({k: v for k, v in entry.items() if k not in COLUMNS}) + "\n")
+
+
 class TestFichiers:
+    def test_une_archive_de_la_version_0_2_0_se_lit_encore(
+        self, shop: Bus, database: Database, archive: Archive, sql: Sql
+    ) -> None:
+        before = tout(database)
+        archive()
+        for register in ("journal_snapshots", "journal_archives"):
+            for [path] in [row.values() for row in sql(f"SELECT chemin FROM {register}")]:
+                without_columns(Path(path))
+                sql(
+                    f"UPDATE {register} SET sha256 = :sha256 WHERE chemin = :path",
+                    sha256=sha256_of(Path(path)),
+                    path=path,
+                )
+
+        assert tout(database) == before
+        assert list(verify(database, projection_followers(database))) == []
+
     def test_un_arrêt_entre_le_fichier_et_la_validation_ne_perd_ni_ne_double_rien(
         self, shop: Bus, database: Database, archive: Archive, folder: Path, sql: Sql
     ) -> None:

@@ -77,7 +77,7 @@ class Plan(NamedTuple):
     @property
     def refus(self) -> StockInsuffisant | None:
         """The refusal of the line if it stays short, else None."""
-        if not self.manque:
+        if self.affectations:
             return None
         return StockInsuffisant(
             id_commande=self.ligne.id_commande,

@@ -80,8 +80,8 @@ def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
 def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
     """Tie a line to a lot; the lot's reference.
 
-    Raises SkuInconnu or LigneModifiée; StockInsuffisant where no lot can take the line, after the commit:
-    that is known then. Emits Alloué or RuptureDeStock.
+    Raises SkuInconnu or LigneModifiée and, after its commit, StockInsuffisant if no lot can take the line.
+    Emits Alloué or RuptureDeStock.
     """
     ligne = LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne)
     plan = _allouer(ligne, uow)
