@@ -5,6 +5,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -55,7 +56,10 @@ def sound_lines(orders: Path) -> Lines:
 
 
 def lots_for(lines: Lines, *, percent: int) -> list[OracleLot]:
-    """For each SKU, lots that together hold `percent` of its demand, rounded down: half of it in transit."""
+    """For each SKU, lots that together hold `percent` of its demand, rounded down: half of it in transit.
+
+    Those of all SKUs have the same few references.
+    """
     demand: Counter[str] = Counter()
     for (_, sku, _), units in lines.items():
         demand[sku] += units
@@ -63,7 +67,7 @@ def lots_for(lines: Lines, *, percent: int) -> list[OracleLot]:
     for sku, units in demand.items():
         stock = units * percent // 100
         parts = {"": stock - stock // 2, "2027-02-01": stock // 2 - stock // 4, "2027-01-01": stock // 4}
-        lots += [OracleLot(f"{sku}/{eta}", sku, part, eta) for eta, part in parts.items() if part]
+        lots += [OracleLot(f"lot/{eta}", sku, part, eta) for eta, part in parts.items() if part]
     return lots
 
 
@@ -76,9 +80,9 @@ def whole_stock(lines: Lines) -> list[OracleLot]:
 
 
 def oracle(lines: Lines, lots: list[OracleLot]) -> dict[tuple[str, str, str], str | None]:
-    """Who gets which lot: warehouse first, then the earliest arrival, then the reference; lines are whole."""
+    """Who gets which lot: warehouse, then earliest arrival, then first received; lines are whole."""
     of_sku: dict[str, list[OracleLot]] = defaultdict(list)
-    for lot in sorted(lots, key=lambda lot: (lot.eta, lot.réf)):
+    for lot in sorted(lots, key=attrgetter("eta")):
         of_sku[lot.sku].append(lot)
     answer: dict[tuple[str, str, str], str | None] = {}
     for line, units in lines.items():
