@@ -40,6 +40,8 @@ SKUS = [f"SKU-{n:02}" for n in range(20)]
 LOTS = 3
 COMMANDS = 40
 POOL_SIZE = 1
+# Longer than a batch takes on a busy machine: nobody would ever finish one.
+CUT_EVERY_S = 1.0
 PLENTY = 1_000_000
 
 
@@ -180,7 +182,7 @@ def _cut_connections(database: Database, enough: Signal) -> None:
         WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ILIKE '%allocations_view%'
         LIMIT 1
     """
-    while not enough.wait(0.3):
+    while not enough.wait(CUT_EVERY_S):
         with suppress(StorageUnavailable), database.working() as connection:
             connection.execute(text(victim))
 
