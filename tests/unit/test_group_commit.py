@@ -26,7 +26,7 @@ class Transactions:
     """A database that answers each command with its own name, held back until it is let go."""
 
     batches: list[list[str]] = field(default_factory=list)
-    waitings: set[Waiting] = field(default_factory=set)
+    waits: list[Waiting] = field(default_factory=list)
     troubles: list[Exception] = field(default_factory=list)
     poison: frozenset[str] = frozenset()
     locked: set[str] = field(default_factory=set)
@@ -36,7 +36,7 @@ class Transactions:
 
     def transact(self, messages: Sequence[str], deadline: float, waiting: Waiting) -> list[str | Locked]:
         self.batches.append(list(messages))
-        self.waitings.add(waiting)
+        self.waits.append(waiting)
         trouble = self.troubles.pop(0) if self.troubles else None
         self.begun.release()
         assert self.free.wait(30)
@@ -379,7 +379,29 @@ def test_sans_fil_à_part_une_commande_verrouillée_reprend_sa_place_parmi_les_a
     assert [each.result(30) for each in waiting] == ["A1", "B1", "A2"]
     order = [name for batch in transactions.batches for name in batch if name in ("a1", "a2")]
     assert order[-2:] == ["a1", "a2"]
-    assert Waiting.BRIEFLY not in transactions.waitings
+    assert Waiting.BRIEFLY not in transactions.waits
+
+
+def test_qui_attend_un_verrou_sans_fil_à_part_ne_fait_plus_attendre_les_autres(
+    group: Group, transactions: Transactions
+) -> None:
+    transactions.locked = {"a1", "b1"}
+    commits = group(apart=1)
+    held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "b1")]
+    transactions.free.set()
+    with pytest.raises(Locked):
+        waiting[0].result(30)
+
+    transactions.free.clear()
+    other = commits.submit("c1")
+    transactions.free.set()
+
+    assert other.result(30) == "C1"
+    mixed = [w for batch, w in zip(transactions.batches, transactions.waits, strict=True) if len(batch) > 1]
+    assert mixed[-1] is Waiting.NOT_AT_ALL
+    transactions.locked.clear()
+    assert waiting[1].result(30) == "B1"
 
 
 def test_sans_fil_à_part_un_verrou_qui_ne_vient_pas_est_refusé_après_un_temps(

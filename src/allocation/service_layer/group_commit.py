@@ -135,7 +135,7 @@ class GroupCommit(Generic[M]):
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands; those that are locked are set apart."""
         began = time.monotonic()
-        outcomes = self._outcomes(batch, Waiting.BRIEFLY if self._limits.apart else Waiting.LONGER)
+        outcomes = self._outcomes(batch, self._waiting_for(batch))
         with self._lock:
             self._together.put_back(batch[len(outcomes) :])
         locked = []
@@ -147,6 +147,12 @@ class GroupCommit(Generic[M]):
         self._set_apart(locked)
         if len(outcomes) > len(locked):
             self._tell_of(batch, len(outcomes) - len(locked), began)
+
+    def _waiting_for(self, batch: Sequence[Pending[M]]) -> Waiting:
+        """How long to wait for locks: others should not wait again for what is known to be locked."""
+        if not self._limits.apart:
+            return Waiting.LONGER
+        return Waiting.NOT_AT_ALL if len({p.found_locked_at is None for p in batch}) > 1 else Waiting.BRIEFLY
 
     def _carry_out_apart(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands of one key, however long it takes."""
