@@ -269,7 +269,7 @@ class TestRienDeNécessaireNeDisparaît:
         sql("UPDATE projections SET position = 0 WHERE name = 'stock_view'")
         [stock] = [each for each in projection_followers(database) if each.name == "stock_view"]
 
-        with pytest.raises(EventsArchived, match="behind position 0 are archived"):
+        with pytest.raises(EventsArchived, match="after position 0 are archived"):
             stock.advance(wait=True)
 
     def test_ce_qui_est_archivé_entre_deux_lectures_d_un_lot_n_est_pas_sauté(

@@ -1,10 +1,10 @@
-"""What has left the journal's table, and how it is read.
+"""The archive of the journal: the events that have left the table, and how they are read.
 
-A file `journal-000000000001-000000100000.jsonl.gz` holds the events of these positions, a JSON object a line,
-compressed. A snapshot, `snapshot-000000100000.jsonl.gz`, holds events in the same form that add up to the
-same state as all events up to its position: a LotCréé for each lot with the quantity that it had then, an
-Alloué for each line that had a lot (see `snapshots`). Registers name every file with its checksum; who moves
-a file corrects its path there.
+A file `journal-000000000001-000000100000.jsonl.gz` has the events of these positions, compressed, one JSON
+object per line. A snapshot, `snapshot-000000100000.jsonl.gz`, has events in the same form that add up to the
+same state as all events up to its position: a LotCréé for each lot with its quantity at that time, an Alloué
+for each line that had a lot (see `snapshots`). Registers name every file with its checksum; if you move a
+file, correct its path there.
 """
 
 import gzip
@@ -86,20 +86,20 @@ class ArchiveFile:
     sha256: str
 
     def lines(self) -> Iterator[bytes]:
-        """Each event's line, in order. Raises ArchiveUnreadable, unless the file is all there."""
+        """The line of each event, in order. Raises ArchiveUnreadable unless the file is complete."""
         if sha256_of(self.path) != self.sha256:
             raise ArchiveUnreadable(self.path, "its checksum is not the registered one")
         with gzip.open(self.path, "rb") as file:
             yield from file
 
     def entries(self, after: int) -> Iterator[Entry]:
-        """The events behind this position. Raises as `lines`."""
+        """The events after this position. Raises like `lines`."""
         return (entry for line in self.lines() if (entry := json.loads(line))["position"] > after)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the archive has behind `after`, up to and including `until`."""
+    """The archive's events after `after`, up to and including `until`."""
 
     after: int
     until: int
@@ -107,10 +107,10 @@ class Batch:
 
 
 class JournalArchive:
-    """The files before the journal's table, in order; with `from_snapshot`, the newest snapshot alone.
+    """The files that precede the journal's table, in order; with `from_snapshot`, only the newest snapshot.
 
-    It keeps its place: who goes on where the last batch ended, opens each file once, and has one batch of it
-    in memory. An instance serves one thread, and any number of transactions.
+    It keeps its place: reading on where the last batch ended opens each file once and keeps one batch in
+    memory. An instance serves one thread and any number of transactions.
     """
 
     def __init__(self, *, from_snapshot: bool = False) -> None:
@@ -120,9 +120,9 @@ class JournalArchive:
         self._last: Batch | None = None
 
     def batch(self, connection: Connection, after: int, size: int = _READ_AHEAD) -> Batch | None:
-        """The next events behind `after`, at most `size`; None when they are in the table.
+        """The next events after `after`, at most `size`; None if they are in the table.
 
-        It may have no event, and still reach further: a snapshot stands for more than it holds. Raises
+        A batch may be empty and still reach further, as a snapshot stands for more events than it has. Raises
         ArchiveUnreadable.
         """
         if self._last is not None and self._last.after == after and len(self._last.entries) <= size:
@@ -139,10 +139,10 @@ class JournalArchive:
 
 
 class JournalWithArchive(PostgreSQLJournal):
-    """The journal from its beginning: what `archive` has, then the table.
+    """The journal from its beginning: first `archive`, then the table.
 
-    To be made for each transaction, on one `archive`. Reading raises ArchiveUnreadable. Subscriptions have
-    no use for it: `read_recorded_rows` is the table's.
+    Create one for each transaction, all on one `archive`. Reading raises ArchiveUnreadable. It is not for
+    subscriptions: `read_recorded_rows` reads the table only.
     """
 
     def __init__(self, connection: Connection, archive: JournalArchive) -> None:
@@ -150,7 +150,7 @@ class JournalWithArchive(PostgreSQLJournal):
         self._archive = archive
 
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        """The next events behind `after`: at most `limit`, and fewer at the end of a file."""
+        """The next events after `after`: at most `limit`, and fewer at the end of a file."""
         while batch := self._archive.batch(self._connection, after, limit):
             if found := readable(map(_recorded, batch.entries)):
                 return found
@@ -187,7 +187,7 @@ class JournalWithArchive(PostgreSQLJournal):
 
 
 def registered(connection: Connection, query: str, after: int) -> ArchiveFile | None:
-    """The file that a query of the register names."""
+    """The file that a query on the register finds."""
     row = connection.exec_driver_sql(query, (after,)).first()
     return None if row is None else ArchiveFile(row[0], Path(row[1]), row[2])
 

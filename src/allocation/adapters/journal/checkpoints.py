@@ -1,4 +1,4 @@
-"""How far each reader of the journal has come. The row's lock is also what makes it one reader at a time."""
+"""How far each reader of the journal has come. The lock on its row also ensures one worker at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -65,10 +65,10 @@ parked = Table(
     Column("parqué_le", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
-# A reader's rate is an average over about so many seconds.
+# A reader's rate is an average over about this many seconds.
 RATE_SPAN_S = 2.0
 
-# What each reader does with each batch is text for the driver, which prepares it.
+# The statements of every batch are text for the driver, which prepares them.
 _SECONDS = "greatest(extract(epoch FROM clock_timestamp() - mis_à_jour_le)::double precision, 0.001)"
 _OLD_SHARE = f"exp(- {_SECONDS} / {RATE_SPAN_S})"
 _MOVE = f"""
@@ -83,9 +83,10 @@ _PARKED_SKUS = "SELECT DISTINCT sku FROM parked WHERE lecteur = %s"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a reader stands; while `en_pause`, it does not go on. `erreur` says why it does not, or fails.
+    """The state of a reader: its position; whether it is paused (`en_pause`); why it is or fails (`erreur`).
 
-    Of a read model, `version` is that of its table; the previous ones are those of the table before.
+    For a read model, `version` is that of its table; the values called previous are those of the replaced
+    table.
     """
 
     position: int
@@ -116,7 +117,7 @@ class Checkpoints:
     def take(self, name: str, *, wait: bool) -> Checkpoint | None:
         """The checkpoint, locked until the transaction ends.
 
-        None if there is none or, unless `wait`, while another reader holds it.
+        None if there is none or, unless `wait`, if another worker holds it.
         """
         return self._checkpoint(name, "FOR UPDATE" if wait else "FOR UPDATE SKIP LOCKED")
 
@@ -125,42 +126,42 @@ class Checkpoints:
         return self._checkpoint(name, "")
 
     def move(self, name: str, position: int, *, applied: int) -> None:
-        """Everything up to `position` is done, and nothing is wrong; `applied` events were read for it."""
+        """Note that everything up to `position` is done, without trouble; `applied` events were read."""
         values = {"name": name, "position": position, "applied": applied}
         self._connection.exec_driver_sql(_MOVE.format(table=self._table.name), values)
 
     def note_failures(self, name: str, reason: str, failures: int) -> None:
-        """Say beside the checkpoint why its reader does not go on, and how often it has failed in a row."""
+        """Note why the reader does not go on, and how often it has failed in a row."""
         self._update(name, erreur=reason, échecs=failures)
 
     def claim(self, name: str, seconds: float) -> datetime | None:
-        """Keep the next events for the caller, for so many seconds; the claim, None if there is one."""
+        """Reserve the next events for the caller, for so many seconds; None if they are already claimed."""
         end = self._table.c.réservé_jusqu_au
         now, later = func.clock_timestamp(), func.clock_timestamp() + timedelta(seconds=seconds)
-        # One that would last longer was made before the clock was put right.
+        # A claim that would last longer was made before the clock was corrected.
         return self._set_claim(name, later, or_(end.is_(None), not_(end.between(now, later))))
 
     def renew(self, name: str, claim: datetime, seconds: float) -> datetime | None:
-        """Keep the events for so long from now on; the new claim, None if the old one is lost."""
+        """Extend the claim to so many seconds from now; return the new claim, None if the old one is lost."""
         later = func.clock_timestamp() + timedelta(seconds=seconds)
         return self._set_claim(name, later, self._table.c.réservé_jusqu_au == claim)
 
     def release(self, name: str, claim: datetime) -> bool:
-        """Keep the events no longer; whether they were still kept."""
+        """Give up the claim; return whether it still held."""
         still_kept = self._table.c.réservé_jusqu_au == claim
         released = update(self._table).where(self._table.c.name == name, still_kept)
         return self._connection.execute(released.values(réservé_jusqu_au=None)).rowcount == 1
 
     def promise(self, name: str, seconds: float) -> None:
-        """Say that the thread of its reader will have shown that it lives before so many seconds are over."""
+        """Promise that the reader's thread will show another sign of life within so many seconds."""
         self._update(name, attendu_avant=func.clock_timestamp() + timedelta(seconds=seconds))
 
     def pause(self, name: str, reason: str) -> None:
-        """Let its reader stop, and say why."""
+        """Pause the reader, for this reason."""
         self._update(name, erreur=reason, en_pause=True)
 
     def resume(self, name: str) -> None:
-        """Let its reader go on: nothing is wrong."""
+        """Resume the reader, and clear its error."""
         self._update(name, erreur=None, échecs=0, en_pause=False)
 
     def change(self, name: str, **values: int | None) -> None:
@@ -185,7 +186,7 @@ class Checkpoints:
 
 
 def parked_by_sku(connection: Connection) -> Sequence[Any]:
-    """By reader and SKU: how many events are parked, from which position on, why that one, since when."""
+    """By reader and SKU: how many events are parked, the first position, its reason, and since when."""
     c = parked.c
     first_error = func.array_agg(aggregate_order_by(c.erreur, c.position))[1]
     query = select(
@@ -195,18 +196,18 @@ def parked_by_sku(connection: Connection) -> Sequence[Any]:
 
 
 class ParkedEvents:
-    """The events that one reader has put aside, within the transaction of the connection."""
+    """The parked events of one reader, within the transaction of the connection."""
 
     def __init__(self, connection: Connection, lecteur: str) -> None:
         self._connection = connection
         self._lecteur = lecteur
 
     def skus(self) -> frozenset[str]:
-        """The SKUs of which events are parked."""
+        """The SKUs that have parked events."""
         return frozenset(self._connection.exec_driver_sql(_PARKED_SKUS, (self._lecteur,)).scalars())
 
     def positions(self, sku: str) -> Sequence[int]:
-        """Which events of the SKU are parked, oldest first."""
+        """The positions of the SKU's parked events, oldest first."""
         query = select(parked.c.position).where(self._of(sku)).order_by(parked.c.position)
         return self._connection.scalars(query).all()
 
@@ -219,22 +220,22 @@ class ParkedEvents:
             self._connection.execute(insert(parked).on_conflict_do_nothing(), rows)
 
     def remove(self, sku: str) -> int:
-        """Park the SKU's events no longer; how many they were."""
+        """Unpark the SKU's events; return their number."""
         return self._connection.execute(delete(parked).where(self._of(sku))).rowcount
 
     def clear(self) -> None:
-        """Park nothing any longer: what the events were to be applied to is gone."""
+        """Unpark all events, as the table that they were meant for is gone."""
         self._connection.execute(delete(parked).where(parked.c.lecteur == self._lecteur))
 
     def hand_over(self, lecteur: str) -> None:
-        """Let another reader have the parked events, in place of those that it had itself."""
+        """Give the parked events to another reader, replacing its own."""
         ParkedEvents(self._connection, lecteur).clear()
         self._connection.execute(
             update(parked).where(parked.c.lecteur == self._lecteur).values(lecteur=lecteur)
         )
 
     def note(self, sku: str, erreur: str) -> None:
-        """Say why the first of the SKU's events still can't be applied."""
+        """Note why the first of the SKU's events still can't be applied."""
         first = select(func.min(parked.c.position)).where(self._of(sku)).scalar_subquery()
         self._connection.execute(
             update(parked).where(self._of(sku), parked.c.position == first).values(erreur=erreur)

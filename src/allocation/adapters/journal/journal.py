@@ -28,16 +28,16 @@ from allocation.domain.events import Event
 
 logger = logging.getLogger(__name__)
 
-# What each transaction that appends is told of by, and the number of its lock (see `installation`).
+# The channel on which appends are announced, and the number of the journal's lock (see `installation`).
 CHANNEL = "allocation_journal"
 APPEND_LOCK = 5_274_190_661
 
 _COLUMNS = ", ".join(COLUMNS)
 _LOCK = f"SELECT {advisory_lock(APPEND_LOCK)}"
-# All events of a transaction have one instant, later than that of the one before, whatever the clock says: an
-# instant never falls between events that became visible together, and leads to one place in the journal.
-# A position that the journal has passed already must not be committed: no reader would find it. The last
-# column then fails, as a subquery that gives two rows, which nothing else here can.
+# All events of a transaction have one instant, later than that of the previous one, whatever the clock says.
+# So an instant never falls between events that became visible together, and belongs to one position of the
+# journal. A position that the journal has already passed must not be committed, as no reader would find it.
+# In that case the last column fails, as a subquery with two rows, which nothing else here can cause.
 _APPEND = f"""
     WITH before AS MATERIALIZED (
         SELECT coalesce(max(position), 0) AS position,
@@ -82,12 +82,12 @@ _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière
 
 
 class EventsArchived(AllocationError, LookupError):
-    """Events that are asked for have left the table for the archive."""
+    """Requested events have left the table for the archive."""
 
     def __init__(self, after: int, horizon: int) -> None:
         super().__init__(
-            f"the events behind position {after} are archived, up to {horizon}: "
-            "what needs them is rebuilt, or reads the archive"
+            f"the events after position {after} are archived, up to {horizon}: "
+            "rebuild whatever needs them, or let it read the archive"
         )
         self.after = after
         self.horizon = horizon
@@ -98,17 +98,17 @@ class AbstractJournal(ABC):
 
     @abstractmethod
     def append(self, events: Sequence[Event], causes: Sequence[Cause] = ()) -> int:
-        """The position of the last of `events` (at least one), which become visible with the transaction.
+        """Append `events` (at least one), to become visible with the transaction; return the last position.
 
-        `causes` are those of the events, one for each, or none at all. All of them get the same instant,
-        later than any before, even if the clock was set back.
+        `causes` has one for each event, or is empty. All events get the same instant, later than any before,
+        even if the clock was set back.
         """
 
     @abstractmethod
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
-        """The next events behind position `after`, at most `limit`, in order.
+        """The next events after position `after`, at most `limit`, in order.
 
-        An event that only a newer program knows is left out.
+        Events that only a newer program knows are left out.
         """
 
     @abstractmethod
@@ -119,14 +119,14 @@ class AbstractJournal(ABC):
 def append_statements(
     events: Sequence[Event], causes: Sequence[Cause], ids: Sequence[UUID]
 ) -> tuple[Statement, Statement]:
-    """What appends the events (at least one) with their causes and identities, as a transaction's last thing.
+    """The statements that append the events (at least one), with causes and IDs, as a transaction's last.
 
-    The result of the second begins with the position of the last event; the others have those before it.
+    The result of the second statement begins with the position of the last event; the others precede it.
 
     A sequence hands out numbers in another order than transactions commit. Under the lock, which is held
-    until the end, the two orders are one, so a reader that remembers one position misses nothing. No lock is
-    taken behind it: it cannot be part of a deadlock. Where the sequence is behind its table, the second
-    statement raises what `sequence.is_behind` knows.
+    until the end of the transaction, both orders are the same, so a reader that remembers one position misses
+    nothing. No lock is taken after it, so it can't be part of a deadlock. If the sequence lags its table, the
+    second statement raises an error that `sequence.is_behind` recognises.
     """
     rows = [
         {
@@ -145,15 +145,15 @@ def append_statements(
 
 
 def new_ids(events: Sequence[Event]) -> Sequence[UUID]:
-    """An identity for each."""
+    """A new ID for each event."""
     return [uuid4() for _ in events]
 
 
 class PostgreSQLJournal(AbstractJournal):
     """The journal as one connection sees it.
 
-    Reading raises EventsArchived when some of what is asked for has left for the archive: nobody takes what
-    is left for the whole.
+    Reading raises EventsArchived if some of the requested events have left for the archive, so that nobody
+    mistakes the rest for the whole.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -177,12 +177,12 @@ class PostgreSQLJournal(AbstractJournal):
         return found
 
     def end_of_batch(self, after: int, size: int) -> int | None:
-        """The last position of the next `size` events behind `after`; None when there are none."""
+        """The last position of the next `size` events after `after`; None if there are none."""
         position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
         return position
 
     def ahead(self, after: int, size: int, types: Iterable[type[Event]], lecteur: str) -> Ahead:
-        """What the next `size` events hold for this reader, in one look. Raises EventsArchived."""
+        """What the next `size` events contain for this reader, in one query. Raises EventsArchived."""
         wanted = {"after": after, "size": size, "types": names(types), "lecteur": lecteur}
         rows = self._connection.exec_driver_sql(_AHEAD, wanted).all()
         end, horizon, parked = rows[0][:3]
@@ -191,7 +191,7 @@ class PostgreSQLJournal(AbstractJournal):
         return Ahead(end, frozenset(parked), [Kind(*row[3:]) for row in rows if row[3] is not None])
 
     def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
-        """All events of these types behind `after`, up to and including `until`."""
+        """All events of these types after `after`, up to and including `until`."""
         rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types))
         return [StoredRow._make(row) for row in rows]
 
@@ -203,7 +203,7 @@ class PostgreSQLJournal(AbstractJournal):
     def read_recorded_rows(
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
     ) -> list[RecordedRow]:
-        """The next events of these types behind `after`, up to and including `until`, at most `limit`."""
+        """The next events of these types after `after`, up to and including `until`, at most `limit`."""
         rows = self._behind(f"{_RECORDED} {_OF_TYPES} LIMIT %s", after, until, names(types), limit)
         return [RecordedRow._make(row) for row in rows]
 
@@ -218,16 +218,17 @@ class PostgreSQLJournal(AbstractJournal):
         return position
 
     def raise_if_archived(self, after: int) -> None:
-        """Raises EventsArchived when something after this position has left for the archive.
+        """Raises EventsArchived if events after this position have left for the archive.
 
-        To be asked after reading, as what is archived meanwhile leaves the table in the commit that says so.
+        Call it after reading: events that are archived meanwhile leave the table in the commit that registers
+        it.
         """
         horizon: int | None = self._connection.exec_driver_sql(_HORIZON, (after,)).scalar()
         if horizon is not None:
             raise EventsArchived(after, horizon)
 
     def _behind(self, query: str, after: int, *parameters: object) -> Sequence[Sequence[Any]]:
-        """The rows of a query for what is behind `after`. Raises EventsArchived."""
+        """The rows of a query for events after `after`. Raises EventsArchived."""
         rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
         self.raise_if_archived(after)
         return rows

@@ -1,11 +1,11 @@
-"""How events lie in the journal. No other SQL names a type, a compartment, or a field of an event.
+"""How events are laid out in the journal. No other SQL names a type, a compartment, or a field of an event.
 
-Each row says in columns which units moved, and for which line of an order:
+The columns of a row say which units moved, and for which order line:
 
     sku  réf_lot  id_commande  ligne  quantité  de → vers
 
-All are null where they mean nothing: an event that moves nothing has no `de` and no `vers`, one that is about
-a lot alone no order. `data` has all fields of the event still, as version 0.2.0 reads it.
+Columns that mean nothing for an event are null: `de` and `vers` if it moves nothing, the order if it is only
+about a lot. `data` still has all fields of the event, as version 0.2.0 reads it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,21 +54,21 @@ journal = Table(
 
 COLUMNS = ("réf_lot", "id_commande", "ligne", "quantité", "de", "vers")
 
-# Whether a row is about a lot alone, as the index of its events wants to hear it.
+# Whether a row is only about a lot, in the form that the index of these events needs.
 OF_LOT_ALONE = "id_commande IS NULL"
-# The arrival of the lot, which events about the lot alone tell.
+# The arrival of the lot, which is in events that are only about a lot.
 ETA = f"CASE WHEN {OF_LOT_ALONE} THEN (data ->> 'eta')::date END"
 
 
 class EventRows(NamedTuple):
-    """Events as SQL has them: `relation` stands after FROM, once, and has the journal's columns."""
+    """Events for SQL: `relation` goes after FROM, once, and has the journal's columns."""
 
     relation: str
     parameters: Sequence[object]
 
 
 def columns_of(event: Event) -> Mapping[str, Any]:
-    """The row's columns COLUMNS for this event."""
+    """The values of COLUMNS for this event."""
     fields, mouvement = vars(event), event.mouvement
     about = {name: fields.get(name) for name in ("réf_lot", "id_commande", "ligne", "quantité")}
     if mouvement is None:
@@ -77,7 +77,7 @@ def columns_of(event: Event) -> Mapping[str, Any]:
 
 
 def given(events: Sequence[Event]) -> EventRows:
-    """These events, as the journal would hold them, but for their places in it."""
+    """These events as rows of the journal, but without positions."""
     rows = [{"sku": event.sku, **columns_of(event), "data": vars(event)} for event in events]
     return EventRows("json_populate_recordset(NULL::journal, %s) AS event", (as_json(rows),))
 
@@ -89,7 +89,7 @@ def between(types: Iterable[type[Event]], first: int, last: int) -> EventRows:
 
 
 def names(types: Iterable[type[Event]]) -> list[str]:
-    """How the types are called in the journal."""
+    """The names of the types in the journal."""
     return [each.__name__ for each in types]
 
 
@@ -104,7 +104,7 @@ def literal(event_type: type[Event]) -> str:
 
 
 def entering(compartment: Compartiment) -> str:
-    """SQL: by how many units a row makes the compartment of its lot fuller; below zero when they leave it."""
+    """SQL: how many units a row moves into the compartment of its lot; negative if they leave it."""
     return f"(CASE '{compartment}' WHEN vers THEN quantité WHEN de THEN - quantité ELSE 0 END)"
 
 
@@ -116,14 +116,14 @@ def moves(compartment: Compartiment) -> str:
 def balances_of_lots(events: str) -> str:
     """SELECT: `sku`, `réf_lot`, and for each compartment the units in it after these rows of the journal.
 
-    Of `hors_stock`, less than nothing: what came in less what went out.
+    For `hors_stock`, that is a negative number: what went out less what came in.
     """
     sums = ", ".join(f"sum({entering(each)})::bigint AS {each}" for each in Compartiment)
     return f"SELECT sku, réf_lot, {sums} FROM {events} WHERE de IS NOT NULL GROUP BY sku, réf_lot"  # noqa: S608
 
 
 def balances_of_lines(events: str) -> str:
-    """SELECT: of each line and each lot that it ever had, its units there (`alloué`) and in all."""
+    """SELECT: for each line and each lot that it ever had, its units there (`alloué`) and in all."""
     line = "sku, id_commande, ligne, réf_lot"
     return f"""
         SELECT {line}, sum({entering(Compartiment.ALLOUÉ)})::bigint AS alloué, max(quantité) AS quantité
@@ -146,7 +146,7 @@ Index(
     postgresql_where=text(OF_LOT_ALONE),
 )
 
-# What version 0.2.0 looks for, as long as it may work on the schema.
+# Needed as long as version 0.2.0 may work on the schema.
 Index(
     "journal_commande_idx",
     text("(data ->> 'id_commande')"),

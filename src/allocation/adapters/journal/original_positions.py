@@ -1,6 +1,6 @@
-"""Where in the journal a repeated command was carried out: its caller gets the first answer's position.
+"""The journal position of the first answer to a repeated command, which its caller gets again.
 
-It is looked up outside of any write transaction, by an index, and for repetitions alone.
+It is looked up outside any write transaction, by an index, and only for repetitions.
 """
 
 from abc import ABC, abstractmethod
@@ -12,8 +12,8 @@ from allocation.adapters.postgresql.database import Database, Row
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.lignes import CléLigne
 
-# `OFFSET 0`: the few events of a line or a lot are to be found by their index, not by a walk from the
-# journal's end, which the planner would take for shorter.
+# `OFFSET 0`: the few events of a line or a lot must be found by their index, not by scanning from the
+# journal's end, which the planner would think cheaper.
 _ANSWERED = f"""
     SELECT max(position) AS position FROM (
         SELECT position FROM journal
@@ -33,10 +33,10 @@ _RECEIVED = f"""
 
 
 def _corrected(about: str) -> str:
-    """SELECT: the position that the last correction of what the rows are about has led to.
+    """SELECT: the last position of the last correction of the subject of these rows.
 
-    Its events stand together: one Désalloué for each line that it took off, itself, and what became of each
-    of these lines.
+    The events of a correction are adjacent: one Désalloué for each line that it took off, the correction
+    itself, and what became of each of these lines.
     """
     return f"""
         SELECT corrected.position + (
@@ -68,12 +68,12 @@ class AbstractOriginalPositions(ABC):
     """
 
     def token_at(self, position: int | None) -> ConsistencyToken:
-        """The token of this position; where none is known, of the journal's end, which is never too early."""
+        """The token of this position; if it is None, of the journal's end, which is never too early."""
         return self.marked(self.end() if position is None else position)
 
     @abstractmethod
     def of_allocation(self, sku: str, clé: CléLigne) -> int | None:
-        """Where the line got its lot or was refused, whichever was last."""
+        """Where the line got its lot or was refused, whichever came last."""
 
     @abstractmethod
     def of_receipt(self, réf_lot: str, sku: str) -> int | None:
@@ -81,9 +81,9 @@ class AbstractOriginalPositions(ABC):
 
     @abstractmethod
     def of_correction(self, réf_lot: str, sku: str | None) -> int | None:
-        """Where the last line of the lot's last correction was dealt with; its receipt if there was none.
+        """The end of the lot's last correction, or its receipt if there was none.
 
-        Without a SKU, of all lots that have the reference by now: that is never too early.
+        Without a SKU, all lots that have the reference by now count: the result is never too early.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Events as the journal holds them: rows, which are read only when they are needed."""
+"""Events as rows of the journal, whose fields are only read when they are needed."""
 
 import functools
 import logging
@@ -17,7 +17,7 @@ E_co = TypeVar("E_co", bound=Event, covariant=True)
 
 
 class Cause(NamedTuple):
-    """What an event follows from: the type of the command, and an identity that all its events share."""
+    """What an event follows from: the type of the command, and an ID that all its events share."""
 
     commande: str | None
     id: UUID | None
@@ -28,7 +28,7 @@ NO_CAUSE = Cause(None, None)
 
 @dataclass(frozen=True)
 class RecordedEvent(Generic[E_co]):
-    """An event with its place in the journal, its identity, when it was recorded, and its cause."""
+    """An event with its position in the journal, its ID, when it was recorded, and its cause."""
 
     position: int
     id: UUID
@@ -38,7 +38,7 @@ class RecordedEvent(Generic[E_co]):
 
 
 class Kind(NamedTuple):
-    """How many events of one type and version there are among others, and from where to where."""
+    """The number of events of one type and version in a range, and their first and last position."""
 
     type: str
     version: int
@@ -48,9 +48,9 @@ class Kind(NamedTuple):
 
 
 class Ahead(NamedTuple):
-    """What comes next for a reader: up to which position, None if nothing does, and which SKUs are parked.
+    """What comes next for a reader: up to which position (None if nothing comes), and which SKUs are parked.
 
-    `kinds` are those of the events that it reads; None where that is not known, as in an archive.
+    `kinds` are the kinds of the events that it reads; None if they are not known, as in an archive.
     """
 
     end: int | None
@@ -59,7 +59,7 @@ class Ahead(NamedTuple):
 
 
 class StoredRow(NamedTuple):
-    """What a read model needs to know of an event, which `event` reads."""
+    """The parts of an event that a read model needs; `event` parses it."""
 
     position: int
     sku: str
@@ -68,12 +68,12 @@ class StoredRow(NamedTuple):
     data: str | Fields
 
     def event(self) -> Event:
-        """The event. Raises UnknownEvent, or ValueError where its fields are damaged."""
+        """The event. Raises UnknownEvent, or ValueError if its fields are damaged."""
         return event_of(self.type, self.version, self.data)
 
 
 class RecordedRow(NamedTuple):
-    """All that is known of an event, which `recorded` reads."""
+    """All parts of an event; `recorded` parses it."""
 
     position: int
     sku: str
@@ -86,21 +86,21 @@ class RecordedRow(NamedTuple):
     data: str | Fields
 
     def recorded(self) -> RecordedEvent[Event]:
-        """The event with its place. Raises UnknownEvent, or ValueError where its fields are damaged."""
+        """The event with its position. Raises UnknownEvent, or ValueError if its fields are damaged."""
         event = event_of(self.type, self.version, self.data)
         cause = Cause(self.commande, self.cause)
         return RecordedEvent(self.position, self.id, self.survenu_le, event, cause)
 
 
 def event_of(type_name: str, version: int, data: str | Fields) -> Event:
-    """The event that was stored. Raises UnknownEvent, or ValueError where its fields are damaged."""
+    """The stored event. Raises UnknownEvent, or ValueError if its fields are damaged."""
     if isinstance(data, str):
         return from_json(type_name, version, data)
     return from_fields(type_name, version, data)
 
 
 def readable(rows: Iterable[RecordedRow]) -> list[RecordedEvent[Event]]:
-    """The events, without those that only a newer program knows: of each kind, a warning says so once."""
+    """The events, without those that only a newer program knows; each kind of these is logged once."""
     found: list[RecordedEvent[Event]] = []
     for row in rows:
         try:

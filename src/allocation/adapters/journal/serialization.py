@@ -1,7 +1,7 @@
 """Events to JSON and back. The type's name and version are stored beside the fields.
 
-What is stored is never changed. When the fields of an event change, its class goes to the next version, and
-UPCASTS gets the function that makes these fields of the old ones.
+Stored events are never changed. When the fields of an event change, the version of its class is raised, and
+UPCASTS gets a function that makes the new fields from the old ones.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from allocation.domain.errors import AllocationError
 
 Fields: TypeAlias = dict[str, Any]
 
-# By type and old version: from the fields of this version, as they are in JSON, to those of the next one.
+# By type and old version: a function from the fields of this version, as in JSON, to those of the next one.
 UPCASTS: dict[tuple[str, int], Callable[[Fields], Fields]] = {}
 
 _VALIDATORS = {
@@ -25,7 +25,7 @@ _VALIDATORS = {
     for name, cls in inspect.getmembers(events, inspect.isclass)
     if issubclass(cls, events.Event) and cls is not events.Event
 }
-# By name and version: straight to pydantic's validator, as a replay calls it millions of times.
+# By name and version: pydantic's validator itself, as a replay calls it millions of times.
 _READERS: dict[tuple[str, int], Callable[[str], events.Event]] = {
     key: validator.validate_json for key, validator in _VALIDATORS.items()
 }
@@ -46,13 +46,13 @@ def as_json(value: object) -> str:
 
 
 def from_json(type_name: str, version: int, data: str) -> events.Event:
-    """The event that was stored. Raises UnknownEvent."""
+    """The stored event. Raises UnknownEvent."""
     read = _READERS.get((type_name, version))
     return from_fields(type_name, version, json.loads(data)) if read is None else read(data)
 
 
 def from_fields(type_name: str, version: int, fields: Fields) -> events.Event:
-    """The event whose fields were stored, as they are in JSON. Raises UnknownEvent."""
+    """The event with these stored fields, as in JSON. Raises UnknownEvent."""
     newest, fields = upcast(type_name, version, fields)
     validator = _VALIDATORS.get((type_name, newest))
     if validator is None:
@@ -62,7 +62,7 @@ def from_fields(type_name: str, version: int, fields: Fields) -> events.Event:
 
 
 def upcast(type_name: str, version: int, fields: Fields) -> tuple[int, Fields]:
-    """The fields in the newest version that can be made of them; those of an unknown type as they are."""
+    """The fields brought to the newest version possible; those of an unknown type unchanged."""
     while next_fields := UPCASTS.get((type_name, version)):
         version, fields = version + 1, next_fields(fields)
     return version, fields
