@@ -13,7 +13,7 @@ from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 from allocation.views import history, views
-from allocation.views.freshness import ViewLate
+from allocation.views.staleness import ViewLate
 
 Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]

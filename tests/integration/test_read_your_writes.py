@@ -22,7 +22,7 @@ from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 from allocation.views import views
-from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
+from allocation.views.staleness import JetonInconnu, ProjectionPaused, ViewLate
 
 Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]

@@ -19,15 +19,8 @@ from allocation.adapters.postgresql.read_servers import (
     TooManyFallBacks,
     TooManyWaiting,
 )
-from allocation.views.freshness import (
-    ANY,
-    Answer,
-    Freshness,
-    JetonInconnu,
-    ProjectionPaused,
-    ViewLate,
-    fresh,
-)
+from allocation.views.freshness import ANY, Answer, Freshness, fresh
+from allocation.views.staleness import JetonInconnu, ProjectionPaused, ViewLate
 
 LONG = 30.0
 AT_ONCE = 0.0

@@ -32,9 +32,9 @@ from allocation.entrypoints.http.schemas.lots import DemandeLot
 from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction
 from allocation.entrypoints.http.schemas.stock import DemandePage
 from allocation.entrypoints.http.words import Words, wanted_language
-from allocation.views.freshness import ProjectionPaused, ViewLate
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
+from allocation.views.staleness import ProjectionPaused, ViewLate
 
 app = Flask(__name__)
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from tenacity import (
     Retrying,
@@ -34,6 +34,7 @@ from allocation.adapters.postgresql.database import (
 from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.errors import AllocationError
 from allocation.service_layer.commit_queue import Pending, Promise, Promised
+from allocation.service_layer.observer import Observer
 from allocation.service_layer.writer import LINGER_S, Writer
 
 logger = logging.getLogger(__name__)
@@ -71,19 +72,6 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
-
-
-class Observer(Protocol):
-    """Is told what the writers do, for metrics."""
-
-    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
-        """`size` commands shared a transaction, before which the first of them had waited `waited_s`."""
-
-    def transaction_retried(self) -> None:
-        """A transaction failed and is retried unchanged."""
-
-    def batch_split(self) -> None:
-        """A transaction failed and its commands are tried one by one."""
 
 
 class GroupCommit(Generic[M]):

@@ -24,7 +24,8 @@ from allocation.domain.commands import Command
 from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
 from allocation.service_layer.commit_queue import Promise
-from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits, Observer
+from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits
+from allocation.service_layer.observer import Observer
 from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork
 from allocation.service_layer.use_cases import UseCase

@@ -1,10 +1,10 @@
 """The read path: functions that run one SELECT and return its result."""
 
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
-from allocation.views.freshness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
 from allocation.views.history import History, allocations_at, order_history, stock_at, stock_history
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
+from allocation.views.staleness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
 from allocation.views.views import ReadSource, allocations, lot, stock, stock_page
 
 __all__ = [

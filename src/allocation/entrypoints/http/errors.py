@@ -23,9 +23,9 @@ from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, J
 from allocation.entrypoints.http.words import Words
 from allocation.projections.rebuild import RebuildRefused
 from allocation.service_layer.group_commit import GaveUp, QueueFull
-from allocation.views.freshness import JetonInconnu, ProjectionPaused, ViewLate
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
+from allocation.views.staleness import JetonInconnu, ProjectionPaused, ViewLate
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -12,15 +12,8 @@ from allocation.entrypoints.http.preferences import preferences_in
 from allocation.entrypoints.http.refusals import ChampsInvalides
 from allocation.entrypoints.http.route import Header
 from allocation.entrypoints.http.schemas.freshness import TOKEN_SCHEMA, DemandeDeLecture
-from allocation.views.freshness import (
-    ANY,
-    DEFAULT_WAIT_S,
-    Answer,
-    Freshness,
-    JetonInconnu,
-    ProjectionPaused,
-    ViewLate,
-)
+from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness
+from allocation.views.staleness import JetonInconnu, ProjectionPaused, ViewLate
 
 T = TypeVar("T")
 

@@ -28,8 +28,8 @@ from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
 from allocation.entrypoints.http.schemas.stock import DEFAULT_PAGE, MAX_PAGE
 from allocation.entrypoints.http.words import Words
 from allocation.views import history
-from allocation.views.freshness import JetonInconnu
 from allocation.views.history import History
+from allocation.views.staleness import JetonInconnu
 from allocation.views.views import ReadSource
 
 # In a query, a plus sign that is not percent-encoded stands for a space.

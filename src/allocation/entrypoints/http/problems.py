@@ -12,7 +12,7 @@ from allocation.domain.errors import ValeurInvalide
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
 from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable
 from allocation.entrypoints.http.words import Language, Words, reason_of, wanted_language
-from allocation.views.freshness import NotFresh
+from allocation.views.staleness import NotFresh
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,16 @@
+"""Port: whoever wants to know how the group commit is doing, such as metrics."""
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Is told what the writers do, for metrics."""
+
+    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
+        """`size` commands shared a transaction, before which the first of them had waited `waited_s`."""
+
+    def transaction_retried(self) -> None:
+        """A transaction failed and is retried unchanged."""
+
+    def batch_split(self) -> None:
+        """A transaction failed and its commands are tried one by one."""
