@@ -8,7 +8,7 @@ from allocation.adapters.journal.listener import Waker
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.ledger import Compartiment
-from allocation.projections.follower import AnyFollower
+from allocation.projections.follower import Follower
 from allocation.projections.projector import Projector, register
 from allocation.service_layer.bootstrap import projection_followers
 from benchmarks.contestants import Bench
@@ -96,7 +96,7 @@ def _journal(url: str, lines: int) -> int:
     return int(end)
 
 
-def _follow(followers: Sequence[AnyFollower], url: str, until: int) -> None:
+def _follow(followers: Sequence[Follower], url: str, until: int) -> None:
     """Let the followers run, side by side, until all have come to this position."""
     with Projector(followers, Waker(), poll_interval=POLL_S):
         wait_until_visible(url, until)

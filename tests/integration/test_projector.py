@@ -16,7 +16,7 @@ from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUn
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.events import Alloué
 from allocation.projections.allocations_view import ALLOCATIONS_VIEW, ajouter_allocation_vue
-from allocation.projections.follower import MAX_TRIES, AnyFollower, ProjectionFollower
+from allocation.projections.follower import MAX_TRIES, Follower, ProjectionFollower
 from allocation.projections.projector import Projector, catch_up, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
@@ -61,7 +61,7 @@ class CassableVue:
 
 @contextmanager
 def running(
-    followers: Sequence[AnyFollower], waker: Waker | None = None, poll_interval: float = A_MOMENT
+    followers: Sequence[Follower], waker: Waker | None = None, poll_interval: float = A_MOMENT
 ) -> Iterator[None]:
     with Projector(followers, waker or Waker(), poll_interval=poll_interval):
         yield

@@ -8,30 +8,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import ClassVar
 
 from sqlalchemy import Connection, Table
 
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
 from allocation.adapters.journal.journal import PostgreSQLJournal
-from allocation.adapters.journal.rows import Ahead, StoredRow
+from allocation.adapters.journal.rows import Ahead, StoredEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds
 from allocation.projections.delivery import Projection, Routes
-from allocation.projections.parking import JournalRow, Search, split_off_parked
+from allocation.projections.parking import Search, split_off_parked
 from allocation.projections.stretches import stretches
 from allocation.projections.troubles import is_passing
-
-R = TypeVar("R", bound=JournalRow)
 
 BATCH = 5000
 MAX_TRIES = 3
 DEFAULT_MAX_PARKED = 100
 
 
-class Follower(ABC, Generic[R]):
+class Follower(ABC):
     """What projections and subscriptions have in common. `routes` says which handler gets which events.
 
     It pauses once events of `max_parked` SKUs are parked: then something else is wrong than an event.
@@ -97,7 +95,9 @@ class Follower(ABC, Generic[R]):
             self._deliver(connection, rows)
         return reached, len(rows)
 
-    def apply(self, connection: Connection, rows: Sequence[R], lecteur: str, *, failures: int) -> None:
+    def apply(
+        self, connection: Connection, rows: Sequence[StoredEvent], lecteur: str, *, failures: int
+    ) -> None:
         """Let the handlers have these events, save those of SKUs of which `lecteur` has parked some.
 
         Raises what a handler raises or, after two failures, parks what it fails on.
@@ -157,7 +157,7 @@ class Follower(ABC, Generic[R]):
         if parked >= self.max_parked:
             checkpoints.pause(self.name, f"events of {parked} SKUs are parked: allocation parked list")
 
-    def _attempt(self, connection: Connection, rows: Sequence[R]) -> BaseException | None:
+    def _attempt(self, connection: Connection, rows: Sequence[StoredEvent]) -> BaseException | None:
         """Let the handlers have these events; what they raise, after all is undone, None if all went well."""
         try:
             with connection.begin_nested():
@@ -173,22 +173,19 @@ class Follower(ABC, Generic[R]):
         return True
 
     @abstractmethod
-    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[R]]:
+    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:
         """Up to where events behind `after` were read, `until` at most, and these events, as stored."""
 
     @abstractmethod
-    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[R]:
+    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
         """The events at these positions, in order, as stored."""
 
     @abstractmethod
-    def _deliver(self, connection: Connection, rows: Sequence[R]) -> None:
+    def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
         """Let the handlers have these events. Raises what they raise."""
 
 
-AnyFollower: TypeAlias = Follower[Any]
-
-
-class ProjectionFollower(Follower[StoredRow]):
+class ProjectionFollower(Follower):
     """Keeps one read model: neighbouring events with the same handler reach it together."""
 
     checkpoints = checkpoints.projections
@@ -204,7 +201,7 @@ class ProjectionFollower(Follower[StoredRow]):
         super().__init__(projection.name, routes, database, max_parked=max_parked)
         self.projection = projection
 
-    def read(self, journal: PostgreSQLJournal, after: int, until: int) -> Sequence[StoredRow]:
+    def read(self, journal: PostgreSQLJournal, after: int, until: int) -> Sequence[StoredEvent]:
         """The events for this read model behind `after`, up to `until`, as stored."""
         return journal.read_rows(self._routes, after=after, until=until)
 
@@ -238,13 +235,13 @@ class ProjectionFollower(Follower[StoredRow]):
         """Not before the rebuild of a changed projection has taken over, and not after a newer one has."""
         return checkpoint.version == self.projection.version
 
-    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredRow]]:
+    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:
         return until, self.read(journal, after, until)
 
-    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredRow]:
+    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
         return journal.read_rows_at(positions)
 
-    def _deliver(self, connection: Connection, rows: Sequence[StoredRow]) -> None:
+    def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
         events = (row.event() for row in rows)
         for handler, run in groupby(events, key=lambda event: self._routes[type(event)]):
             handler(list(run), connection)

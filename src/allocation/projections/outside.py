@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints, ParkedEvents
 from allocation.adapters.journal.journal import PostgreSQLJournal
-from allocation.adapters.journal.rows import RecordedRow
+from allocation.adapters.journal.rows import StoredEvent
 from allocation.adapters.postgresql.database import Database, VersionConflict
 from allocation.projections.delivery import Routes, Subscription
 from allocation.projections.follower import (
@@ -49,7 +49,7 @@ class _Claimed:
 
     claim: datetime
     reached: int
-    rows: Sequence[RecordedRow]
+    rows: Sequence[StoredEvent]
 
 
 @dataclass
@@ -127,23 +127,21 @@ class OutsideFollower(SubscriptionFollower):
             return None
         return _Claimed(claim, reached, split_off_parked(rows, ParkedEvents(connection, self.name)))
 
-    def _gather(self, journal: PostgreSQLJournal, position: int) -> tuple[int, list[RecordedRow]]:
+    def _gather(self, journal: PostgreSQLJournal, position: int) -> tuple[int, list[StoredEvent]]:
         """At most a batch of events after `position`, and the position up to which the journal was read."""
-        rows: list[RecordedRow] = []
+        rows: list[StoredEvent] = []
         while len(rows) < self._batch:
             ahead = journal.ahead(position, BATCH, self._routes, self.name)
             if ahead.end is None:
                 break
             limit, until = self._batch - len(rows), ahead.end
-            more = ahead.kinds and journal.read_recorded_rows(
-                self._routes, after=position, until=until, limit=limit
-            )
+            more = ahead.kinds and journal.read_rows(self._routes, after=position, until=until, limit=limit)
             rows += more or ()
             position = until if not more or len(more) < limit else more[-1].position
         self.has_backlog = len(rows) >= self._batch
         return position, rows
 
-    def _waits_for_quiet(self, rows: Sequence[RecordedRow]) -> bool:
+    def _waits_for_quiet(self, rows: Sequence[StoredEvent]) -> bool:
         if not self.has_backlog:
             self.rest_s = self._quiet.remaining(rows[-1].position)
         return self.rest_s > 0
@@ -163,7 +161,7 @@ class OutsideFollower(SubscriptionFollower):
             return
         failures: list[BaseException] = []
 
-        def attempt(rows: Sequence[RecordedRow]) -> BaseException | None:
+        def attempt(rows: Sequence[StoredEvent]) -> BaseException | None:
             if len(failures) >= MAX_FAILURES:
                 return failures[-1]
             error = self._attempt_outside(claimed, rows)
@@ -175,7 +173,7 @@ class OutsideFollower(SubscriptionFollower):
 
         Search(aside, attempt).deliver(claimed.rows)
 
-    def _attempt_outside(self, claimed: _Claimed, rows: Sequence[RecordedRow]) -> BaseException | None:
+    def _attempt_outside(self, claimed: _Claimed, rows: Sequence[StoredEvent]) -> BaseException | None:
         """Deliver these events to the handlers; return what they raised, or None on success."""
         self._renew(claimed)
         try:

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 from allocation.adapters.journal.archive import JournalArchive
 from allocation.adapters.journal.checkpoints import Checkpoints, ParkedEvents, parked_by_sku
 from allocation.adapters.journal.journal import PostgreSQLJournal
-from allocation.adapters.journal.rows import RecordedRow
+from allocation.adapters.journal.rows import StoredEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models import shadow_tables
 from allocation.adapters.read_models.rebuilds import Rebuilds
 from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.domain.errors import AllocationError
-from allocation.projections.follower import AnyFollower, ProjectionFollower
+from allocation.projections.follower import Follower, ProjectionFollower
 from allocation.projections.outside import OutsideFollower
 from allocation.projections.standby_tables import SUFFIXES, StandbyTable
 
@@ -47,7 +47,7 @@ class ParkedSku:
 class ParkedReaders:
     """The parked events of all readers of the journal. A table not in use counts as a reader of its own."""
 
-    def __init__(self, database: Database, followers: Sequence[AnyFollower]) -> None:
+    def __init__(self, database: Database, followers: Sequence[Follower]) -> None:
         self._database = database
         self._followers = {each.name: each for each in followers}
 
@@ -60,12 +60,12 @@ class ParkedReaders:
         """Raises UnknownReader unless it is the name of a reader."""
         self._named(lecteur)
 
-    def events(self, lecteur: str, sku: str) -> list[RecordedRow]:
+    def events(self, lecteur: str, sku: str) -> list[StoredEvent]:
         """The parked events of a SKU, oldest first, as they are stored. Raises UnknownReader."""
         self.check(lecteur)
         with self._database.working() as connection:
             positions = ParkedEvents(connection, lecteur).positions(sku)
-            return PostgreSQLJournal(connection).read_recorded_rows_at(positions)
+            return PostgreSQLJournal(connection).read_rows_at(positions)
 
     def retry(self, lecteur: str, sku: str) -> BaseException | None:
         """Apply the SKU's parked events with the reader's handlers; return what was raised, None on success.
@@ -99,7 +99,7 @@ class ParkedReaders:
             self._resume_if_possible(connection, follower)
         return discarded
 
-    def _named(self, lecteur: str) -> tuple[AnyFollower, str | None]:
+    def _named(self, lecteur: str) -> tuple[Follower, str | None]:
         """The reader, and the schema of its table unless that is the one in use. Raises UnknownReader."""
         name, _, suffix = lecteur.partition(".")
         if name not in self._followers or (suffix and suffix not in _SCHEMAS):
@@ -107,7 +107,7 @@ class ParkedReaders:
         return self._followers[name], _SCHEMAS.get(suffix)
 
     @staticmethod
-    def _hold(connection: Connection, follower: AnyFollower, schema: str | None) -> None:
+    def _hold(connection: Connection, follower: Follower, schema: str | None) -> None:
         """Make others who apply events to the same table wait."""
         if schema == PREVIOUS:
             Rebuilds(connection).hold_requests(follower.name)
@@ -117,7 +117,7 @@ class ParkedReaders:
             Checkpoints(connection, follower.checkpoints).take(follower.name, wait=True)
 
     @staticmethod
-    def _resume_if_possible(connection: Connection, follower: AnyFollower) -> None:
+    def _resume_if_possible(connection: Connection, follower: Follower) -> None:
         checkpoints = Checkpoints(connection, follower.checkpoints)
         checkpoint = checkpoints.look_at(follower.name)
         still_parked = len(ParkedEvents(connection, follower.name).skus())

@@ -2,23 +2,14 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 from allocation.adapters.journal.checkpoints import ParkedEvents
+from allocation.adapters.journal.rows import StoredEvent
 
 logger = logging.getLogger(__name__)
 
 LATER = "after an event of the same SKU that could not be applied"
-
-
-class JournalRow(Protocol):
-    """A stored event: its position in the journal, and its SKU."""
-
-    @property
-    def position(self) -> int: ...
-
-    @property
-    def sku(self) -> str: ...
 
 
 class Aside(Protocol):
@@ -28,10 +19,7 @@ class Aside(Protocol):
         """Park events, with the reason."""
 
 
-R = TypeVar("R", bound=JournalRow)
-
-
-def split_off_parked(rows: Sequence[R], parked: ParkedEvents) -> list[R]:
+def split_off_parked(rows: Sequence[StoredEvent], parked: ParkedEvents) -> list[StoredEvent]:
     """The events of SKUs without parked events; those of other SKUs are parked, too."""
     skus = parked.skus()
     if not skus:
@@ -41,17 +29,19 @@ def split_off_parked(rows: Sequence[R], parked: ParkedEvents) -> list[R]:
     return [row for row in rows if row.sku not in skus]
 
 
-class Search(Generic[R]):
+class Search:
     """Delivers the events that can be delivered and parks the others, which it finds by bisection.
 
     `attempt` delivers events or, on failure, undoes the delivery and returns the error.
     """
 
-    def __init__(self, parked: Aside, attempt: Callable[[Sequence[R]], BaseException | None]) -> None:
+    def __init__(
+        self, parked: Aside, attempt: Callable[[Sequence[StoredEvent]], BaseException | None]
+    ) -> None:
         self._parked = parked
         self._attempt = attempt
 
-    def deliver(self, rows: Sequence[R]) -> None:
+    def deliver(self, rows: Sequence[StoredEvent]) -> None:
         """Deliver these events in order, for each SKU up to the first event that can't be delivered."""
         if not rows or self._attempt(rows) is None:
             return
@@ -63,7 +53,7 @@ class Search(Generic[R]):
         self.deliver([row for row in rows if row.sku in first_half])
         self.deliver([row for row in rows if row.sku not in first_half])
 
-    def _deliver_one_sku(self, rows: Sequence[R]) -> None:
+    def _deliver_one_sku(self, rows: Sequence[StoredEvent]) -> None:
         found = self._guilty(rows)
         if found is None:
             return
@@ -73,7 +63,7 @@ class Search(Generic[R]):
         later = [row.position for row in rows if row.position > guilty.position]
         self._parked.add(guilty.sku, later, LATER)
 
-    def _guilty(self, rows: Sequence[R]) -> tuple[R, BaseException] | None:
+    def _guilty(self, rows: Sequence[StoredEvent]) -> tuple[StoredEvent, BaseException] | None:
         """Deliver the events before the first that can't be delivered; return that event and its error."""
         error = self._attempt(rows)
         if error is None:

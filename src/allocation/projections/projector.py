@@ -12,7 +12,7 @@ from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_
 
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.patience import MIN_BACKOFF_S, Patience
-from allocation.projections.follower import MAX_TRIES, AnyFollower
+from allocation.projections.follower import MAX_TRIES, Follower
 from allocation.projections.rebuild import Rebuilder
 from allocation.projections.troubles import is_passing
 
@@ -30,13 +30,13 @@ LIFE_SIGN_S = 5.0
 MISSED_AFTER_S = 60.0
 
 
-def register(followers: Sequence[AnyFollower]) -> None:
+def register(followers: Sequence[Follower]) -> None:
     """Make sure that every reader has a checkpoint."""
     for follower in followers:
         follower.register()
 
 
-def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
+def catch_up(followers: Sequence[Follower], until: int) -> None:
     """Bring every reader at least to position `until`, except those that are paused or in trouble.
 
     Nothing is raised: the events are already committed, and a reader that stays behind reads them later.
@@ -48,7 +48,7 @@ def catch_up(followers: Sequence[AnyFollower], until: int) -> None:
             logger.warning("%s stays behind: %s", follower.name, error, exc_info=not is_passing(error))
 
 
-def _catch_up(follower: AnyFollower, until: int) -> None:
+def _catch_up(follower: Follower, until: int) -> None:
     """Raises failures that no event is to blame for, and those that remain once failing events are parked."""
     trying = Retrying(
         retry=retry_if_exception(lambda error: not is_passing(error)),
@@ -75,7 +75,7 @@ class Projector:
 
     def __init__(
         self,
-        followers: Sequence[AnyFollower],
+        followers: Sequence[Follower],
         waker: Waker,
         *,
         poll_interval: float,
@@ -114,7 +114,7 @@ class Projector:
             if thread.ident is not None:
                 thread.join()
 
-    def _follow(self, follower: AnyFollower) -> None:
+    def _follow(self, follower: Follower) -> None:
         patience = Patience(follower.name, logger)
         pace = _Pace(self._waker, self._stopping, self._poll_interval)
         life = _SignsOfLife(follower, self._poll_interval)
@@ -131,7 +131,7 @@ class Projector:
                 patience.all_is_well()
                 self._wait(follower, pace, reached)
 
-    def _wait(self, follower: AnyFollower, pace: "_Pace", reached: int | None) -> None:
+    def _wait(self, follower: Follower, pace: "_Pace", reached: int | None) -> None:
         if follower.rest_s:
             self._stopping.wait(follower.rest_s)
         else:
@@ -186,7 +186,7 @@ class _Pace:
 class _SignsOfLife:
     """Shows that a reader has a running thread, so that a missing one is noticed."""
 
-    def __init__(self, follower: AnyFollower, poll_interval: float) -> None:
+    def __init__(self, follower: Follower, poll_interval: float) -> None:
         self._follower = follower
         self._promised_s = poll_interval + MISSED_AFTER_S
         self._due_at = 0.0
@@ -199,7 +199,7 @@ class _SignsOfLife:
             self._due_at = now + LIFE_SIGN_S
 
 
-def _note(follower: AnyFollower, error: BaseException, failures: int) -> None:
+def _note(follower: Follower, error: BaseException, failures: int) -> None:
     """Note beside the checkpoint what holds the reader up, if the database allows it."""
     try:
         follower.note_failures(error, failures)

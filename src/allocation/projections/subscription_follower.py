@@ -8,13 +8,13 @@ from sqlalchemy import Connection
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoints
 from allocation.adapters.journal.journal import PostgreSQLJournal
-from allocation.adapters.journal.rows import RecordedRow
+from allocation.adapters.journal.rows import StoredEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.projections.delivery import Routes, Subscription
 from allocation.projections.follower import DEFAULT_MAX_PARKED, Follower
 
 
-class SubscriptionFollower(Follower[RecordedRow]):
+class SubscriptionFollower(Follower):
     """Has effects outside: no more of them in a transaction than may be repeated when it fails."""
 
     checkpoints = checkpoints.subscriptions
@@ -35,17 +35,17 @@ class SubscriptionFollower(Follower[RecordedRow]):
         with self._database.working() as connection, connection.begin():
             Checkpoints(connection, self.checkpoints).register(self.name, from_now=True)
 
-    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[RecordedRow]]:
-        batch = journal.read_recorded_rows(self._routes, after=after, until=until, limit=self._batch)
+    def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:
+        batch = journal.read_rows(self._routes, after=after, until=until, limit=self._batch)
         return (until if len(batch) < self._batch else batch[-1].position), batch
 
-    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[RecordedRow]:
-        return journal.read_recorded_rows_at(positions)
+    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
+        return journal.read_rows_at(positions)
 
-    def _deliver(self, connection: Connection, rows: Sequence[RecordedRow]) -> None:
+    def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
         self._hand_out(rows, connection)
 
-    def _hand_out(self, rows: Sequence[RecordedRow], place: Connection | Database) -> None:
+    def _hand_out(self, rows: Sequence[StoredEvent], place: Connection | Database) -> None:
         """Let the handlers have these events, and what they are given beside them. Raises what they raise."""
         batch = (row.recorded() for row in rows)
         for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):

@@ -14,7 +14,7 @@ from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUn
 from allocation.domain import events
 from allocation.projections import projector
 from allocation.projections.delivery import EventHandler, Projection, Reaction, Subscription
-from allocation.projections.follower import AnyFollower, ProjectionFollower
+from allocation.projections.follower import Follower, ProjectionFollower
 from allocation.projections.lots_view import mettre_à_jour_lots_vue
 from allocation.projections.outside import subscription_follower
 from allocation.projections.stock_view import mettre_à_jour_stock_vue
@@ -88,7 +88,7 @@ def bootstrap(
     )
 
 
-def journal_followers(database: Database, settings: Settings) -> tuple[AnyFollower, ...]:
+def journal_followers(database: Database, settings: Settings) -> tuple[Follower, ...]:
     """The declared readers of the journal, projections first."""
     subscriptions = _routes(Subscription, {"notifications": _notifications(settings)})
     return (

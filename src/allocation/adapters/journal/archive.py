@@ -23,7 +23,7 @@ from sqlalchemy import BigInteger, Column, Connection, DateTime, Table, Text, fu
 from allocation.adapters.journal.checkpoints import ParkedEvents
 from allocation.adapters.journal.journal import EventsArchived, PostgreSQLJournal
 from allocation.adapters.journal.ledger import names
-from allocation.adapters.journal.rows import Ahead, RecordedEvent, RecordedRow, StoredRow, readable
+from allocation.adapters.journal.rows import Ahead, RecordedEvent, StoredEvent, readable
 from allocation.adapters.postgresql.metadata import metadata
 from allocation.domain.errors import AllocationError
 from allocation.domain.events import Event
@@ -141,8 +141,7 @@ class JournalArchive:
 class JournalWithArchive(PostgreSQLJournal):
     """The journal from its beginning: first `archive`, then the table.
 
-    Create one for each transaction, all on one `archive`. Reading raises ArchiveUnreadable. It is not for
-    subscriptions: `read_recorded_rows` reads the table only.
+    Create one for each transaction, all on one `archive`. Reading raises ArchiveUnreadable.
     """
 
     def __init__(self, connection: Connection, archive: JournalArchive) -> None:
@@ -152,7 +151,7 @@ class JournalWithArchive(PostgreSQLJournal):
     def read(self, after: int, limit: int) -> list[RecordedEvent[Event]]:
         """The next events after `after`: at most `limit`, and fewer at the end of a file."""
         while batch := self._archive.batch(self._connection, after, limit):
-            if found := readable(map(_recorded, batch.entries)):
+            if found := readable(map(_stored, batch.entries)):
                 return found
             after = batch.until
         try:
@@ -173,17 +172,26 @@ class JournalWithArchive(PostgreSQLJournal):
         except EventsArchived:  # in this very moment
             return self.ahead(after, size, types, lecteur)
 
-    def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
-        wanted, found = names(types), list[StoredRow]()
+    def read_rows(
+        self, types: Iterable[type[Event]], *, after: int, until: int, limit: int | None = None
+    ) -> list[StoredEvent]:
+        wanted, found = names(types), list[StoredEvent]()
         while after < until and (batch := self._archive.batch(self._connection, after)):
-            found += _stored(batch.entries, wanted, until)
+            found += [
+                _stored(each)
+                for each in batch.entries
+                if each["type"] in wanted and each["position"] <= until
+            ]
             after = batch.until
+            if limit is not None and len(found) >= limit:
+                return found[:limit]
         if after >= until:
             return found
+        left = None if limit is None else limit - len(found)
         try:
-            return found + super().read_rows(types, after=after, until=until)
+            return found + super().read_rows(types, after=after, until=until, limit=left)
         except EventsArchived:  # in this very moment
-            return found + self.read_rows(types, after=after, until=until)
+            return found + self.read_rows(types, after=after, until=until, limit=left)
 
 
 def registered(connection: Connection, query: str, after: int) -> ArchiveFile | None:
@@ -204,15 +212,9 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _stored(entries: Iterable[Entry], wanted: Sequence[str], until: int) -> Iterator[StoredRow]:
-    for entry in entries:
-        if entry["type"] in wanted and entry["position"] <= until:
-            yield StoredRow._make(entry[field] for field in StoredRow._fields)
-
-
-def _recorded(entry: Entry) -> RecordedRow:
-    values = {field: entry[field] for field in RecordedRow._fields}
+def _stored(entry: Entry) -> StoredEvent:
+    values = {field: entry[field] for field in StoredEvent._fields}
     values["id"] = UUID(entry["id"])
     values["survenu_le"] = datetime.fromisoformat(entry["survenu_le"])
     values["cause"] = None if entry["cause"] is None else UUID(entry["cause"])
-    return RecordedRow(**values)
+    return StoredEvent(**values)

@@ -16,8 +16,7 @@ from allocation.adapters.journal.rows import (
     Cause,
     Kind,
     RecordedEvent,
-    RecordedRow,
-    StoredRow,
+    StoredEvent,
     readable,
 )
 from allocation.adapters.journal.serialization import as_json
@@ -54,11 +53,10 @@ _APPEND = f"""
            (SELECT NULL FROM generate_series(1, CASE WHEN first > before.position THEN 1 ELSE 2 END))
     FROM before, (SELECT min(position) AS first, max(position) AS last FROM appended) AS positions
 """  # noqa: S608 - our own expression
-_OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position"
+_OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position LIMIT %s"
 _BEHIND = "position > %s ORDER BY position LIMIT %s"
 _AT = "position = ANY(%s) ORDER BY position"
-_STORED = "SELECT position, sku, type, version, data::text FROM journal WHERE"
-_RECORDED = """
+_STORED = """
     SELECT position, sku, id, survenu_le, commande, cause, type, version, data::text FROM journal WHERE
 """
 _END = """
@@ -169,7 +167,7 @@ class PostgreSQLJournal(AbstractJournal):
         found: list[RecordedEvent[Event]] = []
         # Those that can't be read don't count, so a short answer means that it is the end.
         while missing := limit - len(found):
-            rows = [RecordedRow._make(row) for row in self._behind(f"{_RECORDED} {_BEHIND}", after, missing)]
+            rows = [StoredEvent._make(row) for row in self._behind(f"{_STORED} {_BEHIND}", after, missing)]
             found += readable(rows)
             if len(rows) < missing:
                 break
@@ -190,27 +188,17 @@ class PostgreSQLJournal(AbstractJournal):
             raise EventsArchived(after, horizon)
         return Ahead(end, frozenset(parked), [Kind(*row[3:]) for row in rows if row[3] is not None])
 
-    def read_rows(self, types: Iterable[type[Event]], *, after: int, until: int) -> list[StoredRow]:
-        """All events of these types after `after`, up to and including `until`."""
-        rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types))
-        return [StoredRow._make(row) for row in rows]
+    def read_rows(
+        self, types: Iterable[type[Event]], *, after: int, until: int, limit: int | None = None
+    ) -> list[StoredEvent]:
+        """The next events of these types after `after`, up to and including `until`: at most `limit`."""
+        rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types), limit)
+        return [StoredEvent._make(row) for row in rows]
 
-    def read_rows_at(self, positions: Sequence[int]) -> list[StoredRow]:
+    def read_rows_at(self, positions: Sequence[int]) -> list[StoredEvent]:
         """The events at these positions, in order."""
         rows = self._connection.exec_driver_sql(f"{_STORED} {_AT}", (list(positions),))
-        return [StoredRow._make(row) for row in rows]
-
-    def read_recorded_rows(
-        self, types: Iterable[type[Event]], *, after: int, until: int, limit: int
-    ) -> list[RecordedRow]:
-        """The next events of these types after `after`, up to and including `until`, at most `limit`."""
-        rows = self._behind(f"{_RECORDED} {_OF_TYPES} LIMIT %s", after, until, names(types), limit)
-        return [RecordedRow._make(row) for row in rows]
-
-    def read_recorded_rows_at(self, positions: Sequence[int]) -> list[RecordedRow]:
-        """The events at these positions, in order."""
-        rows = self._connection.exec_driver_sql(f"{_RECORDED} {_AT}", (list(positions),))
-        return [RecordedRow._make(row) for row in rows]
+        return [StoredEvent._make(row) for row in rows]
 
     def last_position(self) -> int:
         newest = select(func.coalesce(func.max(journal.c.position), 0))

@@ -58,22 +58,8 @@ class Ahead(NamedTuple):
     kinds: Sequence[Kind] | None
 
 
-class StoredRow(NamedTuple):
-    """The parts of an event that a read model needs; `event` parses it."""
-
-    position: int
-    sku: str
-    type: str
-    version: int
-    data: str | Fields
-
-    def event(self) -> Event:
-        """The event. Raises UnknownEvent, or ValueError if its fields are damaged."""
-        return event_of(self.type, self.version, self.data)
-
-
-class RecordedRow(NamedTuple):
-    """All parts of an event; `recorded` parses it."""
+class StoredEvent(NamedTuple):
+    """An event as it is stored, whether in the table or in a file of the archive; `recorded` parses it."""
 
     position: int
     sku: str
@@ -85,21 +71,19 @@ class RecordedRow(NamedTuple):
     version: int
     data: str | Fields
 
+    def event(self) -> Event:
+        """The event alone. Raises UnknownEvent, or ValueError if its fields are damaged."""
+        if isinstance(self.data, str):
+            return from_json(self.type, self.version, self.data)
+        return from_fields(self.type, self.version, self.data)
+
     def recorded(self) -> RecordedEvent[Event]:
-        """The event with its position. Raises UnknownEvent, or ValueError if its fields are damaged."""
-        event = event_of(self.type, self.version, self.data)
+        """The event with its position. Raises as `event`."""
         cause = Cause(self.commande, self.cause)
-        return RecordedEvent(self.position, self.id, self.survenu_le, event, cause)
+        return RecordedEvent(self.position, self.id, self.survenu_le, self.event(), cause)
 
 
-def event_of(type_name: str, version: int, data: str | Fields) -> Event:
-    """The stored event. Raises UnknownEvent, or ValueError if its fields are damaged."""
-    if isinstance(data, str):
-        return from_json(type_name, version, data)
-    return from_fields(type_name, version, data)
-
-
-def readable(rows: Iterable[RecordedRow]) -> list[RecordedEvent[Event]]:
+def readable(rows: Iterable[StoredEvent]) -> list[RecordedEvent[Event]]:
     """The events, without those that only a newer program knows; each kind of these is logged once."""
     found: list[RecordedEvent[Event]] = []
     for row in rows:
