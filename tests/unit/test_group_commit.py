@@ -27,7 +27,7 @@ class Transactions:
 
     batches: list[list[str]] = field(default_factory=list)
     waits: list[Waiting] = field(default_factory=list)
-    troubles: list[Exception] = field(default_factory=list)
+    troubles: list[BaseException] = field(default_factory=list)
     poison: frozenset[str] = frozenset()
     locked: set[str] = field(default_factory=set)
     begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -190,6 +190,18 @@ def test_une_commande_commencée_est_attendue_jusqu_au_bout(group: Group, transa
     caller.join(30)
 
     assert answers == ["COMMENCÉE"]
+
+
+def test_un_gestionnaire_qui_veut_tout_arrêter_n_arrête_que_sa_commande(
+    group: Group, transactions: Transactions
+) -> None:
+    transactions.free.set()
+    transactions.troubles = [SystemExit(3)]
+    commits = group()
+
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        commits.answer("a1")
+    assert commits.answer("b1") == "B1"
 
 
 def test_une_commande_empoisonnée_échoue_seule(

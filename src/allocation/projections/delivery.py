@@ -34,7 +34,7 @@ class Projection:
 
     `version` goes up whenever the table or a handler changes: the read model is then rebuilt by itself, while
     the old one serves. `truth`, if there is one, is a SELECT over the write model that gives the rows which
-    the table should hold, for the SKUs behind `:after` up to `:until`: what `rebuild` fills it with, and
+    the table should hold, for the SKUs after `:after` up to `:until`: what `rebuild` fills it with, and
     `verify` compares it with.
     """
 

@@ -1,4 +1,4 @@
-"""One reader of the journal: takes its checkpoint, a batch behind it, carries it out, and moves on.
+"""One reader of the journal: takes its checkpoint, the batch after it, carries it out, and moves on.
 
 What a handler can't apply is tried again; at the third failure, the guilty event is looked for and parked,
 together with every later event of its SKU, and the others go on.
@@ -72,7 +72,7 @@ class Follower(ABC):
     def follow(
         self, connection: Connection, journal: PostgreSQLJournal, position: int, *, failures: int
     ) -> tuple[int, int]:
-        """Carry out one batch behind `position`; the position that is reached, and the number of events.
+        """Carry out one batch after `position`; the position that is reached, and the number of events.
 
         Raises what a handler raises or, after two `failures`, parks what it fails on.
         """
@@ -174,7 +174,7 @@ class Follower(ABC):
 
     @abstractmethod
     def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:
-        """Up to where events behind `after` were read, `until` at most, and these events, as stored."""
+        """Up to where events after `after` were read, `until` at most, and these events, as stored."""
 
     @abstractmethod
     def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
@@ -202,7 +202,7 @@ class ProjectionFollower(Follower):
         self.projection = projection
 
     def read(self, journal: PostgreSQLJournal, after: int, until: int) -> Sequence[StoredEvent]:
-        """The events for this read model behind `after`, up to `until`, as stored."""
+        """The events for this read model after `after`, up to `until`, as stored."""
         return journal.read_rows(self._routes, after=after, until=until)
 
     def register(self) -> None:

@@ -195,9 +195,12 @@ class GroupCommit(Generic[M]):
                 return [type(away)(*away.args) for _ in batch]
             if waiting is not Waiting.NOT_AT_ALL:
                 return self._outcomes(batch, Waiting.NOT_AT_ALL)
-        except Exception as error:  # noqa: BLE001 - it is raised where the answer is waited for
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            # What would end a thread must end neither this one nor the caller's.
             if len(batch) == 1:
-                return [error]
+                return [
+                    error if isinstance(error, Exception) else RuntimeError(f"a handler raised {error!r}")
+                ]
         return self._one_by_one(batch, waiting)
 
     def _one_by_one(self, batch: Sequence[Pending[M]], waiting: Waiting) -> list[Promised]:

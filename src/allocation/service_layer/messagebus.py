@@ -218,7 +218,7 @@ def _answer(handler: Callable[..., Any], command: Command, joined: JoinedUnitOfW
 
 
 def _assign_positions(outcomes: Sequence[_Outcome], last: int | None) -> None:
-    """The events of one transaction stand in the journal one behind the other, up to `last`."""
+    """The events of one transaction stand in the journal one after the other, up to `last`."""
     position = last
     for outcome in reversed(outcomes):
         if isinstance(outcome, Results) and outcome.events and position is not None:

@@ -131,7 +131,7 @@ def stock(
 def stock_page(
     behind: str, limit: int, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S
 ) -> list[Row]:
-    """The stock of at most `limit` SKUs behind the SKU `behind`, in the order of their code points."""
+    """The stock of at most `limit` SKUs after the SKU `behind`, in the order of their code points."""
     return STOCK_PAGE.rows({"after": behind, "limit": limit}, uow.reads, _reached(after, wait_s)).value
 
 
