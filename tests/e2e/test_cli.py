@@ -237,7 +237,9 @@ def test_parked_montre_retente_et_abandonne(
     with stocked.working() as connection, connection.begin():
         connection.exec_driver_sql("UPDATE projections SET position = 2 WHERE name = 'allocations_view'")
         connection.exec_driver_sql("DELETE FROM allocations_view")
-        connection.exec_driver_sql("UPDATE journal SET réf_lot = NULL WHERE position = 3")
+        connection.exec_driver_sql(
+            "UPDATE journal SET réf_lot = NULL, data = data - 'réf_lot' WHERE position = 3"
+        )
     catch_up(projection_followers(stocked), 4)
     [summary] = allocation_json("parked", "list")
     assert (summary["lecteur"], summary["sku"], summary["events"]) == ("allocations_view", "LAMPE", 1)
@@ -249,7 +251,10 @@ def test_parked_montre_retente_et_abandonne(
     assert (unknown.returncode, "has no parked events of AUTRE" in unknown.stderr) == (2, True)
 
     with stocked.working() as connection, connection.begin():
-        connection.exec_driver_sql("UPDATE journal SET réf_lot = 'lot-1' WHERE position = 3")
+        connection.exec_driver_sql(
+            "UPDATE journal SET réf_lot = 'lot-1', data = data || jsonb_build_object('réf_lot', 'lot-1')"
+            " WHERE position = 3"
+        )
     retried = allocation("parked", "retry", "allocations_view")
 
     assert (retried.returncode, retried.stdout) == (0, "LAMPE: applied\n")
