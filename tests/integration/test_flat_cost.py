@@ -178,8 +178,7 @@ def test_le_coût_ne_dépend_pas_du_nombre_de_lots_ouverts(
 SHARING = 5_000
 
 
-# Before a table has any statistics, PostgreSQL 15 may look for a lot by its reference first (decision 36).
-@pytest.mark.parametrize("analysed", [True, pytest.param(False, marks=pytest.mark.embedded)])
+@pytest.mark.parametrize("analysed", [True, False])
 def test_le_coût_ne_dépend_pas_du_nombre_de_sku_qui_partagent_une_référence(
     cost_of: Callable[..., Cost], sql: Sql, *, analysed: bool
 ) -> None:

@@ -1,8 +1,8 @@
 """What a unit of work has changed, as rows: how the products differ from what was loaded of them.
 
 Any number of products is written by one statement for each kind of change. Its rows travel as one JSON
-document, from which PostgreSQL makes rows of the table itself. What is updated or deleted is named once more
-by arrays of keys: so the tables are read by index, whatever the planner believes about their size.
+document, from which PostgreSQL makes rows of the table itself. Rows that change are found by the primary key,
+whatever the planner believes about the size of their tables: arrays name their keys once more, or a conflict.
 """
 
 from collections.abc import Iterator
@@ -30,12 +30,12 @@ _INSERT_PRODUITS = (
     "INSERT INTO produits SELECT * FROM json_populate_recordset(NULL::produits, %s) ORDER BY sku"
 )
 _INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s)"
-_UPDATE_LOTS = """
-    UPDATE lots SET quantité = row.quantité, quantité_allouée = row.quantité_allouée
-    FROM json_populate_recordset(NULL::lots, %s) AS row
-    WHERE lots.sku = row.sku AND lots.référence = row.référence
-      AND lots.sku = ANY(%s) AND lots.référence = ANY(%s)
-"""
+# All of them are there: the conflict finds each by the primary key. An UPDATE that names both columns may be
+# planned by the index on references, which thousands of lots may share.
+_UPDATE_LOTS = f"""
+    {_INSERT_LOTS} ON CONFLICT (sku, référence) DO UPDATE
+    SET quantité = excluded.quantité, quantité_allouée = excluded.quantité_allouée
+"""  # noqa: S608 - our own text
 _INSERT_LINES = "INSERT INTO order_lines SELECT * FROM json_populate_recordset(NULL::order_lines, %s)"
 _DELETE_ALLOCATIONS = """
     DELETE FROM allocations USING json_populate_recordset(NULL::allocations, %s) AS row
@@ -108,7 +108,7 @@ class ChangeSet:
             (_UPDATE_PRODUITS, self.changed_produits, ("sku",)),
             (_INSERT_PRODUITS, self.new_produits, ()),
             (_INSERT_LOTS, self.new_lots, ()),
-            (_UPDATE_LOTS, self.changed_lots, ("sku", "référence")),
+            (_UPDATE_LOTS, self.changed_lots, ()),
             (_INSERT_LINES, self.new_lines, ()),
             (_DELETE_ALLOCATIONS, self.removed_allocations, ("sku", "rang")),
             (_INSERT_ALLOCATIONS, self.new_allocations, ()),
