@@ -1,6 +1,7 @@
 """Of which SKUs there are lots with a reference that is given alone, as far as one transaction knows."""
 
-from collections.abc import Set
+from collections.abc import Iterable, Sequence, Set
+from itertools import chain
 
 from allocation.adapters.postgresql.messages import Messages, Rows, Statement
 from allocation.domain.errors import RéférenceAmbiguë
@@ -13,8 +14,6 @@ _SKUS_OF_LOTS = f"""
         WHERE l.référence = asked.référence ORDER BY sku LIMIT {RéférenceAmbiguë.SKUS_MAX}
     ) AS lot
 """  # noqa: S608 - our own number
-# It has no parameters, so it is not even looked for among prepared statements.
-NOTHING: Statement = ("SELECT WHERE false", ())
 
 
 class LotReferences:
@@ -31,16 +30,16 @@ class LotReferences:
     def find(self, références: Set[str]) -> None:
         """Look for these references, unless that was done."""
         if new := références - self._skus.keys():
-            self.note(new, self._messages.rows(*self.question(new)))
+            self.note(new, self._messages.send(*self.questions(new)))
 
-    def question(self, références: Set[str]) -> Statement:
-        """The statement that looks for these references, whose rows are to be noted."""
-        return (_SKUS_OF_LOTS, (sorted(références),)) if références else NOTHING
+    def questions(self, références: Set[str]) -> Sequence[Statement]:
+        """What looks for these references, and whose answers are to be noted: one statement, if any."""
+        return [(_SKUS_OF_LOTS, (sorted(références),))] if références else []
 
-    def note(self, références: Set[str], rows: Rows) -> Set[str]:
+    def note(self, références: Set[str], answers: Iterable[Rows]) -> Set[str]:
         """Note what was found of these references; those of which that was not known."""
         found: dict[str, set[str]] = {référence: set() for référence in références}
-        for référence, sku in rows:
+        for référence, sku in chain.from_iterable(answers):
             found[référence].add(sku)
         changed = {référence for référence, skus in found.items() if self._skus.get(référence) != skus}
         self._skus |= found

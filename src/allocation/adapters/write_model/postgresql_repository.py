@@ -10,7 +10,7 @@ from allocation.adapters.postgresql.messages import Messages, Rows, Statement
 from allocation.adapters.write_model.change_set import ChangeSet, Snapshot
 from allocation.adapters.write_model.line_queries import KNOWN_LINES, KNOWN_RUPTURES, LINES_FROM, RANG_LIMITE
 from allocation.adapters.write_model.lost_commits import Trace, leave_trace, trace_of
-from allocation.adapters.write_model.lot_references import NOTHING, LotReferences
+from allocation.adapters.write_model.lot_references import LotReferences
 from allocation.adapters.write_model.open_lots import FIRST_LOTS, LOT, OpenLots
 from allocation.adapters.write_model.repository import (
     AbstractRepository,
@@ -166,20 +166,21 @@ class PostgreSQLRepository(AbstractRepository):
         new = sorted(skus - self.known.keys() - self._absent - self._locked)
         keys = [{"sku": sku, "id_commande": order, "ligne": line} for sku, (order, line) in lignes]
         only_free = self._waiting is Waiting.NOT_AT_ALL
-        produits, first, named, lines, existing, skus_of_lots = self._ask(
+        produits, first, named, lines, *others = self._ask(
             (_LOCK_FREE_PRODUITS if only_free else _LOCK_PRODUITS, (new,)),
             (FIRST_LOTS, (new,)),
             (_NAMED_LOTS, ([sku for sku, _ in lots], [réf for _, réf in lots])),
             (KNOWN_LINES, (as_json(keys),)),
-            (_EXISTING, (new,)) if only_free else NOTHING,
-            self._references.question(réfs_lots),
+            *([(_EXISTING, (new,))] if only_free else []),
+            *self._references.questions(réfs_lots),
         )
         for sku, version, dernier_rang, dernier_apport in produits:
             self.known[sku] = Produit(
                 sku, version=version, dernier_rang=dernier_rang, dernier_apport=dernier_apport
             )
             self._snapshots[sku] = Snapshot(version)
-        self._locked.update(sku for (sku,) in existing if sku not in self.known)
+        if only_free:
+            self._locked.update(sku for (sku,) in others.pop(0) if sku not in self.known)
         self._absent.update(set(new) - self.known.keys() - self._locked)
         self._take_lots(first)
         for sku in new:
@@ -188,7 +189,7 @@ class PostgreSQLRepository(AbstractRepository):
         self._take_lots(named)
         self._take_lines(lines)
         self._register(lignes)
-        self._load_received_meanwhile(named, self._references.note(réfs_lots, skus_of_lots))
+        self._load_received_meanwhile(named, self._references.note(réfs_lots, others))
 
     def _load_received_meanwhile(self, named: Rows, réfs_lots: Set[str]) -> None:
         """Load lots that were not there before the lock: of products that were unknown, or by references."""
