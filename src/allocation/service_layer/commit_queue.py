@@ -57,19 +57,13 @@ class Promise:
 
 @dataclass(eq=False, slots=True)
 class Pending(Generic[M]):
-    """A waiting command, and the answer that its caller waits for."""
+    """A waiting command, the answer that its caller waits for, and since when it is known to need a lock."""
 
     key: str
     message: M
     answer: Promise = field(default_factory=Promise)
     arrived_at: float = field(default_factory=time.monotonic)
     found_locked_at: float | None = None
-
-    def waited_for_lock_s(self, now: float) -> float:
-        """How long this command has waited for a lock, in seconds since this was first asked."""
-        if self.found_locked_at is None:
-            self.found_locked_at = now
-        return now - self.found_locked_at
 
 
 class FairQueue(Generic[M]):

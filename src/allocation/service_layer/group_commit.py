@@ -164,7 +164,8 @@ class GroupCommit(Generic[M]):
                     new.add(pending.key)
                 if pending.key in self._apart:
                     self._apart[pending.key].put(pending)
-                elif pending.waited_for_lock_s(now) < LOCK_PATIENCE_S:
+                elif pending.found_locked_at is None or now - pending.found_locked_at < LOCK_PATIENCE_S:
+                    pending.found_locked_at = pending.found_locked_at or now
                     again.append(pending)
                 else:
                     refused.append(pending)
