@@ -112,7 +112,8 @@ class Follower(ABC):
     def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> BaseException | None:
         """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
         parked = ParkedEvents(connection, lecteur)
-        error = self._attempt(connection, self._read_at(PostgreSQLJournal(connection), parked.positions(sku)))
+        rows = PostgreSQLJournal(connection).read_rows_at(parked.positions(sku))
+        error = self._attempt(connection, rows)
         if error is None:
             parked.remove(sku)
         else:
@@ -177,10 +178,6 @@ class Follower(ABC):
         """Up to where events after `after` were read, `until` at most, and these events, as stored."""
 
     @abstractmethod
-    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
-        """The events at these positions, in order, as stored."""
-
-    @abstractmethod
     def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
         """Let the handlers have these events. Raises what they raise."""
 
@@ -237,9 +234,6 @@ class ProjectionFollower(Follower):
 
     def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:
         return until, self.read(journal, after, until)
-
-    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
-        return journal.read_rows_at(positions)
 
     def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
         events = (row.event() for row in rows)

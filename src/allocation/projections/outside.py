@@ -17,11 +17,7 @@ from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.rows import StoredEvent
 from allocation.adapters.postgresql.database import Database, VersionConflict
 from allocation.projections.delivery import Routes, Subscription
-from allocation.projections.follower import (
-    BATCH,
-    DEFAULT_MAX_PARKED,
-    MAX_TRIES,
-)
+from allocation.projections.follower import BATCH, DEFAULT_MAX_PARKED, MAX_TRIES
 from allocation.projections.parking import Search, split_off_parked
 from allocation.projections.subscription_follower import SubscriptionFollower
 from allocation.projections.troubles import is_passing
@@ -82,7 +78,7 @@ class OutsideFollower(SubscriptionFollower):
         with self._database.working() as connection, connection.begin():
             claim = Checkpoints(connection, self.checkpoints).claim(self.name, CLAIM_S)
             positions = ParkedEvents(connection, self.name).positions(sku)
-            rows = self._read_at(PostgreSQLJournal(connection), positions)
+            rows = PostgreSQLJournal(connection).read_rows_at(positions)
         if claim is None:
             return VersionConflict(f"{self.name} is at work: try again")
         claimed = _Claimed(claim, 0, rows)

@@ -39,9 +39,6 @@ class SubscriptionFollower(Follower):
         batch = journal.read_rows(self._routes, after=after, until=until, limit=self._batch)
         return (until if len(batch) < self._batch else batch[-1].position), batch
 
-    def _read_at(self, journal: PostgreSQLJournal, positions: Sequence[int]) -> Sequence[StoredEvent]:
-        return journal.read_rows_at(positions)
-
     def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
         self._hand_out(rows, connection)
 
