@@ -28,7 +28,7 @@ from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
 from allocation.entrypoints.http.schemas.stock import DEFAULT_PAGE, MAX_PAGE
 from allocation.entrypoints.http.words import Words
 from allocation.views import history
-from allocation.views.history import History
+from allocation.views.history import History, HistoryOf
 from allocation.views.staleness import JetonInconnu
 from allocation.views.views import ReadSource
 
@@ -118,28 +118,32 @@ class HttpHistory:
 
     def of_stock(self, sku: str) -> Response:
         """What happened to a SKU, when, and by which command."""
-        demande = read_query(DemandeHistoire)
-        for spelling in spellings("sku", sku):
-            parameters = {"sku": spelling, **demande.model_dump()}
-            events = announced(history.STOCK.page(parameters, self._source.reads, wanted_freshness()))
-            if events is not None:
-                return _page(f"/stock/{quote(spelling, safe='')}/histoire", demande, events)
-        raise unknown_sku(sku)
+        page = self._page(history.STOCK, "sku", sku, "/stock/{}/histoire")
+        if page is None:
+            raise unknown_sku(sku)
+        return page
 
     def of_order(self, id_commande: str) -> Response:
         """What happened to an order, when, and by which command."""
-        demande = read_query(DemandeHistoire)
-        for spelling in spellings("id_commande", id_commande):
-            parameters = {"id_commande": spelling, **demande.model_dump()}
-            events = announced(history.ORDER.page(parameters, self._source.reads, wanted_freshness()))
-            if events is not None:
-                return _page(f"/allocations/{quote(spelling, safe='')}/histoire", demande, events)
-        raise Introuvable(
-            Words(
-                f"Rien n'est connu de la commande {id_commande}",
-                f"Nothing is known of order {id_commande}",
+        page = self._page(history.ORDER, "id_commande", id_commande, "/allocations/{}/histoire")
+        if page is None:
+            raise Introuvable(
+                Words(
+                    f"Rien n'est connu de la commande {id_commande}",
+                    f"Nothing is known of order {id_commande}",
+                )
             )
-        )
+        return page
+
+    def _page(self, view: HistoryOf, champ: str, given: str, path: str) -> Response | None:
+        """A page of what happened, and the path of the next one; None if nothing is known of it."""
+        demande = read_query(DemandeHistoire)
+        for spelling in spellings(champ, given):
+            parameters = {champ: spelling, **demande.model_dump()}
+            events = announced(view.page(parameters, self._source.reads, wanted_freshness()))
+            if events is not None:
+                return _answer(path.format(quote(spelling, safe="")), demande, events)
+        return None
 
 
 def unknown_sku(sku: str) -> Introuvable:
@@ -152,7 +156,7 @@ def wanted_instant() -> datetime | None:
     return read_query(DemandeInstant).at if request.query_string else None
 
 
-def _page(path: str, demande: DemandeHistoire, events: History) -> Response:
+def _answer(path: str, demande: DemandeHistoire, events: History) -> Response:
     suivant = None
     if len(events) == demande.limit:
         suivant = f"{path}?" + urlencode({"after": events[-1]["position"], "limit": demande.limit})
