@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
-from alembic import command
-from sqlalchemy import make_url
+from tests.former_schema import database_at
 
 from allocation.adapters.embedded.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.adapters.postgresql.database import Database
-from allocation.adapters.postgresql.schema import _alembic, migrate
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.service_layer.bootstrap import bootstrap
 
@@ -28,6 +26,13 @@ FORMER_0001 = """
     CREATE INDEX allocations_du_lot_idx ON allocations (sku, réf_lot, rang);
 """
 FORMER_0002 = "ALTER TABLE rebuilds DROP COLUMN pas_avant;"
+
+ALLOCATED = (
+    "INSERT INTO produits VALUES ('LAMPE', 2, 1)",
+    "INSERT INTO lots VALUES ('LAMPE', 'lot-1', 10, 10, 4)",
+    "INSERT INTO order_lines VALUES ('LAMPE', 'c-1', '1', 4, 1)",
+    "INSERT INTO allocations VALUES ('LAMPE', 1, 'lot-1')",
+)
 
 CATALOGUE = """
     SELECT conrelid::regclass::text AS on_table, conname AS name, pg_get_constraintdef(oid) AS definition
@@ -49,19 +54,7 @@ def catalogue(database: Database) -> list[Any]:
 @pytest.fixture
 def former(server: EmbeddedPostgreSQL) -> Iterator[Database]:
     """A database at revision 0003, with an allocated line in it."""
-    with psycopg.connect(server.url, autocommit=True) as server_connection:
-        server_connection.execute("DROP DATABASE IF EXISTS allocation_former WITH (FORCE)")
-        server_connection.execute("CREATE DATABASE allocation_former")
-    url = make_url(server.url).set(database="allocation_former").render_as_string(hide_password=False)
-    with Database(url) as database:
-        config = _alembic()
-        with database.working() as connection, connection.begin():
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0003")
-            connection.exec_driver_sql("INSERT INTO produits VALUES ('LAMPE', 2, 1)")
-            connection.exec_driver_sql("INSERT INTO lots VALUES ('LAMPE', 'lot-1', 10, 10, 4)")
-            connection.exec_driver_sql("INSERT INTO order_lines VALUES ('LAMPE', 'c-1', '1', 4, 1)")
-            connection.exec_driver_sql("INSERT INTO allocations VALUES ('LAMPE', 1, 'lot-1')")
+    with database_at("0003", server.url, "allocation_former", *ALLOCATED) as database:
         yield database
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
-from alembic import command
-from sqlalchemy import make_url
+from tests.former_schema import database_at
 from tests.postgresql_server import Server
 
 from allocation.adapters.postgresql.database import Database
-from allocation.adapters.postgresql.schema import _alembic, migrate
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.projector import register
 from allocation.projections.rebuild import Rebuilder, run
@@ -32,6 +30,8 @@ BEFORE = """
     ) AS event (type, sku, réf);
 """
 RECEIVED_BY_0_2_0 = "INSERT INTO lots VALUES ('LAMPE', '0', 10, 10, 0, NULL)"
+# In this order, with one that 0.2.0 and one that today's program receives.
+RECEIVED = ["a", "b", "lot-10", "lot-9", "0", "00"]
 IN_ORDER = "SELECT référence FROM lots WHERE sku = 'LAMPE' ORDER BY rang"
 KEY = """
     SELECT pg_get_constraintdef(oid) FROM pg_constraint
@@ -42,16 +42,7 @@ KEY = """
 @pytest.fixture
 def before(server: Server) -> Iterator[Database]:
     """A database as version 0.2.0 has left it."""
-    with psycopg.connect(server.url, autocommit=True) as server_connection:
-        server_connection.execute("DROP DATABASE IF EXISTS allocation_lots WITH (FORCE)")
-        server_connection.execute("CREATE DATABASE allocation_lots")
-    url = make_url(server.url).set(database="allocation_lots").render_as_string(hide_password=False)
-    with Database(url) as database:
-        config = _alembic()
-        with database.working() as connection, connection.begin():
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0006")
-            connection.exec_driver_sql(BEFORE)
+    with database_at("0006", server.url, "allocation_lots", BEFORE) as database:
         yield database
 
 
@@ -63,22 +54,8 @@ def test_les_lots_sont_numérotés_dans_l_ordre_de_leur_réception(before: Datab
     bus = bootstrap(before, inline=False)
     bus.handle(CréerLot("00", "LAMPE", 10))
     with before.reading() as connection:
-        assert connection.exec_driver_sql(IN_ORDER).scalars().all() == [
-            "a",
-            "b",
-            "lot-10",
-            "lot-9",
-            "0",
-            "00",
-        ]
-    assert [bus.handle(Allouer(f"c-{n}", "LAMPE", 10))[0] for n in range(6)] == [
-        "a",
-        "b",
-        "lot-10",
-        "lot-9",
-        "0",
-        "00",
-    ]
+        assert connection.exec_driver_sql(IN_ORDER).scalars().all() == RECEIVED
+    assert [bus.handle(Allouer(f"c-{n}", "LAMPE", 10))[0] for n in range(6)] == RECEIVED
 
 
 def test_une_vue_qui_ne_sert_pas_encore_a_sa_clé_d_aujourd_hui(before: Database) -> None:
