@@ -423,10 +423,10 @@ class TestRefus:
         bus: MessageBus[PostgreSQLUnitOfWork],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        def explode(_: object) -> None:
+        def explode(*_: object) -> None:
             raise ZeroDivisionError("secret")
 
-        monkeypatch.setattr(bus, "handle", explode)
+        monkeypatch.setattr(bus, "handled", explode)
 
         response = client.post("/allocate", json=LIGNE)
 
@@ -638,7 +638,7 @@ def test_ce_que_dit_la_base_d_une_commande_a_son_propre_type(
     def refuse(*_: object) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(MessageBus, "handle", refuse)
+    monkeypatch.setattr(MessageBus, "handled", refuse)
 
     response = stocked.post("/allocate", json={"id_commande": "c-1", "sku": "LAMPE", "quantité": 1})
 

@@ -18,7 +18,6 @@ from pydantic_core import to_json
 from allocation.adapters.configuration import Settings
 from allocation.adapters.coroutines import at_once
 from allocation.adapters.postgresql.database import Database
-from allocation.domain.commands import Command
 from allocation.entrypoints.database import prepared_database
 from allocation.entrypoints.http.answering import answer
 from allocation.entrypoints.http.identifiers import Identifier
@@ -29,7 +28,8 @@ from allocation.entrypoints.http.problems import refused
 from allocation.entrypoints.http.route import Route
 from allocation.entrypoints.http.routes import all_routes
 from allocation.service_layer.bootstrap import bootstrap
-from allocation.service_layer.messagebus import MessageBus, Results
+from allocation.service_layer.callers import BlockingCaller
+from allocation.service_layer.messagebus import MessageBus
 
 __all__ = ["app", "create_app"]
 
@@ -46,11 +46,14 @@ def create_app(
     """The app on this bus, which reads its views from `database` and adds its counts to `metrics`."""
     metrics = metrics or HttpMetrics(database)
     database.reads.observe(metrics.reads)
-
-    async def handle(command: Command) -> Results:
-        return bus.handle(command)
-
-    routes = all_routes(handle, database.reads, database, metrics, ready_max_lag=ready_max_lag)
+    caller = BlockingCaller()
+    routes = all_routes(
+        lambda command: bus.handled(command, caller),
+        database.reads,
+        database,
+        metrics,
+        ready_max_lag=ready_max_lag,
+    )
     app = Flask(__name__, static_folder=None)
     app.url_map.converters["identifier"] = Identifier
     app.url_map.merge_slashes = False

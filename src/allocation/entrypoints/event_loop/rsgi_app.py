@@ -20,7 +20,6 @@ from werkzeug.routing import MapAdapter
 from allocation.adapters.coroutines import at_once
 from allocation.adapters.event_loop.read_server import LoopReads
 from allocation.adapters.postgresql.database import Database
-from allocation.domain.commands import Command
 from allocation.entrypoints.event_loop.bodies import read_body
 from allocation.entrypoints.event_loop.caller import LoopCaller
 from allocation.entrypoints.event_loop.wsgi import answered_by, environ_of
@@ -31,7 +30,6 @@ from allocation.entrypoints.http.problems import refused
 from allocation.entrypoints.http.route import MAX_BODY, Route
 from allocation.entrypoints.http.routes import all_routes
 from allocation.service_layer.messagebus import MessageBus
-from allocation.service_layer.results import Results
 
 # For what blocks: health, metrics, rebuilds, the documentation.
 THREADS = 8
@@ -62,9 +60,13 @@ class LoopApp:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rare")
         self._reads = LoopReads(self._database, loop)
         self._reads.observe(self._metrics.reads)
-        handle = partial(_handle, self._bus, LoopCaller(loop, self._threads))
+        caller = LoopCaller(loop, self._threads)
         routes = all_routes(
-            handle, self._reads, self._database, self._metrics, ready_max_lag=self._ready_max_lag
+            lambda command: self._bus.handled(command, caller),
+            self._reads,
+            self._database,
+            self._metrics,
+            ready_max_lag=self._ready_max_lag,
         )
         self._routes = {f"{route.method} {route.rule}": route for route in routes}
 
@@ -117,10 +119,6 @@ class LoopApp:
         answering = partial(answered_by, self._flask, environ_of(scope, body))
         status, headers, content = await self._loop.run_in_executor(self._threads, answering)
         protocol.response_bytes(status, [(name.lower(), value) for name, value in headers], content)
-
-
-async def _handle(bus: MessageBus[Any], caller: LoopCaller, command: Command) -> Results:
-    return await bus.handled(command, caller)
 
 
 def _received(scope: Scope, protocol: RSGIHTTPProtocol) -> Request:
