@@ -10,24 +10,38 @@ from werkzeug.datastructures import EnvironHeaders
 from werkzeug.test import Client
 
 from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.entrypoints.event_loop.rsgi_app import LoopApp
 from allocation.service_layer.messagebus import MessageBus
 
 # Makes a client on a bus and its database.
-NewClient: TypeAlias = Callable[[MessageBus[Any], Database], Client]
+NewClient: TypeAlias = Callable[[MessageBus[Any], Database], "DrivenClient"]
 
 PIECE = 1000
 
 
+class DrivenClient(Client):
+    """A client of a driver that reads its views from `reads`."""
+
+    def __init__(self, application: Callable[..., Iterable[bytes]], reads: ReadServers) -> None:
+        super().__init__(application)
+        self.reads = reads
+
+    @property
+    def waiting(self) -> int:
+        """How many reads wait for their view."""
+        return self.reads.waiting._number - self.reads.waiting._free._value
+
+
 @contextmanager
-def loop_client(app: LoopApp) -> Iterator[Client]:
+def loop_client(app: LoopApp) -> Iterator[DrivenClient]:
     """A client of the app, on a loop that runs in a thread of its own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="loop")
     thread.start()
     try:
         _run(loop, _called(app.__rsgi_init__, loop))
-        yield Client(_through(app, loop))
+        yield DrivenClient(_through(app, loop), app._reads)
     finally:
         _run(loop, _called(app.__rsgi_del__, loop))
         loop.call_soon_threadsafe(loop.stop)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
-from tests.loop_client import NewClient, loop_client
+from tests.loop_client import DrivenClient, NewClient, loop_client
 from tests.wire import Wire
-from werkzeug.test import Client
 
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
@@ -63,11 +62,11 @@ def new_client(request: pytest.FixtureRequest) -> Iterator[NewClient]:
     """Makes clients of the program's HTTP, by each of the two drivers."""
     with ExitStack() as opened:
 
-        def new(bus: MessageBus[Any], database: Database) -> Client:
+        def new(bus: MessageBus[Any], database: Database) -> DrivenClient:
             metrics = HttpMetrics(database)
             flask_app = create_app(bus, database, metrics=metrics)
             if request.param == "flask":
-                return flask_app.test_client()
+                return DrivenClient(flask_app, database.reads)
             return opened.enter_context(loop_client(LoopApp(bus, database, flask_app, metrics)))
 
         yield new

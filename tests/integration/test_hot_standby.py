@@ -5,14 +5,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 from sqlalchemy import make_url
-from tests.loop_client import NewClient
+from tests.loop_client import DrivenClient, NewClient
 from tests.postgresql_server import Server
 from tests.standby import Standby, new_standby
 from tests.waiting import eventually
-from werkzeug.test import Client, TestResponse
+from werkzeug.test import TestResponse
 
 from allocation.adapters.postgresql import read_servers
 from allocation.adapters.postgresql.database import Database
@@ -28,14 +27,6 @@ def standby(server: Server, template: str) -> Iterator[Standby]:
         yield standby
 
 
-WATCHED = """
-    SELECT EXISTS (
-        SELECT FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%position, en_pause%'
-    )
-"""
-
-
 @pytest.fixture
 def database(database_url: str, standby: Standby) -> Iterator[Database]:
     """The test's database, which the standby has as well."""
@@ -47,7 +38,7 @@ def database(database_url: str, standby: Standby) -> Iterator[Database]:
 
 
 @pytest.fixture
-def client(database: Database, standby: Standby, new_client: NewClient) -> Client:
+def client(database: Database, standby: Standby, new_client: NewClient) -> DrivenClient:
     """The app, whose bus brings the views of the primary up to date, with a hundred lamps in it."""
     client = new_client(bootstrap(database), database)
     client.post("/lots", json=LAMPE)
@@ -55,31 +46,25 @@ def client(database: Database, standby: Standby, new_client: NewClient) -> Clien
     return client
 
 
-def allocate(client: Client, commande: str = "c-1") -> str:
+def allocate(client: DrivenClient, commande: str = "c-1") -> str:
     """Allocate a line; the token."""
     response = client.post("/allocate", json={"id_commande": commande, "sku": "LAMPE", "quantité": 1})
     assert response.status_code == 201
     return response.headers["Consistency-Token"]
 
 
-def read(client: Client, token: str, prefer: str, path: str = "/allocations/c-1") -> TestResponse:
+def read(client: DrivenClient, token: str, prefer: str, path: str = "/allocations/c-1") -> TestResponse:
     return client.get(path, headers={"Consistency-Token": token, "Prefer": prefer})
 
 
-def is_watched(standby: Standby, database_url: str) -> bool:
-    """Whether somebody on the standby has looked how far the projections are, to wait for them."""
-    with psycopg.connect(standby.url(make_url(database_url).database or "")) as connection:
-        return connection.execute(WATCHED).fetchone() == (True,)
-
-
-def fall_backs(client: Client, reason: str) -> float:
+def fall_backs(client: DrivenClient, reason: str) -> float:
     name = f'allocation_read_fall_backs_total{{reason="{reason}"}} '
     lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
     return float(lines[0].removeprefix(name)) if lines else 0.0
 
 
 def test_une_lecture_sans_jeton_vient_de_la_réplique_et_dit_sa_position(
-    client: Client, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     allocate(client)
@@ -98,7 +83,7 @@ def test_une_lecture_sans_jeton_vient_de_la_réplique_et_dit_sa_position(
 
 
 def test_un_jeton_que_la_réplique_n_atteint_pas_est_servi_par_la_base(
-    client: Client, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     token = allocate(client)
@@ -111,14 +96,14 @@ def test_un_jeton_que_la_réplique_n_atteint_pas_est_servi_par_la_base(
 
 
 def test_un_jeton_que_la_réplique_atteint_à_temps_est_servi_par_elle(
-    client: Client, database_url: str, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     token = allocate(client)
 
     with ThreadPoolExecutor(1) as reader:
         response = reader.submit(read, client, token, "wait=30")
-        eventually(lambda: is_watched(standby, database_url))
+        eventually(lambda: client.waiting == 1)
         standby.resume_replay()
 
         assert (response.result().status_code, response.result().headers["Served-By"]) == (200, "replica")
@@ -126,7 +111,7 @@ def test_un_jeton_que_la_réplique_atteint_à_temps_est_servi_par_elle(
     assert fall_backs(client, "late") == 0
 
 
-def test_l_indulgent_reçoit_ce_que_la_réplique_a(client: Client, standby: Standby) -> None:
+def test_l_indulgent_reçoit_ce_que_la_réplique_a(client: DrivenClient, standby: Standby) -> None:
     standby.pause_replay()
     token = allocate(client)
 
@@ -136,7 +121,7 @@ def test_l_indulgent_reçoit_ce_que_la_réplique_a(client: Client, standby: Stan
     assert (response.headers["Projection-Position"], response.headers["Projection-Stale"]) == ("1", "true")
 
 
-def test_jamais_une_lecture_n_est_plus_ancienne_que_son_jeton(client: Client, standby: Standby) -> None:
+def test_jamais_une_lecture_n_est_plus_ancienne_que_son_jeton(client: DrivenClient, standby: Standby) -> None:
     """While the standby stops and goes on, each of four clients reads what it has just written."""
     over = threading.Event()
 
@@ -167,7 +152,7 @@ def test_jamais_une_lecture_n_est_plus_ancienne_que_son_jeton(client: Client, st
 
 
 def test_une_réplique_morte_laisse_la_place_à_la_base_puis_la_reprend(
-    client: Client, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     token = allocate(client)
     client.get("/stock/LAMPE")
@@ -186,14 +171,14 @@ def test_une_réplique_morte_laisse_la_place_à_la_base_puis_la_reprend(
 
 
 def test_une_réplique_morte_pendant_l_attente_la_laisse_finir_à_la_base(
-    client: Client, database_url: str, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     token = allocate(client)
 
     with ThreadPoolExecutor(1) as reader:
         response = reader.submit(read, client, token, "wait=30")
-        eventually(lambda: is_watched(standby, database_url))
+        eventually(lambda: client.waiting == 1)
         standby.kill()
 
         assert (response.result().status_code, response.result().headers["Served-By"]) == (200, "primary")
@@ -206,7 +191,7 @@ def test_quand_trop_de_lectures_se_replient_les_autres_sont_refusées(
     with Database(database_url, read_url=server.url) as database:
         client = new_client(bootstrap(database), database)
         monkeypatch.setattr(
-            database.reads, "falling_back", read_servers.Slots(0, read_servers.TooManyFallBacks)
+            client.reads, "falling_back", read_servers.Slots(0, read_servers.TooManyFallBacks)
         )
 
         response = client.get("/stock")

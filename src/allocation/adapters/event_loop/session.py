@@ -28,12 +28,8 @@ class LoopSession:
         self._prepared: Prepared = {}
         self._answer: asyncio.Future[PGresult] | None = None
         self._results: list[PGresult] = []
+        self.is_closed = False
         loop.add_reader(self._descriptor, self._receive)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether it can't be used any more."""
-        return self._connection.closed
 
     async def rows(self, query: str, parameter: str) -> list[RawRow]:
         """The rows of a SELECT with the parameter `$1`, as raw text. Raises the driver's errors."""
@@ -50,7 +46,9 @@ class LoopSession:
 
     def close(self) -> None:
         """Close the connection; a statement under way fails."""
-        if not self._connection.closed:
+        if not self.is_closed:
+            self.is_closed = True
+            # Also where libpq has closed the socket itself: the next one may get the same descriptor.
             self._loop.remove_reader(self._descriptor)
             self._loop.remove_writer(self._descriptor)
             self._connection.close()
