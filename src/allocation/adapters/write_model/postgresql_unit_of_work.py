@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters.journal.journal import append_statements, new_ids
 from allocation.adapters.journal.rows import Cause
-from allocation.adapters.journal.sequence import is_behind, mend_sequence
+from allocation.adapters.journal.sequence import mend_sequence, shows_lag
 from allocation.adapters.postgresql.database import Database, Row, VersionConflict, write_errors_translated
 from allocation.adapters.postgresql.messages import Messages, Statement
 from allocation.adapters.postgresql.read_servers import ReadServers
@@ -93,7 +93,7 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
             position = position_if_committed(self._database, self.produits.trace, ids[-1])
             if position is not None:
                 return position
-        if is_behind(error):
+        if shows_lag(error):
             self._mend_sequence()
             raise VersionConflict("the journal's sequence was behind its table") from error
         raise error
