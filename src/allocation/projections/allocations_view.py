@@ -15,7 +15,7 @@ ALLOCATIONS_VIEW = Projection(
 
 @in_sql(by=ALLOCATIONS_VIEW)
 def ajouter_allocation_vue(alloués: str) -> str:
-    """One row more for each line that got a lot."""
+    """Add a row for each line that got a lot."""
     return f"""
         INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)
         SELECT id_commande, sku, réf_lot, quantité, ligne FROM {alloués}
@@ -24,8 +24,8 @@ def ajouter_allocation_vue(alloués: str) -> str:
 
 @in_sql(by=ALLOCATIONS_VIEW)
 def supprimer_allocation_vue(désalloués: str) -> str:
-    """One row less for each line that lost its lot."""
-    # The orders are named once more, so that the view is read by index, whatever the planner believes.
+    """Delete the row of each line that lost its lot."""
+    # The second condition adds nothing but an index to read the view by, whatever the planner believes.
     return f"""
         WITH gone AS MATERIALIZED (SELECT id_commande, sku, ligne FROM {désalloués})
         DELETE FROM allocations_view AS view USING gone

@@ -13,14 +13,14 @@ ALL_SKUS: Mapping[str, str] = {"after": "", "until": "\U0010ffff" * LONGUEUR_MAX
 
 
 def fill(connection: Connection, projection: Projection, table: str, after: str, until: str) -> int:
-    """Fill a table with the rows that it should have for SKUs after `after` up to `until`; count them."""
+    """Fill a table with the rows it should have for SKUs after `after` up to `until`; return their number."""
     columns = ", ".join(projection.columns)
     insert = text(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({projection.truth}) AS truth")
     return connection.execute(insert, {"after": after, "until": until}).rowcount
 
 
 def first_difference(connection: Connection, projection: Projection, table: str) -> dict[str, Any] | None:
-    """A row in which the table differs from the write model; None if there is none or it can't be told."""
+    """A row in which the table differs from the write model; None if there is none, or no `truth`."""
     if projection.truth is None:
         return None
     columns = ", ".join(projection.columns)

@@ -1,12 +1,13 @@
-"""How an event handler is delivered: declared next to it, carried out by whoever reads the routing table.
+"""How events reach their handler: declared next to it, and carried out by whoever reads the routing table.
 
-- a **reaction** runs in the transaction of its cause: `(event, uow)`;
-- a **projection** handler writes its read model in the transaction that moves the checkpoint, so its effect
-  happens exactly once: `(events, connection)`, with all neighbouring events of its type at once; or it is
-  `in_sql`, one statement over the rows of such events;
-- a **subscription** handler has effects outside, at least once each: `(batch, connection)`, with recorded
-  events, as many as may happen twice; or `(batch, database)`, while no transaction is open, if the
-  subscription says so. Further parameters are filled in by `bootstrap`, by their names.
+- A **reaction** runs in the transaction of its cause. It is called with `(event, uow)`.
+- A **projection** handler writes its read model in the transaction that moves the checkpoint, so its effect
+  happens exactly once. It is called with `(events, connection)`: all consecutive events that it handles at
+  once. Or it is declared `in_sql`, as one statement over the rows of such events.
+- A **subscription** handler has effects outside, at least once for each event. It is called with
+  `(batch, connection)`: recorded events, no more of them than may be delivered twice. If the subscription is
+  declared `outside`, it is called with `(batch, database)` instead, while no transaction is open.
+  `bootstrap` fills in further parameters by their names.
 """
 
 import functools
@@ -25,17 +26,17 @@ R_co = TypeVar("R_co", covariant=True)
 
 @dataclass(frozen=True)
 class Reaction:
-    """In the transaction of the cause: both happen or neither does."""
+    """Runs in the transaction of its cause: both happen, or neither does."""
 
 
 @dataclass(frozen=True)
 class Projection:
-    """A read model: a table with a `sku` column, kept by the handlers that are delivered by this projection.
+    """A read model: a table with a `sku` column, kept up to date by the handlers declared with this value.
 
-    `version` goes up whenever the table or a handler changes: the read model is then rebuilt by itself, while
-    the old one serves. `truth`, if there is one, is a SELECT over the write model that gives the rows which
-    the table should hold, for the SKUs after `:after` up to `:until`: what `rebuild` fills it with, and
-    `verify` compares it with.
+    Raise `version` whenever the table or a handler changes: the read model is then rebuilt automatically,
+    while the old table stays in use. `truth`, if given, is a SELECT over the write model for the SKUs after
+    `:after` up to `:until`. It gives the rows that the table should hold: `rebuild` fills the table with
+    them, and `verify` compares it with them.
     """
 
     table: Table
@@ -44,23 +45,23 @@ class Projection:
 
     @property
     def name(self) -> str:
-        """The name of the projection, which is its table's."""
+        """The name of the projection, which is that of its table."""
         return self.table.name
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that handlers fill: all but those that PostgreSQL numbers."""
+        """The columns that handlers fill: all except identity columns, which PostgreSQL fills."""
         return tuple(column.name for column in self.table.columns if column.identity is None)
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """An effect outside of the database, which starts with the events after its first registration.
+    """An effect outside of the database; it starts with the events after its first registration.
 
-    At most `batch` events are delivered together: when something fails after the effect, all of them are
-    delivered again. What takes its time happens `outside` of transactions: events are claimed, delivered,
-    and confirmed; and where it is better to have many events at once, a worker waits until none has come for
-    `quiet_s` seconds, within reason.
+    At most `batch` events are delivered together: if something fails after the effect, all of them are
+    delivered again. An effect that takes long happens `outside` of transactions: the events are claimed, then
+    delivered, then confirmed. Where it is better to have many events at once, a worker waits until none has
+    come for `quiet_s` seconds, but not without end if they keep coming.
     """
 
     name: str
@@ -73,12 +74,12 @@ Delivery: TypeAlias = Reaction | Projection | Subscription
 
 REACTION = Reaction()
 
-# Which handler gets which events.
+# The handler of each type of event.
 Routes: TypeAlias = Mapping[type[Event], Callable[..., Any]]
 
 
 class EventHandler(Generic[P, R_co]):
-    """A function together with how it is delivered; calling it calls the function."""
+    """A function, with how events are delivered to it; calling it calls the function."""
 
     def __init__(self, function: Callable[P, R_co], delivery: Delivery) -> None:
         self.function = function
@@ -90,12 +91,15 @@ class EventHandler(Generic[P, R_co]):
 
 
 def delivered(by: Delivery) -> Callable[[Callable[P, R_co]], EventHandler[P, R_co]]:
-    """Declare how a handler is delivered."""
+    """Declare how events are delivered to a handler."""
     return lambda function: EventHandler(function, by)
 
 
 class SqlHandler(EventHandler[[Sequence[Event], Connection], None]):
-    """A projection's handler that is one statement, of which `statement` is told where the events are."""
+    """A projection's handler that is one SQL statement: `statement` makes it from the name of a relation.
+
+    That relation has the events, as rows of the journal.
+    """
 
     def __init__(self, statement: Callable[[str], str], delivery: Projection) -> None:
         super().__init__(self._over_given, delivery)
@@ -103,7 +107,7 @@ class SqlHandler(EventHandler[[Sequence[Event], Connection], None]):
         functools.update_wrapper(self, statement)
 
     def over(self, events: EventRows, connection: Connection) -> None:
-        """Carry out the statement over these events."""
+        """Execute the statement over these events."""
         connection.exec_driver_sql(self._statement(events.relation), tuple(events.parameters))
 
     def _over_given(self, events: Sequence[Event], connection: Connection) -> None:
@@ -111,8 +115,9 @@ class SqlHandler(EventHandler[[Sequence[Event], Connection], None]):
 
 
 def in_sql(by: Projection) -> Callable[[Callable[[str], str]], SqlHandler]:
-    """Declare a handler by its statement, in which the events stand after FROM, once, as rows of the journal.
+    """Declare a handler as one statement, which names the relation of the events once, after FROM.
 
-    What the statement makes of a batch must be what it makes of its events one after the other.
+    The relation has rows of the journal. The statement must do with a batch of events what it would do with
+    them one after the other.
     """
     return lambda statement: SqlHandler(statement, by)

@@ -1,7 +1,10 @@
-"""One reader of the journal: takes its checkpoint, the batch after it, carries it out, and moves on.
+"""Following the journal: take a reader's checkpoint, deliver the batch of events after it, and move it on.
 
-What a handler can't apply is tried again; at the third failure, the guilty event is looked for and parked,
-together with every later event of its SKU, and the others go on.
+A *reader* of the journal is a projection or a subscription. A `Follower` does a reader's work in this
+process; other processes may have one for the same reader, of which one at a time holds the checkpoint.
+
+A batch that a handler can't apply is tried again. At the third failure, the event to blame is looked for and
+parked, together with every later event of its SKU, and the reader goes on with the others.
 """
 
 from abc import ABC, abstractmethod
@@ -32,7 +35,7 @@ DEFAULT_MAX_PARKED = 100
 class Follower(ABC):
     """What projections and subscriptions have in common. `routes` says which handler gets which events.
 
-    It pauses once events of `max_parked` SKUs are parked: then something else is wrong than an event.
+    The reader is paused once events of `max_parked` SKUs are parked, as no single event is to blame then.
     """
 
     checkpoints: ClassVar[Table]
@@ -54,12 +57,12 @@ class Follower(ABC):
         """Create the checkpoint, if this reader is new."""
 
     def advance(self, *, wait: bool) -> int | None:
-        """Carry out one batch, if there is one; the position reached.
+        """Deliver one batch, if there is one; return the position reached.
 
-        While another reader holds the checkpoint, its end is awaited or, without `wait`, None is returned.
-        Afterwards, `has_backlog` says whether the batch was a full one, and `rest_s` for how many seconds
-        nothing is to be done. Raises what a handler raises, twice for the same batch at most, and whatever
-        else goes wrong.
+        If somebody else holds the checkpoint, wait for it or, without `wait`, return None. Afterwards,
+        `has_backlog` says whether the batch was a full one, and `rest_s` for how many seconds there is
+        nothing to do. Raises what a handler raises, at most twice for the same batch, and whatever else goes
+        wrong.
         """
         try:
             reached = self._advance(wait=wait)
@@ -72,9 +75,9 @@ class Follower(ABC):
     def follow(
         self, connection: Connection, journal: PostgreSQLJournal, position: int, *, failures: int
     ) -> tuple[int, int]:
-        """Carry out one batch after `position`; the position that is reached, and the number of events.
+        """Deliver one batch after `position`; return the position reached, and the number of events.
 
-        Raises what a handler raises or, after two `failures`, parks what it fails on.
+        Raises what a handler raises or, after two `failures`, parks the events that fail.
         """
         ahead = journal.ahead(position, BATCH, self._routes, self.name)
         self._may_have_parked = bool(ahead.parked) or failures + 1 >= MAX_TRIES
@@ -85,7 +88,7 @@ class Follower(ABC):
     def _go_through(
         self, connection: Connection, journal: PostgreSQLJournal, position: int, ahead: Ahead, failures: int
     ) -> tuple[int, int]:
-        """Let the handlers have what is ahead; the position that is reached, and the number of events."""
+        """Deliver what is ahead; return the position reached, and the number of events."""
         if ahead.end is None or ahead.kinds == []:
             return ahead.end or position, 0
         reached, rows = self._read(journal, position, ahead.end)
@@ -98,9 +101,9 @@ class Follower(ABC):
     def apply(
         self, connection: Connection, rows: Sequence[StoredEvent], lecteur: str, *, failures: int
     ) -> None:
-        """Let the handlers have these events, save those of SKUs of which `lecteur` has parked some.
+        """Deliver these events to the handlers. Those of SKUs with events parked by `lecteur` are parked too.
 
-        Raises what a handler raises or, after two failures, parks what it fails on.
+        Raises what a handler raises or, after two `failures`, parks the events that fail.
         """
         parked = ParkedEvents(connection, lecteur)
         due = split_off_parked(rows, parked)
@@ -110,7 +113,7 @@ class Follower(ABC):
             self._deliver(connection, due)
 
     def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> BaseException | None:
-        """Let the handlers have the SKU's parked events; why they still can't have them, None if they did."""
+        """Deliver the SKU's parked events to the handlers; return what one raised, or None on success."""
         parked = ParkedEvents(connection, lecteur)
         rows = PostgreSQLJournal(connection).read_rows_at(parked.positions(sku))
         error = self._attempt(connection, rows)
@@ -121,14 +124,14 @@ class Follower(ABC):
         return error
 
     def note_failures(self, error: BaseException, failures: int) -> None:
-        """Say beside the checkpoint why this reader does not go on, unless another one has it."""
+        """Note with the checkpoint why this reader does not go on, unless somebody else holds it."""
         with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if checkpoints.take(self.name, wait=False) is not None:
                 checkpoints.note_failures(self.name, f"{type(error).__name__}: {error}", failures)
 
     def promise(self, seconds: float) -> None:
-        """Say that this reader will have come back before so many seconds are over, unless another has it."""
+        """Promise another sign of life within so many seconds, unless somebody else holds the checkpoint."""
         with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if checkpoints.take(self.name, wait=False) is not None:
@@ -159,7 +162,7 @@ class Follower(ABC):
             checkpoints.pause(self.name, f"events of {parked} SKUs are parked: allocation parked list")
 
     def _attempt(self, connection: Connection, rows: Sequence[StoredEvent]) -> BaseException | None:
-        """Let the handlers have these events; what they raise, after all is undone, None if all went well."""
+        """Deliver these events to the handlers; on failure, undo the delivery and return the error."""
         try:
             with connection.begin_nested():
                 self._deliver(connection, rows)
@@ -170,20 +173,20 @@ class Follower(ABC):
         return None
 
     def _serves(self, checkpoint: Checkpoint) -> bool:  # noqa: ARG002
-        """Whether it is for this reader to move this checkpoint."""
+        """Whether this follower may move this checkpoint."""
         return True
 
     @abstractmethod
     def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:
-        """Up to where events after `after` were read, `until` at most, and these events, as stored."""
+        """Read events after `after`, up to `until` at most; return the position reached, and the events."""
 
     @abstractmethod
     def _deliver(self, connection: Connection, rows: Sequence[StoredEvent]) -> None:
-        """Let the handlers have these events. Raises what they raise."""
+        """Deliver these events to the handlers. Raises what they raise."""
 
 
 class ProjectionFollower(Follower):
-    """Keeps one read model: neighbouring events with the same handler reach it together."""
+    """Keeps one read model up to date: consecutive events with the same handler reach it together."""
 
     checkpoints = checkpoints.projections
 
@@ -199,13 +202,14 @@ class ProjectionFollower(Follower):
         self.projection = projection
 
     def read(self, journal: PostgreSQLJournal, after: int, until: int) -> Sequence[StoredEvent]:
-        """The events for this read model after `after`, up to `until`, as stored."""
+        """The stored events for this read model after position `after`, up to `until`."""
         return journal.read_rows(self._routes, after=after, until=until)
 
     def register(self) -> None:
         """Create the checkpoint, and the table, if this read model is new.
 
-        Where there is a journal already, it has version 0, and is rebuilt as any other that has changed.
+        If the journal already has events, the read model gets version 0, so that it is rebuilt like one whose
+        version has changed.
         """
         with self._database.working() as connection, connection.begin():
             Rebuilds(connection).hold_requests(self.name)
@@ -229,7 +233,7 @@ class ProjectionFollower(Follower):
         return ahead.end, sum(kind.events for kind in ahead.kinds)
 
     def _serves(self, checkpoint: Checkpoint) -> bool:
-        """Not before the rebuild of a changed projection has taken over, and not after a newer one has."""
+        """Whether the table in use has this program's version, not an older or newer one."""
         return checkpoint.version == self.projection.version
 
     def _read(self, journal: PostgreSQLJournal, after: int, until: int) -> tuple[int, Sequence[StoredEvent]]:

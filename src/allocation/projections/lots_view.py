@@ -17,7 +17,7 @@ LOTS_VIEW = Projection(
 
 @in_sql(by=LOTS_VIEW)
 def mettre_à_jour_lots_vue(events: str) -> str:
-    """Each lot as it is after these events."""
+    """Bring each lot up to date with these events."""
     return f"""
         INSERT INTO lots_view AS kept (réf, sku, quantité, quantité_allouée, eta)
         SELECT réf_lot, sku, - sum({entering(Compartiment.HORS_STOCK)}), sum({entering(Compartiment.ALLOUÉ)}),

@@ -34,14 +34,14 @@ MAX_FAILURES = 30
 def subscription_follower(
     subscription: Subscription, routes: Routes, database: Database, *, max_parked: int
 ) -> SubscriptionFollower:
-    """The reader of the journal for this subscription."""
+    """What follows the journal for this subscription."""
     kind = OutsideFollower if subscription.outside else SubscriptionFollower
     return kind(subscription, routes, database, max_parked=max_parked)
 
 
 @dataclass
 class _Claimed:
-    """Events that belong to this reader until `claim`, and the position up to which there are no others."""
+    """Events that are this process's until `claim`; up to `reached`, there are no others for the reader."""
 
     claim: datetime
     reached: int
@@ -60,7 +60,7 @@ class _Aside:
 
 
 class OutsideFollower(SubscriptionFollower):
-    """A subscription's reader that calls the handlers while no transaction is open."""
+    """Follows the journal for a subscription, and calls the handlers while no transaction is open."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class OutsideFollower(SubscriptionFollower):
         return self._confirm(claimed, aside)
 
     def _claim(self, connection: Connection, *, wait: bool) -> _Claimed | int | None:
-        """Claim the next events. Without any, the position reached; None while another reader has them."""
+        """Claim the next events. Return the position reached if there are none, None if others hold them."""
         checkpoints = Checkpoints(connection, self.checkpoints)
         checkpoint = checkpoints.take(self.name, wait=wait)
         if checkpoint is None or checkpoint.en_pause:
@@ -143,7 +143,7 @@ class OutsideFollower(SubscriptionFollower):
         return self.rest_s > 0
 
     def _pass_over(self, checkpoints: Checkpoints, checkpoint: Checkpoint, reached: int) -> int:
-        """Note, if it is news, that there is nothing to do up to the position reached."""
+        """Note that there is nothing to do up to the position reached, unless that was noted before."""
         if reached > checkpoint.position:
             checkpoints.move(self.name, reached, applied=0)
         elif checkpoint.erreur is not None:
@@ -202,14 +202,14 @@ class OutsideFollower(SubscriptionFollower):
 
 
 class _Quiet:
-    """Tells when no event has come for a while, or when a steady stream has been waited on for too long."""
+    """Tells when no event has come for a while, or a steady stream of them has gone on for long enough."""
 
     def __init__(self, quiet_s: float) -> None:
         self._quiet_s = quiet_s
         self._newest: int | None = None
 
     def remaining(self, newest: int) -> float:
-        """The seconds left to wait, given the position of the newest event; at 0, the wait begins anew."""
+        """The seconds left to wait, given the position of the newest event; after 0, another wait begins."""
         now = time.monotonic()
         if self._newest is None:
             self._latest_end = now + MAX_QUIETS * self._quiet_s

@@ -45,7 +45,7 @@ class ParkedSku:
 
 
 class ParkedReaders:
-    """The parked events of all readers of the journal. A table not in use counts as a reader of its own."""
+    """The parked events of all readers of the journal. A table not in use counts as a separate reader."""
 
     def __init__(self, database: Database, followers: Sequence[Follower]) -> None:
         self._database = database
@@ -108,7 +108,7 @@ class ParkedReaders:
 
     @staticmethod
     def _hold(connection: Connection, follower: Follower, schema: str | None) -> None:
-        """Make others who apply events to the same table wait."""
+        """Make everybody else who applies events for the same reader wait."""
         if schema == PREVIOUS:
             Rebuilds(connection).hold_requests(follower.name)
         if schema == BUILDING:

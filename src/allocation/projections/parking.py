@@ -20,7 +20,7 @@ class Aside(Protocol):
 
 
 def split_off_parked(rows: Sequence[StoredEvent], parked: ParkedEvents) -> list[StoredEvent]:
-    """The events of SKUs without parked events; those of other SKUs are parked, too."""
+    """The events of SKUs that have no parked events; all others are parked as well."""
     skus = parked.skus()
     if not skus:
         return list(rows)

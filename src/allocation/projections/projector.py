@@ -21,11 +21,12 @@ logger = logging.getLogger(__name__)
 # Under load, the events committed within this time are one batch; the first event after a pause does not
 # wait.
 PACE_S = 0.04
-# The pauses while somebody else holds a reader's checkpoint: a short one at first, for a rebuild that is
-# about to finish; growing for another worker, up to the time in which this one takes over when that one dies.
+# The pauses while somebody else holds a reader's checkpoint. The first is short, as it may be a rebuild that
+# is about to finish. They grow, as it may be another worker; if that one dies, this one takes over within the
+# longest pause.
 MIN_STANDBY_S = 0.01
 MAX_STANDBY_S = 0.25
-# How often a reader shows that it is alive, and after how long without a sign it counts as missing.
+# How often a reader shows that it is alive, and how long without such a sign it takes to count as missing.
 LIFE_SIGN_S = 5.0
 MISSED_AFTER_S = 60.0
 
@@ -37,7 +38,7 @@ def register(followers: Sequence[Follower]) -> None:
 
 
 def catch_up(followers: Sequence[Follower], until: int) -> None:
-    """Bring every reader at least to position `until`, except those that are paused or in trouble.
+    """Bring every reader at least to position `until`, except those that are paused or fail.
 
     Nothing is raised: the events are already committed, and a reader that stays behind reads them later.
     """
@@ -66,11 +67,11 @@ def _catch_up(follower: Follower, until: int) -> None:
 
 
 class Projector:
-    """While its context is open, runs readers in threads; at the end, it finishes their batches.
+    """Runs readers in threads while its context is open; the threads finish their batches when it closes.
 
-    A reader whose handler fails tries again and parks the events that fail; the others go on meanwhile. Read
-    models that have changed are rebuilt, and requested rebuilds are carried out. No thread ends before the
-    context does, whatever is raised in it.
+    A reader whose handler fails tries again, then parks the events that fail; the other readers go on
+    meanwhile. Read models that have changed are rebuilt, and requested rebuilds are carried out. No thread
+    ends before the context closes, whatever is raised in the thread.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Projector:
             for thread in self._threads:
                 thread.start()
         except BaseException:
-            # All of them, or none: who has opened the context has to hear of it.
+            # Either all threads run, or none does and the caller hears of it.
             self._stop()
             raise
         return self
@@ -138,9 +139,9 @@ class Projector:
             pace.wait_after(reached, has_backlog=follower.has_backlog)
 
     def _rebuild(self) -> None:
-        works = [(each, Patience(f"the rebuild of {each.name}", logger)) for each in self._rebuilders]
+        rebuilds = [(each, Patience(f"the rebuild of {each.name}", logger)) for each in self._rebuilders]
         while not self._stopping.is_set():
-            self._stopping.wait(min(self._carry_on(rebuilder, patience) for rebuilder, patience in works))
+            self._stopping.wait(min(self._carry_on(rebuilder, patience) for rebuilder, patience in rebuilds))
 
     def _carry_on(self, rebuilder: Rebuilder, patience: Patience) -> float:
         """Do the next step of a rebuild, if there is one; return the seconds until the next look."""
@@ -192,7 +193,7 @@ class _SignsOfLife:
         self._due_at = 0.0
 
     def show(self, *, holds: bool) -> None:
-        """Show it from time to time, if this thread `holds` the reader; otherwise another thread does."""
+        """Show it every LIFE_SIGN_S seconds, if this thread `holds` the reader: if not, its holder does."""
         now = time.monotonic()
         if holds and now >= self._due_at:
             self._follower.promise(self._promised_s)
@@ -200,7 +201,7 @@ class _SignsOfLife:
 
 
 def _note(follower: Follower, error: BaseException, failures: int) -> None:
-    """Note beside the checkpoint what holds the reader up, if the database allows it."""
+    """Note with the checkpoint what holds the reader up, if the database can be reached."""
     try:
         follower.note_failures(error, failures)
     except Exception as trouble:  # noqa: BLE001 - the log has the failure itself

@@ -23,15 +23,12 @@ from allocation.domain.errors import AllocationError
 from allocation.projections import standby_tables
 from allocation.projections.delivery import Projection
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
-from allocation.projections.rebuild_steps import ISOLATION, TAKING_OVER, Steps
+from allocation.projections.rebuild_steps import ISOLATION, TAKING_OVER, Steps, StepSize
 from allocation.projections.troubles import is_passing
 
 logger = logging.getLogger(__name__)
 
-# A step that fills the table from the write model takes as many SKUs as fit into about this time.
-STEP_S = 0.5
-FIRST_SKUS = 64
-MAX_SKUS = 65_536
+
 # The pause while somebody else holds the rebuild.
 RETRY_S = 0.2
 # The pause while the rebuild can't go on: events are parked, or queries hold the table in use.
@@ -49,8 +46,9 @@ def request(
 ) -> RebuildState:
     """Begin a rebuild, or resume the one under way; return its state.
 
-    It reads the write model, unless the projection has no `truth`; at most `throttle` rows or events a
-    second. Raises RebuildRefused if the requested source does not exist.
+    Unless another source is requested, it reads the write model or, if the projection has no `truth`, the
+    journal; at most `throttle` rows or events a second. Raises RebuildRefused if the requested source does
+    not exist.
     """
     if source == "model" and projection.truth is None:
         raise RebuildRefused(f"{projection.name} has no truth in the write model: only the journal has it")
@@ -115,7 +113,7 @@ class Rebuilder:
         self._database = database
         self._follower = follower
         self._archive, self._snapshot = JournalArchive(), JournalArchive(from_snapshot=True)
-        self._skus = FIRST_SKUS
+        self._step_size = StepSize()
         self._failures = 0
 
     def begin_if_changed(self) -> None:
@@ -133,8 +131,8 @@ class Rebuilder:
     def advance(self) -> float | None:
         """Do the next step, if there is one; return the seconds until the one after, or None if all is done.
 
-        Failures are noted in the rebuild's row. Those that no event is to blame for are raised; after others,
-        the step is tried again.
+        Failures are noted in the rebuild's row. Those that no event is to blame for are raised; after any
+        other, the step is tried again.
         """
         known = find(self._database, self.name)
         if known is None or not known.under_way or known.version != self._follower.projection.version:
@@ -153,7 +151,7 @@ class Rebuilder:
         if after is None:
             return RETRY_S
         if known.phase == "filling":
-            self._adapt(time.monotonic() - began)
+            self._step_size.adapt(time.monotonic() - began)
         return after.repos_s
 
     def _step(self, known: RebuildState) -> RebuildState | None:
@@ -167,7 +165,7 @@ class Rebuilder:
                     return None
                 archive = self._snapshot if held.source == "snapshot" else self._archive
                 steps = Steps(connection, self._follower, archive, failures=self._failures)
-                changes = steps.take(held, self._skus)
+                changes = steps.take(held, self._step_size.skus)
                 rebuilds.change(self.name, **changes)
                 after = rebuilds.get(self.name)
                 rebuilds.rest(self.name, _rest_after(after, after.fait - held.fait))
@@ -176,9 +174,9 @@ class Rebuilder:
                 return rebuilds.get(self.name)
 
     def _note_failure(self, known: RebuildState, error: Exception) -> float | None:
-        """Note in the rebuild's row what holds it up; return the seconds to wait, None if unknown.
+        """Note in the rebuild's row what holds it up; return the seconds to wait, or None if unknown.
 
-        At the third try, handlers park the events that they fail on: any failure after that has another
+        At the third try, the events that a handler fails on are parked, so a failure after that has another
         cause.
         """
         passing = is_passing(error)
@@ -211,12 +209,6 @@ class Rebuilder:
         standby_tables.discard(connection, self.name, BUILDING)
         self._failures = 0
 
-    def _adapt(self, seconds: float) -> None:
-        if seconds < STEP_S / 2:
-            self._skus = min(2 * self._skus, MAX_SKUS)
-        elif seconds > STEP_S:
-            self._skus = max(1, self._skus // 2)
-
 
 def _rest_after(state: RebuildState, done: int) -> float:
     """The seconds until the next step, after one that has processed `done` rows or events."""
@@ -225,7 +217,7 @@ def _rest_after(state: RebuildState, done: int) -> float:
 
 
 def run(rebuilder: Rebuilder, on_progress: Callable[[], None]) -> None:
-    """Carry on until the rebuild has ended, whoever does the steps, and report each to `on_progress`.
+    """Carry on until the rebuild has ended, whoever does its steps; call `on_progress` after each try.
 
     Raises lasting failures that no event is to blame for, such as StorageUnavailable.
     """

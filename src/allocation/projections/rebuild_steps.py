@@ -1,4 +1,4 @@
-"""The steps of a rebuild. Each happens in one transaction, and returns what is to be noted about the rebuild.
+"""The steps of a rebuild. Each happens in one transaction, and returns what to note about the rebuild.
 
 filling ─▶ indexing ─▶ catching up ─▶ comparing ─▶ taking over ─▶ done
 """
@@ -32,9 +32,28 @@ ISOLATION: Mapping[str, Isolation] = {
     TAKING_OVER: "READ COMMITTED",
 }
 
+# A step that fills the table from the write model takes as many SKUs as fit into about this time.
+STEP_S = 0.5
+FIRST_SKUS = 64
+MAX_SKUS = 65_536
+
 _NEXT_SKUS = """
     SELECT max(sku) FROM (SELECT sku FROM produits WHERE sku > :after ORDER BY sku LIMIT :limit) AS next
 """
+
+
+class StepSize:
+    """How many SKUs the next step takes from the write model; each step shows how many fit into STEP_S."""
+
+    def __init__(self) -> None:
+        self.skus = FIRST_SKUS
+
+    def adapt(self, seconds: float) -> None:
+        """Take more or fewer SKUs next time, after a step that took so many seconds."""
+        if seconds < STEP_S / 2:
+            self.skus = min(2 * self.skus, MAX_SKUS)
+        elif seconds > STEP_S:
+            self.skus = max(1, self.skus // 2)
 
 
 class Steps:
@@ -55,7 +74,7 @@ class Steps:
         self._rebuilds = Rebuilds(connection)
 
     def take(self, state: RebuildState, skus: int) -> Changes:
-        """Do the next step, with at most `skus` SKUs of the write model; return what is to be noted."""
+        """Do the next step, with at most `skus` SKUs of the write model; return what to note."""
         match state.phase:
             case "filling" if state.source == "model":
                 return self._fill_from_model(state, skus)
@@ -108,7 +127,7 @@ class Steps:
 
     def _take_over(self, state: RebuildState) -> Changes:
         segments = self._segments(state)
-        # So that little is left to do while the projector waits.
+        # Done before the lock, so that the projector waits only for what is left.
         position = self._table.apply_all(state.position, segments, until=state.position + 1)
         served = self._table.hold_serving()
         position = self._table.apply_all(position, segments, until=served.position)

@@ -1,4 +1,4 @@
-"""Tables of a read model other than the one in use: how they follow the journal, and are put into use."""
+"""Tables of a read model besides the one in use: how they follow the journal and are put into use."""
 
 from sqlalchemy import Connection, text
 
@@ -9,8 +9,8 @@ from allocation.adapters.read_models.rebuilds import Segments
 from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.projections.follower import BATCH, ProjectionFollower
 
-# How long to wait for the lock on the table in use, while later queries queue up; then it is tried again
-# later.
+# How long to wait for the lock on the table in use: later queries queue up meanwhile. The rebuild tries again
+# after a pause.
 _LOCK_TIMEOUT = "250ms"
 
 SUFFIXES = {BUILDING: "building", PREVIOUS: "previous"}
@@ -119,7 +119,7 @@ class StandbyTable:
         )
 
     def _exchange_parked(self) -> None:
-        """Make parked events follow their table."""
+        """Hand parked events over together with their table."""
         replaced = f"{self._name}.replaced"
         for giving, taking in (
             (self._name, replaced),

@@ -1,4 +1,4 @@
-"""The read model of the stock: per SKU, what there is, what is coming, what is taken, what is left.
+"""The read model of the stock: what each SKU has in the warehouse, on its way, allocated, and available.
 
 A lot with an arrival date is in transit; the date itself is not compared with today's.
 """
@@ -24,7 +24,7 @@ STOCK_VIEW = Projection(
 
 @in_sql(by=STOCK_VIEW)
 def mettre_à_jour_stock_vue(events: str) -> str:
-    """The stock of each SKU as it is after these events."""
+    """Bring the stock of each SKU up to date with these events."""
     return f"""
         WITH movement AS (
             SELECT sku, - {entering(Compartiment.HORS_STOCK)} AS received, {ETA} AS eta,

@@ -1,4 +1,4 @@
-"""Stretches of the journal that can be handed to SQL handlers without reading the events in them."""
+"""Stretches of the journal that SQL handlers can process without the program reading the events in them."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -11,17 +11,17 @@ from allocation.projections.delivery import Routes, SqlHandler
 
 
 class Stretch(NamedTuple):
-    """All that a handler gets of a batch: its events from one position to another."""
+    """A handler, and all events of a batch that are for it, from one position to another."""
 
     handler: SqlHandler
     events: EventRows
 
 
 def stretches(kinds: Iterable[Kind], routes: Routes) -> Sequence[Stretch] | None:
-    """Which handler gets which events, in order.
+    """One stretch for each handler, in order, for events of these `kinds`.
 
-    None where events must be read: a handler wants them one by one, some have fields of another version than
-    today's, or those of two handlers alternate.
+    None if the program must read the events: a handler is not in SQL, some events were stored with another
+    version of their fields than today's, or the events of two handlers alternate.
     """
     types = {each.__name__: each for each in routes}
     ends: dict[SqlHandler, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""The reader of the journal for a subscription: its handlers have effects outside of the database."""
+"""Following the journal for a subscription, whose handlers have effects outside of the database."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -15,7 +15,7 @@ from allocation.projections.follower import DEFAULT_MAX_PARKED, Follower
 
 
 class SubscriptionFollower(Follower):
-    """Has effects outside: no more of them in a transaction than may be repeated when it fails."""
+    """Delivers in one transaction no more events than may be delivered again if it fails."""
 
     checkpoints = checkpoints.subscriptions
 
@@ -31,7 +31,7 @@ class SubscriptionFollower(Follower):
         self._batch = subscription.batch
 
     def register(self) -> None:
-        """Create the checkpoint, if this subscription is new: at the journal's present end."""
+        """Create the checkpoint at the present end of the journal, if this subscription is new."""
         with self._database.working() as connection, connection.begin():
             Checkpoints(connection, self.checkpoints).register(self.name, from_now=True)
 
@@ -43,7 +43,7 @@ class SubscriptionFollower(Follower):
         self._hand_out(rows, connection)
 
     def _hand_out(self, rows: Sequence[StoredEvent], place: Connection | Database) -> None:
-        """Let the handlers have these events, and what they are given beside them. Raises what they raise."""
+        """Call the handlers with these events and the `place` where they work. Raises what they raise."""
         batch = (row.recorded() for row in rows)
         for handler, run in groupby(batch, key=lambda recorded: self._routes[type(recorded.event)]):
             handler(list(run), place)

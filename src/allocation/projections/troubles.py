@@ -1,4 +1,4 @@
-"""Whether a failure is due to an event and its handler, or to something outside that will come back."""
+"""Whether a failure is due to an event and its handler, or to something outside that may recover."""
 
 from allocation.adapters.journal.serialization import UnknownEvent
 from allocation.adapters.postgresql.database import StorageUnavailable, VersionConflict
@@ -12,7 +12,7 @@ _LACKING = frozenset({"3F000", "42P01", "42703"})
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the failure is due to no event: any would fail, until something else is repaired."""
+    """Whether no event is to blame for the failure: any would fail, until something else is repaired."""
     cause = getattr(error, "orig", error)
     lacking = getattr(cause, "sqlstate", None) in _LACKING
     return lacking or isinstance(error, (*PASSING_TROUBLE, KeyboardInterrupt))

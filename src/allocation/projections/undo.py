@@ -31,7 +31,7 @@ def undo(database: Database, follower: ProjectionFollower) -> None:
 class _Undoing:
     """The steps, each in a transaction during which nobody else undoes or begins a rebuild.
 
-    `wanted` is the OID of the table to put into use: somebody else may have done so already, or dropped it.
+    `wanted` is the OID of the table to put into use: somebody else may already have done so, or dropped it.
     """
 
     def __init__(self, database: Database, follower: ProjectionFollower, wanted: int | None) -> None:

@@ -1,6 +1,7 @@
-"""Comparing what should be equal: what the journal says of itself, the write model with it, views with both.
+"""Comparing what should be equal: within the journal, the write model with it, and read models with both.
 
-Every comparison is made by the database, in one snapshot, and streamed: traffic goes on, memory is constant.
+The database makes all comparisons at one snapshot, and streams the differences. So traffic goes on meanwhile,
+and the program needs the same memory whatever their number.
 """
 
 import logging
@@ -37,14 +38,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Difference:
-    """A row that is missing, or one too many."""
+    """A row that is missing from what was compared, or one too many in it."""
 
     comparison: str
     missing: bool
     row: dict[str, Any]
 
 
-# One look at the journal for all comparisons.
+# The journal is read once for all comparisons.
 _BALANCES = (
     f"CREATE TEMP TABLE lot_balances ON COMMIT DROP AS {balances_of_lots(WHOLE_JOURNAL)}",
     f"CREATE TEMP TABLE line_balances ON COMMIT DROP AS {balances_of_lines(WHOLE_JOURNAL)}",
@@ -114,8 +115,8 @@ def verify(
 ) -> Iterator[Difference]:
     """Every difference there is, at one snapshot. Nothing is changed.
 
-    A read model without a truth in the write model is compared with a fold over the journal. One that a newer
-    or older program keeps is left out, with a warning. Raises ArchiveUnreadable.
+    A read model that has no `truth` in the write model is compared with a fold over the journal. One whose
+    table has another version than this program's is left out, with a warning. Raises ArchiveUnreadable.
     """
     with database.working() as connection:
         connection.execution_options(isolation_level="REPEATABLE READ")
@@ -152,7 +153,7 @@ def _of_read_model(connection: Connection, follower: ProjectionFollower) -> Iter
 
 
 def _folded(connection: Connection, follower: ProjectionFollower) -> str:
-    """A temporary table with what the read model's handlers make of the whole journal; its name."""
+    """The name of a new temporary table with what the read model's handlers make of the whole journal."""
     name = f"pg_temp.folded_{follower.name}"
     with _copy(connection, follower, filled=False):
         _follow(connection, follower, JournalWithArchive(connection, JournalArchive()), 0)
@@ -162,9 +163,9 @@ def _folded(connection: Connection, follower: ProjectionFollower) -> str:
 
 @contextmanager
 def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool) -> Iterator[None]:
-    """Hide the read model behind a temporary table, for its handlers as well.
+    """Hide the read model behind a temporary table, from its handlers too, while the context is open.
 
-    It has the name of the original, and temporary tables are looked for first meanwhile.
+    The temporary table has the name of the original, and PostgreSQL looks for it first.
     """
     columns = ", ".join(follower.projection.columns)
     original = f'"{connection.scalar(text("SELECT current_schema()"))}".{follower.name}'
@@ -172,7 +173,7 @@ def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool)
     connection.execute(text(f"CREATE TEMP TABLE {copy} (LIKE {original} INCLUDING ALL) ON COMMIT DROP"))
     if filled:
         connection.execute(text(f"INSERT INTO {copy} ({columns}) SELECT {columns} FROM {original}"))
-    # Statements that this connection has prepared before still mean the original.
+    # Statements that this connection prepared earlier would still use the original.
     connection.execute(text("DISCARD PLANS"))
     with put_first(connection, "pg_temp"):
         yield
@@ -182,7 +183,10 @@ def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool)
 def _follow(
     connection: Connection, follower: ProjectionFollower, journal: PostgreSQLJournal, position: int
 ) -> None:
-    """Let the follower go on to the end; what it fails on is parked, as it would be, and shows as missing."""
+    """Let the follower go on to the end of the journal.
+
+    Events that fail are parked, as they would be in operation, and their rows show as missing.
+    """
     reached = position - 1
     while reached != position:
         reached, position = position, follower.follow(connection, journal, position, failures=MAX_TRIES)[0]

@@ -54,7 +54,7 @@ _APPEND = f"""
     FROM before, (SELECT min(position) AS first, max(position) AS last FROM appended) AS positions
 """  # noqa: S608 - our own expression
 _OF_TYPES = "position > %s AND position <= %s AND type = ANY(%s) ORDER BY position LIMIT %s"
-_BEHIND = "position > %s ORDER BY position LIMIT %s"
+_AFTER = "position > %s ORDER BY position LIMIT %s"
 _AT = "position = ANY(%s) ORDER BY position"
 _STORED = """
     SELECT position, sku, id, survenu_le, commande, cause, type, version, data::text FROM journal WHERE
@@ -124,7 +124,7 @@ def append_statements(
     A sequence hands out numbers in another order than transactions commit. Under the lock, which is held
     until the end of the transaction, both orders are the same, so a reader that remembers one position misses
     nothing. No lock is taken after it, so it can't be part of a deadlock. If the sequence lags its table, the
-    second statement raises an error that `sequence.is_behind` recognises.
+    second statement raises an error that `sequence.shows_lag` recognises.
     """
     rows = [
         {
@@ -167,7 +167,7 @@ class PostgreSQLJournal(AbstractJournal):
         found: list[RecordedEvent[Event]] = []
         # Those that can't be read don't count, so a short answer means that it is the end.
         while missing := limit - len(found):
-            rows = [StoredEvent._make(row) for row in self._behind(f"{_STORED} {_BEHIND}", after, missing)]
+            rows = [StoredEvent._make(row) for row in self._rows_after(after, f"{_STORED} {_AFTER}", missing)]
             found += readable(rows)
             if len(rows) < missing:
                 break
@@ -192,7 +192,7 @@ class PostgreSQLJournal(AbstractJournal):
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int | None = None
     ) -> list[StoredEvent]:
         """The next events of these types after `after`, up to and including `until`: at most `limit`."""
-        rows = self._behind(f"{_STORED} {_OF_TYPES}", after, until, names(types), limit)
+        rows = self._rows_after(after, f"{_STORED} {_OF_TYPES}", until, names(types), limit)
         return [StoredEvent._make(row) for row in rows]
 
     def read_rows_at(self, positions: Sequence[int]) -> list[StoredEvent]:
@@ -215,8 +215,8 @@ class PostgreSQLJournal(AbstractJournal):
         if horizon is not None:
             raise EventsArchived(after, horizon)
 
-    def _behind(self, query: str, after: int, *parameters: object) -> Sequence[Sequence[Any]]:
-        """The rows of a query for events after `after`. Raises EventsArchived."""
+    def _rows_after(self, after: int, query: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows of a query for events after position `after`. Raises EventsArchived."""
         rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
         self.raise_if_archived(after)
         return rows

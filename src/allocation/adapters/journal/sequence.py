@@ -33,8 +33,8 @@ _STATE = text("""
 _SET = text("SELECT setval(CAST(:sequence AS regclass), :position)")
 
 
-def is_behind(error: psycopg.Error) -> bool:
-    """Whether an append failed because its position had already been used or passed."""
+def shows_lag(error: psycopg.Error) -> bool:
+    """Whether an append failed because the sequence gave a position that was already used or passed."""
     return (
         isinstance(error, psycopg.errors.CardinalityViolation) or error.diag.constraint_name == "journal_pkey"
     )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from allocation.adapters.journal.journal import append_statements, new_ids
 from allocation.adapters.journal.rows import Cause
-from allocation.adapters.journal.sequence import is_behind, mend_sequence
+from allocation.adapters.journal.sequence import mend_sequence, shows_lag
 from allocation.adapters.postgresql.database import Database, Row, VersionConflict, write_errors_translated
 from allocation.adapters.postgresql.messages import Messages, Statement
 from allocation.adapters.postgresql.read_servers import ReadServers
@@ -20,14 +20,14 @@ from allocation.adapters.write_model.postgresql_repository import PostgreSQLRepo
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.events import Event
 
-# Waiting for the journal's lock is not about one command, as everybody needs it. So the statement timeout
-# ends the wait, which has another meaning than a lock timeout.
+# A lock timeout means that somebody holds what this one command needs. Everybody needs the journal's lock, so
+# the wait for it is ended by the statement timeout instead.
 _NO_LOCK_TIMEOUT: Statement = ("SET LOCAL lock_timeout = 0", ())
 _COMMIT: Statement = ("COMMIT", ())
 
 
 class PostgreSQLUnitOfWork(JournalledUnitOfWork):
-    """A transaction on PostgreSQL; also a source for views, which read outside the transaction."""
+    """A transaction on PostgreSQL. Views can read from it too, which they do outside the transaction."""
 
     produits: PostgreSQLRepository
 
@@ -93,7 +93,7 @@ class PostgreSQLUnitOfWork(JournalledUnitOfWork):
             position = position_if_committed(self._database, self.produits.trace, ids[-1])
             if position is not None:
                 return position
-        if is_behind(error):
+        if shows_lag(error):
             self._mend_sequence()
             raise VersionConflict("the journal's sequence was behind its table") from error
         raise error
