@@ -67,7 +67,12 @@ _WRITE_CONNECTION_LIFE_S = 60
 # A reader commits its effect and its checkpoint together: if a crash of the database loses the last few
 # commits, they are simply done again, so they need not wait for the disk. The timeout frees the checkpoint of
 # a reader that dies in the middle of a transaction.
-_FOLLOW_SETTINGS = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "15s"}
+_FOLLOW_SETTINGS = {
+    "synchronous_commit": "off",
+    "idle_in_transaction_session_timeout": "15s",
+    # A reader looks at the journal's end, which the planner does not know until the journal is next analysed.
+    "enable_seqscan": "off",
+}
 # `reset_val`, as the current value is this session's own, which is always read-only.
 _ONLY_READS = text("""
     SELECT pg_is_in_recovery() OR reset_val::boolean
