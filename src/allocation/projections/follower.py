@@ -131,7 +131,7 @@ class Follower(ABC):
                 checkpoints.note_failures(self.name, f"{type(error).__name__}: {error}", failures)
 
     def promise(self, seconds: float) -> None:
-        """Promise another sign of life within so many seconds, unless somebody else holds the checkpoint."""
+        """Promise another sign of life within `seconds`, unless somebody else holds the checkpoint."""
         with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if checkpoints.take(self.name, wait=False) is not None:

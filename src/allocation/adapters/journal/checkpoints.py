@@ -135,14 +135,14 @@ class Checkpoints:
         self._update(name, erreur=reason, échecs=failures)
 
     def claim(self, name: str, seconds: float) -> datetime | None:
-        """Reserve the next events for the caller, for so many seconds; None if they are already claimed."""
+        """Reserve the next events for the caller, for `seconds`; None if they are already claimed."""
         end = self._table.c.réservé_jusqu_au
         now, later = func.clock_timestamp(), func.clock_timestamp() + timedelta(seconds=seconds)
         # A claim that would last longer was made before the clock was corrected.
         return self._set_claim(name, later, or_(end.is_(None), not_(end.between(now, later))))
 
     def renew(self, name: str, claim: datetime, seconds: float) -> datetime | None:
-        """Extend the claim to so many seconds from now; return the new claim, None if the old one is lost."""
+        """Extend the claim to `seconds` from now; return the new claim, or None if the old one is lost."""
         later = func.clock_timestamp() + timedelta(seconds=seconds)
         return self._set_claim(name, later, self._table.c.réservé_jusqu_au == claim)
 
@@ -153,7 +153,7 @@ class Checkpoints:
         return self._connection.execute(released.values(réservé_jusqu_au=None)).rowcount == 1
 
     def promise(self, name: str, seconds: float) -> None:
-        """Promise that the reader's thread will show another sign of life within so many seconds."""
+        """Promise that the reader's thread will show another sign of life within `seconds`."""
         self._update(name, attendu_avant=func.clock_timestamp() + timedelta(seconds=seconds))
 
     def pause(self, name: str, reason: str) -> None:
