@@ -24,8 +24,8 @@ KNOWN_RUPTURES = """
         OFFSET 0
     ) AS known
 """
-# The seniority from which on the newest lines of a lot, as few as possible, together hold at least that many
-# units. Each line holds at least one unit, so no more lines than units need to be looked at.
+# The seniority from which on the newest lines of a lot, as few as possible, together hold `units` or more. Each
+# line holds at least one unit, so no more lines than units need to be looked at.
 RANG_LIMITE = """
     WITH newest AS (
         SELECT l.rang, l.quantité
