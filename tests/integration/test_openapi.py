@@ -84,6 +84,7 @@ def test_les_jetons_sont_annoncés_où_ils_sont_donnés_et_où_ils_sont_pris(doc
     assert taking == {
         *("get_allocations_id_commande", "get_allocations_id_commande_histoire"),
         *("get_stock_sku", "get_stock_sku_histoire", "get_stock", "get_lots_ref"),
+        "post_disponibilités",
     }
     read = document["paths"]["/allocations/{id_commande}"]["get"]["responses"]
     assert {"Projection-Position", "Served-By"} <= set(read["200"]["headers"]) & set(read["404"]["headers"])
@@ -92,8 +93,9 @@ def test_les_jetons_sont_annoncés_où_ils_sont_donnés_et_où_ils_sont_pris(doc
 
 def test_les_exemples_de_requêtes_réussissent_tels_quels(client: Client, document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    [lot], [allocation], [correction] = (
-        schemas[name]["examples"] for name in ("DemandeLot", "DemandeAllocation", "DemandeCorrection")
+    [lot], [allocation], [correction], [asked] = (
+        schemas[name]["examples"]
+        for name in ("DemandeLot", "DemandeAllocation", "DemandeCorrection", "DemandeDisponibilités")
     )
 
     received = client.post("/lots", json=lot)
@@ -104,6 +106,8 @@ def test_les_exemples_de_requêtes_réussissent_tels_quels(client: Client, docum
     assert allocated.get_json() == _example(schemas["LotDeLaLigne"])
     [row] = client.get(f"/allocations/{allocation['id_commande']}").get_json()
     assert row == _example(schemas["AllocationVue"])
+    available = client.post("/disponibilités", json=asked)
+    assert (available.status_code, available.json["inconnus"]) == (200, ["CHAISE"])
 
 
 def test_la_documentation_n_appelle_aucun_serveur_du_dehors(client: Client) -> None:
