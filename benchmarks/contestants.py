@@ -1,7 +1,7 @@
 """Who is measured: programs that take orders over HTTP, and plain SQL on a database with the same rows."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count, cycle, islice
 from urllib.request import Request, urlopen
@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 from benchmarks import http_messages
 from benchmarks.laboratory import Laboratory
 from benchmarks.load import LoadResult, drive
+from benchmarks.pgbench import pgbench
 from benchmarks.served import Served
 from benchmarks.shop import PLENTY
 from benchmarks.sizes import Sizes
@@ -24,6 +25,7 @@ class HttpShop:
     `accepted` over HTTP, `imported` from files.
     """
 
+    name: str
     served: Served
     url: str
     accepted: int = 0
@@ -87,12 +89,28 @@ class HttpShop:
 
 
 @dataclass(frozen=True)
+class PlainSql:
+    """A copy of the shop's database, and pgbench as its client."""
+
+    name: str
+    url: str
+
+    def allocate(self, family: str, *, articles: int, clients: int, seconds: float) -> float:
+        """Allocations a second of the SKUs `<family>-1` to `<family>-<articles>`, at random."""
+        return pgbench(
+            self.url, "allocate.sql", clients=clients, seconds=seconds, family=family, articles=articles
+        )
+
+
+@dataclass(frozen=True)
 class Bench:
-    """Everything that an experiment needs. `sql_url` is a copy of the shop's database, for plain SQL."""
+    """Everything that an experiment needs. `bare` is the SQL on tables with primary keys and nothing else."""
 
     sizes: Sizes
     lab: Laboratory
     shop: HttpShop
+    peers: Sequence[HttpShop]
     naive: HttpShop
-    sql_url: str
+    sql: PlainSql
+    bare: PlainSql
     say: Callable[[str], None]

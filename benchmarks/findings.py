@@ -116,6 +116,11 @@ def at_most(bound: float, unit: Unit | None = None) -> Target:
     return Target(bound, at_least=False, unit=unit)
 
 
+def better(*series: Series) -> Series:
+    """The one with the highest median."""
+    return max(series, key=lambda each: each.median)
+
+
 def failures_in(*series: Series) -> list[str]:
     """A problem for each series in which a request was not answered with success."""
     return [

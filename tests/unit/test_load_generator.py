@@ -2,17 +2,22 @@
 
 import math
 import socket
+import subprocess
+import sys
 import threading
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count, islice, repeat
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from benchmarks.http_messages import allocations, get, order_reads
 from benchmarks.load import HEAD_END, Address, LoadResult, drive
+from benchmarks.responder import responder
 
+PROJECT = Path(__file__).parents[2]
 SERVICE_TIME_S = 0.03
 
 Answer: TypeAlias = Callable[[int], bytes | None]
@@ -150,3 +155,27 @@ def test_les_lectures_portent_sur_des_commandes_existantes() -> None:
     paths = {request.split()[1] for request in islice(order_reads(("127.0.0.1", 80), 3), 100)}
 
     assert paths == {b"/allocations/c-1", b"/allocations/c-2", b"/allocations/c-3"}
+
+
+def test_le_répondeur_répond_à_tout() -> None:
+    with responder() as address:
+        load = drive(address, repeat(REQUEST, 50), connections=2)
+
+    assert (load.statuses, load.lost) == ({200: 50}, 0)
+
+
+def test_un_répondeur_qui_ne_démarre_pas_dit_pourquoi(tmp_path: Path) -> None:
+    script = tmp_path / "without_guard.py"
+    script.write_text("from benchmarks.responder import responder\nwith responder() as address:\n    pass\n")
+
+    finished = subprocess.run(
+        [sys.executable, script],
+        env={"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert finished.returncode == 1
+    assert "ResponderSilent: the responder's process has ended with exit code 1" in finished.stderr
+    assert '`if __name__ == "__main__":`' in finished.stderr
