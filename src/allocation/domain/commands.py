@@ -1,6 +1,6 @@
-"""What the outside world may ask for. A command is checked when it is made: one that exists is sound.
+"""What the outside world may ask for. A command is checked when it is created, so every command is valid.
 
-Its identifiers are those that are meant, whatever the Unicode form and the blanks around them that came in.
+Its identifiers are normalised: their Unicode form, and blanks around them, make no difference.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Command:
     __slots__ = ()
 
     def _normaliser(self, *champs: str) -> None:
-        """Set each of these identifiers to the one that is meant. Raises ValeurInvalide."""
+        """Normalise each of these identifiers. Raises ValeurInvalide."""
         for champ in champs:
             donné = getattr(self, champ)
-            if (voulu := identifiant(champ, donné)) is not donné:
-                object.__setattr__(self, champ, voulu)
+            if (normal := identifiant(champ, donné)) is not donné:
+                object.__setattr__(self, champ, normal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,11 @@ class Allouer(Command):
 
 @dataclass(frozen=True, slots=True)
 class ModifierQuantitéLot(Command):
-    """Set the units that a lot holds, perhaps none; lines that no longer fit are allocated elsewhere.
+    """Set how many units a lot holds, perhaps none; lines that no longer fit are allocated elsewhere.
 
-    `sku` may be left out where the lots of no other SKU have this reference. Identifiers older than the rule
-    for them are given as `Enregistré`. A correction that was begun goes on from the seniority `depuis_rang`.
-    Raises ValeurInvalide on a malformed value.
+    `sku` may be left out if only one SKU has a lot of this reference. Identifiers that were stored before the
+    present rule for them are given as `Enregistré`. `depuis_rang` continues a correction that was begun: it
+    is the seniority from which on lines must leave the lot. Raises ValeurInvalide on a malformed value.
     """
 
     réf: str

@@ -1,6 +1,6 @@
 """What has happened. Every change of stock is one of these events, so each read model is a fold over them.
 
-An event's `version` is that of its fields: it is stored with them, and is raised when they change.
+The `version` of a type of event is that of its fields: it is stored with them, and goes up when they change.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Event:
 
     @property
     def mouvement(self) -> Mouvement | None:
-        """How many units of the lot go from where to where; None if none do."""
+        """How many units of the lot go from which compartment to which; None if none do."""
         return None
 
 
@@ -41,7 +41,7 @@ class LotCréé(Event):
 
 @dataclass(frozen=True)
 class QuantitéLotModifiée(Event):
-    """A lot holds `quantité` units in all, instead of `quantité_précédente`."""
+    """A lot now holds `quantité` units in all, instead of `quantité_précédente`."""
 
     réf_lot: str
     sku: str

@@ -18,8 +18,9 @@ Ordre: TypeAlias = tuple[bool, date, int, str]
 class Lot:
     """A batch of stock: `quantité` units, of which `quantité_allouée` are tied to order lines.
 
-    It was received with units in it (`quantité_initiale`); a count may find that all are gone. Within its
-    product, it is known by its reference, and `rang` is its seniority: the product gives it on receipt.
+    It was received with at least one unit (`quantité_initiale`); a later count may find that none is left.
+    Its reference identifies it within its product. `rang` is its seniority, which the product sets on
+    receipt.
     """
 
     référence: str
@@ -44,7 +45,7 @@ class Lot:
 
     @property
     def ordre(self) -> Ordre:
-        """Its place among the lots: warehouse stock, then the earliest arrival; what was received first."""
+        """What to sort lots by: warehouse stock first, then by date of arrival, then by receipt."""
         return self.eta is not None, self.eta or date.min, self.rang, self.référence
 
     def peut_allouer(self, ligne: LigneDeCommande) -> bool:
@@ -52,7 +53,7 @@ class Lot:
         return self.quantité - self.quantité_allouée >= ligne.quantité and self.sku == ligne.sku
 
     def créé_comme(self, autre: Lot) -> bool:
-        """Whether both were created by the same command, whatever became of their quantities since."""
+        """Whether the same command creates both, whatever has become of their quantities since."""
         return (self.référence, self.sku, self.quantité_initiale, self.eta) == (
             autre.référence,
             autre.sku,
@@ -62,26 +63,26 @@ class Lot:
 
 
 def seul_sku(réf_lot: str, skus: Set[str]) -> str | None:
-    """The SKU that is meant by a lot's reference alone, of those that have such a lot; None where none has.
+    """The SKU that is meant by a lot's reference alone, given all `skus` that have such a lot; None if none.
 
-    Raises RéférenceAmbiguë where several have one.
+    Raises RéférenceAmbiguë if there are several.
     """
     if len(skus) > 1:
         raise RéférenceAmbiguë(réf_lot, skus)
     return next(iter(skus), None)
 
 
-# It orders lots by what never changes in them: a product asks it again only when it has other lots.
+# A policy orders lots by what never changes in them: a product calls it again only when it has other lots.
 Politique: TypeAlias = Callable[[Iterable[Lot]], Iterable[Lot]]
 
 
 def entrepôt_d_abord(lots: Iterable[Lot]) -> list[Lot]:
-    """The lots in the order to try: warehouse stock, then the earliest arrival; what was received first."""
+    """The lots in the order to try them: warehouse stock first, then by date of arrival, then by receipt."""
     return sorted(lots, key=lambda lot: lot.ordre)
 
 
 def premier_qui_peut(lots: Iterable[Lot], ligne: LigneDeCommande) -> Lot | None:
-    """The first of the lots that can take the whole line, if one can."""
+    """The first of the lots that can take the whole line, or None."""
     for lot in lots:
         if lot.peut_allouer(ligne):
             return lot

@@ -1,8 +1,8 @@
-"""The aggregate: a product with its lots, and the lines of orders that are tied to them.
+"""The aggregate: a product with its lots, and the order lines that are tied to them.
 
-`Produit` is what one transaction changes: all rules hold within it, and its version tells two writers apart.
-Its methods check first and change last: after a refusal (an exception), nothing has changed. What allocating
-comes to is a plan of its own, which is made first and applied then.
+`Produit` is what one transaction changes: all rules hold within it, and its version shows whether another
+writer has changed it meanwhile. Its methods check first and change last: after a refusal (an exception),
+nothing has changed. What allocating a line would do is a plan, which is made first and applied afterwards.
 """
 
 from __future__ import annotations
@@ -41,13 +41,14 @@ __all__ = [
 
 @dataclass(eq=False)
 class Produit:
-    """Everything that one SKU's allocations depend on.
+    """Everything that the allocations of one SKU depend on.
 
-    A repository may load it in part: `lots` must then hold the one that the next line gets or, when none can
-    take it, the roomiest; `placements` and `ruptures` what is known of each line that the next call is about.
+    A repository may load only a part. `lots` must then contain the lot that the next line gets or, if none
+    can take that line, the roomiest one; `placements` and `ruptures` must contain what is known of each line
+    that the next call is about.
 
-    `dernier_rang` is the seniority of the newest line, `dernier_apport` the version with which a lot last had
-    more units to give than before.
+    `dernier_rang` is the seniority of the newest line. `dernier_apport` is the version with which a lot last
+    had more units to give than before.
     """
 
     sku: str
@@ -69,7 +70,7 @@ class Produit:
         return max((lot.quantité_disponible for lot in self.lots), default=0)
 
     def lot(self, réf_lot: str) -> Lot | None:
-        """The lot of this reference, if it is one of the product's."""
+        """The product's lot of this reference, or None."""
         if len(self._par_référence) != len(self.lots):
             self._par_référence.update((lot.référence, lot) for lot in self.lots[len(self._par_référence) :])
         return self._par_référence.get(réf_lot)
@@ -79,7 +80,7 @@ class Produit:
         return premier_qui_peut(self._lots_dans_l_ordre(), ligne)
 
     def ajouter_lot(self, lot: Lot) -> None:
-        """Take in a lot; the same lot again changes nothing. Raises LotExistant; emits LotCréé."""
+        """Add a lot; adding it again changes nothing. Raises LotExistant or ValeurInvalide; emits LotCréé."""
         connu = self.lot(lot.référence)
         if connu is not None:
             if not connu.créé_comme(lot):
@@ -94,19 +95,19 @@ class Produit:
         self.events.append(LotCréé(lot.référence, lot.sku, lot.quantité, lot.eta))
 
     def allouer(self, ligne: LigneDeCommande) -> str | None:
-        """The reference of the lot that the line is tied to, or None when no lot can take it whole.
+        """Tie the line to a lot; return the lot's reference, or None if no lot can take the whole line.
 
-        The same line again changes nothing and gives the same lot. Raises LigneModifiée; emits what
-        `appliquer` does.
+        The same line again changes nothing and gets the same lot. Raises LigneModifiée; emits what
+        `appliquer` emits.
         """
         plan = self.planifier(ligne)
         self.appliquer(plan)
         return plan.réf_lot
 
     def planifier(self, ligne: LigneDeCommande) -> Plan:
-        """What allocating the line comes to: its lot or, by the policy, the first that takes it whole.
+        """What allocating the line would do: keep its lot or, if it has none, give it that of `lot_pour`.
 
-        Nothing changes. Raises LigneModifiée when the line is known with another quantity.
+        Nothing changes. Raises LigneModifiée if the line is known with another quantity.
         """
         connue = self.placements.get(ligne.clé)
         if connue is not None:
@@ -121,10 +122,10 @@ class Produit:
         return Plan(ligne, self.version, candidats, (Affectation(lot.référence, ligne.quantité),))
 
     def appliquer(self, plan: Plan) -> None:
-        """Do what was planned. Raises ValueError where the product has changed since.
+        """Do what was planned. Raises ValueError if the product has changed since the plan was made.
 
-        Emits Alloué, or RuptureDeStock: this once only, until a lot has more to give or another quantity is
-        asked for.
+        Emits Alloué or RuptureDeStock. The latter is not emitted again for the same line until a lot has more
+        to give, or the line asks for another quantity.
         """
         if plan.version != self.version:
             raise ValueError(
@@ -140,15 +141,15 @@ class Produit:
     def modifier_quantité_lot(
         self, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, au_plus: int | None = None
     ) -> list[LigneDeCommande]:
-        """The lines taken off the lot so that the rest fits into `quantité` units, oldest first.
+        """Set the lot's quantity; return the lines taken off it so that the others fit, oldest first.
 
-        The newest lines go first, by the order in which the product first knew them: those from `rang_limite`
-        on, which is `depuis_rang` where it is known already. With `au_plus`, only the oldest of them go, so
-        many at most, and the lot comes to its quantity when the last ones go: until then it holds what is
-        allocated of it, and nothing is left to give.
+        The newest lines go, by the order in which the product first saw them: those whose seniority is
+        `rang_limite` or later (`depuis_rang`, if that was found before). If `au_plus` is given, at most that
+        many of them go at once, the oldest first. The lot gets its quantity when the last of them go; until
+        then it holds what is allocated of it, so that it has nothing to give.
 
-        Raises LotInconnu. Emits Désalloué for each line, then QuantitéLotModifiée: at no point of the journal
-        does a lot hold more than its quantity.
+        Raises LotInconnu. Emits Désalloué for each line, then QuantitéLotModifiée: in this order, no position
+        of the journal has more allocated of a lot than it holds.
         """
         vérifier_quantité("quantité", quantité, au_moins=QUANTITÉ_LOT_MIN)
         lot = self._lot_connu(réf_lot)
@@ -167,9 +168,9 @@ class Produit:
         return [placement.ligne for placement in retirés]
 
     def rang_limite(self, lot: Lot, quantité: int) -> int | None:
-        """The seniority from which on the lot's lines must go for the rest to fit; None when all fit.
+        """The seniority from which on the lot's lines must go so that the others fit; None if all fit.
 
-        They are the fewest newest ones. Raises LookupError when they are not all loaded.
+        As few lines as possible go, the newest ones. Raises LookupError if these are not all loaded.
         """
         excédent, rang = lot.quantité_allouée - quantité, None
         for placement in reversed(self._depuis(lot, 0)):
@@ -192,7 +193,7 @@ class Produit:
         return self._dans_l_ordre
 
     def _plan_de_rupture(self, ligne: LigneDeCommande, candidats: Sequence[Lot]) -> Plan:
-        """That no lot serves the line, with the figure of the first time as long as nothing can be better."""
+        """A plan without a lot. Its figure is that of the last refusal, unless a lot has gained since."""
         connue = self.ruptures.get(ligne.clé)
         if connue is not None and connue.vaut_pour(ligne, self.dernier_apport):
             disponible, acquis = connue.event.quantité_disponible, True
@@ -222,7 +223,7 @@ class Produit:
         )
 
     def _depuis(self, lot: Lot, rang: int) -> list[Placement]:
-        """The lines on the lot from this seniority on, oldest first."""
+        """The lines on the lot that have this seniority or a later one, oldest first."""
         du_lot = (p for p in self.placements.values() if p.réf_lot == lot.référence and p.rang >= rang)
         return sorted(du_lot, key=lambda placement: placement.rang)
 

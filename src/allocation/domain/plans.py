@@ -46,8 +46,8 @@ class Plan(NamedTuple):
     """What allocating a line would do, as long as its product stays at `version`.
 
     `candidats` are tried in this order. `affectations` serve the line; if there are none, it stays short, and
-    `quantité_disponible` is what the roomiest lot has left. If `acquis`, all this is already so and recorded,
-    and there is nothing to do.
+    `quantité_disponible` is what the roomiest lot has left. If `acquis`, this result is recorded already, and
+    there is nothing to do.
     """
 
     ligne: LigneDeCommande
@@ -59,7 +59,7 @@ class Plan(NamedTuple):
 
     @property
     def écartés(self) -> Mapping[str, Raison]:
-        """By reference, why each loaded lot before those that serve the line was passed over."""
+        """Why lots were passed over, by reference: each loaded lot that was tried before one could serve."""
         servent = [each.réf_lot for each in self.affectations]
         avant = takewhile(lambda lot: lot.référence not in servent, self.candidats)
         return {lot.référence: raison for lot in avant if (raison := raison_d_écarter(lot, self.ligne))}

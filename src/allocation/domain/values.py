@@ -6,7 +6,7 @@ import unicodedata
 from allocation.domain.errors import ValeurInvalide
 
 QUANTITÉ_MIN = 1
-# After its receipt, a lot may turn out to be empty.
+# A lot is received with at least one unit, but may later turn out to be empty.
 QUANTITÉ_LOT_MIN = 0
 QUANTITÉ_MAX = 1_000_000_000
 LONGUEUR_MAX = 255
@@ -44,8 +44,8 @@ class Enregistré(str):
 def identifiant(champ: str, valeur: object) -> str:
     """The identifier, normalised: in Unicode's form NFC, without surrounding blanks.
 
-    Raises ValeurInvalide if it is not a text, is empty, longer than 255 characters or 765 bytes, `.` or `..`,
-    or has invisible characters.
+    Raises ValeurInvalide if it is not a text, is empty, is longer than 255 characters or 765 bytes, is `.` or
+    `..`, or has control characters or invisible ones.
     """
     if isinstance(valeur, str) and (isinstance(valeur, Enregistré) or _est_simple(valeur)):
         return valeur

@@ -69,10 +69,10 @@ def bootstrap(
     inline: bool = True,
     observer: Observer | None = None,
 ) -> MessageBus[PostgreSQLUnitOfWork]:
-    """A bus on this database, whose schema is up to date.
+    """A bus on this database, whose schema must be up to date.
 
-    With `inline`, `handle` brings the read models and subscriptions up to date before it returns; without,
-    that is left to a worker. `observer` is told about transactions, for metrics.
+    With `inline`, `handle` brings the read models and subscriptions up to date before it returns; without
+    `inline`, that is left to a worker. `observer` is told about transactions, for metrics.
     """
     settings = settings or Settings()
     followers = journal_followers(database, settings) if inline else ()
@@ -89,7 +89,7 @@ def bootstrap(
 
 
 def journal_followers(database: Database, settings: Settings) -> tuple[Follower, ...]:
-    """The declared readers of the journal, projections first."""
+    """The followers of all declared readers of the journal, projections first."""
     subscriptions = _routes(Subscription, {"notifications": _notifications(settings)})
     return (
         *projection_followers(database, settings),
@@ -108,7 +108,7 @@ def declared_projections() -> tuple[Projection, ...]:
 def projection_followers(
     database: Database, settings: Settings | None = None
 ) -> tuple[ProjectionFollower, ...]:
-    """The readers of the journal that maintain the declared read models."""
+    """The followers that keep the declared read models up to date."""
     max_parked = (settings or Settings()).max_parked
     return tuple(
         ProjectionFollower(each, routes, database, max_parked=max_parked)
@@ -140,7 +140,7 @@ def reactions() -> Reactions:
 def _with_dependencies(
     handler: EventHandler[..., Any], dependencies: Mapping[str, object]
 ) -> Callable[..., Any]:
-    """The handler with the parameters that are named like a dependency filled in."""
+    """The handler, with each parameter that is named like a dependency filled in."""
     wanted = dependencies.keys() & inspect.signature(handler.function).parameters.keys()
     return partial(handler, **{name: dependencies[name] for name in wanted}) if wanted else handler
 

@@ -1,7 +1,7 @@
 """One function for each use case: what a command does, and what follows from an event.
 
-What a command needs is declared beside its handler; so is how an event's handler is delivered. Which events
-that one gets stands in `bootstrap.EVENT_HANDLERS`.
+A declaration above each handler says what its command needs, or how events reach it. Which events an event
+handler gets stands in `bootstrap.EVENT_HANDLERS`.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ALLOCATIONS_CHANNEL = "allocation_alloué"
-# What a transaction takes that takes so many lines off a lot is what others wait longer.
+# Others wait while a transaction takes lines off a lot; with at most this many at once, they don't wait long.
 LIGNES_PAR_ÉTAPE = 200
 NOTIFICATION_INTERVAL = timedelta(hours=1)
 
@@ -56,7 +56,7 @@ STOCK_OUT_NOTIFICATION = Subscription("notification_rupture_stock", batch=5000, 
     first_position=lambda command, journal: journal.of_receipt(command.réf, command.sku),
 )
 def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
-    """Receive a lot; its reference. Raises LotExistant; emits LotCréé."""
+    """Receive a lot; return its reference. Raises LotExistant; emits LotCréé."""
     with uow:
         produit = uow.produits.get_par_réf_lot(command.réf, command.sku) or uow.produits.get(command.sku)
         if produit is None:
@@ -78,9 +78,9 @@ def ajouter_lot(command: CréerLot, uow: AbstractUnitOfWork) -> str:
     ),
 )
 def allouer(command: Allouer, uow: AbstractUnitOfWork) -> str | None:
-    """Tie a line to a lot; the lot's reference.
+    """Tie a line to a lot; return the lot's reference.
 
-    Raises SkuInconnu or LigneModifiée and, after its commit, StockInsuffisant if no lot can take the line.
+    Raises SkuInconnu or LigneModifiée; if no lot can take the line, raises StockInsuffisant after the commit.
     Emits Alloué or RuptureDeStock.
     """
     ligne = LigneDeCommande(command.id_commande, command.sku, command.quantité, command.ligne)
@@ -110,11 +110,11 @@ def _allouer(ligne: LigneDeCommande, uow: AbstractUnitOfWork) -> Plan:
 def modifier_quantité_lot(
     command: ModifierQuantitéLot, uow: AbstractUnitOfWork
 ) -> list[LigneDeCommande] | Unfinished:
-    """Correct what a lot holds; the lines that it had to give up, oldest first.
+    """Correct how many units a lot holds; return the lines that it had to give up, oldest first.
 
-    At most LIGNES_PAR_ÉTAPE of them at once: the rest follows in other transactions, so that nobody who
-    waits for another product waits for long. Raises LotInconnu or RéférenceAmbiguë; emits Désalloué for each
-    of these lines, and QuantitéLotModifiée.
+    At most LIGNES_PAR_ÉTAPE lines go at once. The others follow in further transactions, so that nobody waits
+    long for another product. Raises LotInconnu or RéférenceAmbiguë; emits Désalloué for each of these lines,
+    and QuantitéLotModifiée.
     """
     réf, quantité = command.réf, command.quantité
     with uow:
@@ -131,22 +131,23 @@ def modifier_quantité_lot(
     lot = produit.lot(réf)
     if lot is None or lot.quantité == quantité:
         return retirées
-    # Others may have come to the lot meanwhile: then it is found out anew which lines must go.
+    # With fewer lines left than one step takes, others have come to the lot since the limit was found: the
+    # next step has to find it anew.
     encore = depuis_rang if len(retirées) == LIGNES_PAR_ÉTAPE else None
-    # By then, another SKU may have a lot of this reference.
+    # The next step names the SKU, as another one may have a lot of this reference by then.
     return Unfinished(retirées, replace(command, sku=Enregistré(produit.sku), depuis_rang=encore))
 
 
 @delivered(by=REACTION)
 def réallouer(event: Désalloué, uow: AbstractUnitOfWork) -> Réallocation:
-    """Find another lot for a line that lost its own; what became of it. Emits Alloué or RuptureDeStock."""
+    """Find another lot for a line that lost its own; return what it got. Emits Alloué or RuptureDeStock."""
     ligne = LigneDeCommande(event.id_commande, event.sku, event.quantité, event.ligne)
     return Réallocation(ligne, _allouer(ligne, uow).réf_lot)
 
 
 @delivered(by=ALLOCATIONS_PUBLICATION)
 def publier_événement_allocation(batch: Sequence[RecordedEvent[Alloué]], connection: Connection) -> None:
-    """Tell other programs: `LISTEN allocation_alloué` on the same database."""
+    """Tell other programs, which `LISTEN allocation_alloué` on the same database."""
     publish(connection, ALLOCATIONS_CHANNEL, batch)
 
 
@@ -156,9 +157,9 @@ def envoyer_notification_rupture_stock(
     database: Database,
     notifications: AbstractNotifications,
 ) -> None:
-    """Tell the people who buy stock, once an hour for each SKU, of all SKUs in one message.
+    """Tell the people who buy stock: all SKUs in one message, and each SKU at most once an hour.
 
-    Raises OSError if they can't be reached now, NotificationRefused if they never can.
+    Raises OSError if they can't be reached now, NotificationRefused if they never can be.
     """
     first_of_sku = {f"rupture:{recorded.event.sku}": recorded for recorded in reversed(batch)}
     due = sent_notifications.due(database, first_of_sku, every=NOTIFICATION_INTERVAL)

@@ -1,4 +1,4 @@
-"""The results of a command: what its handler returned, and the events that it caused."""
+"""The results of a command: what its handlers returned, and the events that it caused."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -17,9 +17,9 @@ class Outcome(Enum):
     DONE = auto()
     """Something has changed."""
     REPEATED = auto()
-    """It was done before: nothing has changed."""
+    """It had been done before, so nothing has changed."""
     REFUSED = auto()
-    """It can't be served, and that is in the journal."""
+    """It can't be served, and the journal says so."""
 
 
 class Réallocation(NamedTuple):
@@ -31,7 +31,7 @@ class Réallocation(NamedTuple):
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What a handler returns when it has done a part: its result, and the command for the rest."""
+    """What a handler returns when it has done only a part: its result, and the command for the rest."""
 
     result: list[Any]
     then: Command
@@ -41,12 +41,12 @@ class Results(list[Any]):
     """What the command's handler returned, and what happened.
 
     `outcome` says in a word how it ended. If the command was not served, `refusal` says why, and the list has
-    None in its place. `réallocations` are the lines that lost their lot because of it, in order. `events`
-    were committed; a repetition has none.
+    None instead of a result. `réallocations` are the lines that lost their lot because of the command, in
+    order. `events` were committed; a repetition has none.
 
     A view that has reached `position`, that of the last event, reflects the command; `token` also identifies
-    the history of the database. A repetition gets those of the first answer. `then` is the rest of a command
-    that is too large for one transaction.
+    the history of the database. A repetition gets the position and the token of the first answer. `then` is
+    the rest of a command that is too large for one transaction.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Results(list[Any]):
             self.réallocations.append(returned)
 
     def go_on(self, rest: "Results") -> None:
-        """Add the results of `then`, whose handler returns a list, too."""
+        """Add the results of `then`, whose handler returns a list as well."""
         self[0] += rest[0]
         self.events += rest.events
         self.réallocations += rest.réallocations

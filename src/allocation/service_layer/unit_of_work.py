@@ -9,10 +9,10 @@ __all__ = ["AbstractUnitOfWork", "JoinedUnitOfWork"]
 
 
 class JoinedUnitOfWork(AbstractUnitOfWork):
-    """What the bus passes to a handler: the transaction under way, in which `commit` only agrees.
+    """What the bus passes to a handler: the transaction under way, which `commit` does not end.
 
-    So a handler reads as if the transaction were its own, while its causes and reactions share it. A handler
-    that has `opened` it and left without a commit wants its changes undone.
+    So a handler reads as if the transaction were its own, although its cause and its reactions share it. If a
+    handler has `opened` it and left without a commit, its changes must be undone.
     """
 
     def __init__(self, outer: AbstractUnitOfWork) -> None:

@@ -1,7 +1,7 @@
 """Declaring a use case: a command's handler, with everything that others must know about the command.
 
 From the declaration, the bus learns what to load and where a repetition finds its position, and the group
-commit which commands to keep in order: neither knows any command by name.
+commit learns which commands to keep in order. Neither knows any command by name.
 """
 
 import functools
@@ -23,8 +23,8 @@ class UseCase(Generic[C, R]):
     """A handler with the declaration of its command; calling it calls the handler.
 
     Commands with the same `key` keep their order. `needs` says what the handler will ask of the repository,
-    so that a whole batch of commands is loaded at once; anything else is loaded in extra round trips. For a
-    repeated command, `first_position` finds the journal position of its first answer.
+    so that what a batch of commands needs is loaded at once; anything else is loaded in extra round trips.
+    For a repeated command, `first_position` finds the journal position of its first answer.
     """
 
     command: type[C]

@@ -60,20 +60,20 @@ class FakeStore:
 
 
 class FakeRepository(AbstractRepository):
-    """Copies of the committed products, of which it hands out what was asked for, and no more.
+    """Copies of the committed products, with the lots and lines that were asked for, and no others.
 
-    PostgreSQL may have loaded more: what works here does not depend on it. With `flush`, the copies become
-    the committed products.
+    A repository on PostgreSQL may have loaded more; code that works here does not depend on that. `flush`
+    makes the copies the committed products.
     """
 
     def __init__(self, store: FakeStore) -> None:
         super().__init__()
         self._store = store
-        # Lots and lines that are handed out stay in the copy of their product as well.
+        # Whole copies: lots and lines that are handed out are the same objects as in these.
         self._copies: dict[str, Produit] = {}
 
     def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
-        """Nothing is locked, and nothing is cheaper when it is loaded with others."""
+        """Do nothing: there is nothing to lock, and loading products together is no cheaper here."""
 
     def add(self, produit: Produit) -> None:
         self.seen[produit.sku] = self.known[produit.sku] = produit
@@ -116,7 +116,7 @@ class FakeRepository(AbstractRepository):
         return rang
 
     def flush(self) -> None:
-        """Commit the products. Raises VersionConflict as a database would refuse them."""
+        """Commit the products. Raises VersionConflict where a database would refuse them."""
         for produit in self.known.values():
             self._check(produit)
         changed = {sku: deepcopy(self._whole(produit)) for sku, produit in self.known.items()}
@@ -134,7 +134,7 @@ class FakeRepository(AbstractRepository):
             raise VersionConflict(f"a lot of {produit.sku} was known already")
 
     def _hand_out(self, produit: Produit, ligne: LigneDeCommande) -> None:
-        """What is known of the line, and the lot that it would get or else the roomiest."""
+        """Add what is known of the line, and the lot that it would get or, if there is none, the roomiest."""
         whole = self._whole(produit)
         placement = whole.placements.get(ligne.clé)
         if placement is not None:
@@ -150,7 +150,7 @@ class FakeRepository(AbstractRepository):
         _take_in(produit, lot)
 
     def _whole(self, produit: Produit) -> Produit:
-        """The product as it is now, with all that was not handed out of it."""
+        """The product as it is now, with the lots and lines that were not handed out."""
         copy = self._copies.get(produit.sku, produit)
         return replace(
             produit,
@@ -167,7 +167,7 @@ def _take_in(produit: Produit, lot: Lot | None) -> None:
 
 
 class FakeUnitOfWork(JournalledUnitOfWork):
-    """A transaction on a FakeStore: what it has read may be changed by others until it commits."""
+    """A transaction on a FakeStore. If others change what it has read, its commit raises VersionConflict."""
 
     produits: FakeRepository
 
@@ -190,7 +190,7 @@ class FakeUnitOfWork(JournalledUnitOfWork):
 
 
 class FakeOriginalPositions(AbstractOriginalPositions):
-    """Looks through the store's journal."""
+    """Searches the store's journal."""
 
     def __init__(self, store: FakeStore) -> None:
         self._store = store

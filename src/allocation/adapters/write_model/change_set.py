@@ -1,8 +1,9 @@
-"""What a unit of work has changed, as rows: how the products differ from what was loaded of them.
+"""What a unit of work has changed, as rows: how its products differ from what was loaded of them.
 
 Any number of products is written by one statement for each kind of change. Its rows travel as one JSON
-document, from which PostgreSQL makes rows of the table itself. Rows that change are found by the primary key,
-whatever the planner believes about the size of their tables: arrays name their keys once more, or a conflict.
+document, which PostgreSQL turns into rows of the table. Rows that change are found by the primary key,
+whatever the planner believes about the size of their tables: statements also name the keys in arrays, or
+insert the rows and let the conflict find them.
 """
 
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from allocation.domain.model import CléLigne, Lot, Placement, Produit, Rupture
 
 _Rows: TypeAlias = list[dict[str, Any]]
 
-# The journal's lock is taken after all of these, and each waits for other writers' rows in one order: that
-# of the products. A product that is not as it was loaded gets the version NULL, which its column refuses.
+# The journal's lock is taken after all of these statements. Each of them waits for rows of other writers in
+# the same order, that of the products. If a product has changed since it was loaded, its version is set to
+# NULL, which the column refuses.
 _UPDATE_PRODUITS = """
     UPDATE produits
     SET version = CASE WHEN produits.version = row.loaded_version THEN row.version END,
@@ -30,8 +32,8 @@ _INSERT_PRODUITS = (
     "INSERT INTO produits SELECT * FROM json_populate_recordset(NULL::produits, %s) ORDER BY sku"
 )
 _INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s)"
-# All of them are there: the conflict finds each by the primary key. An UPDATE that names both columns may be
-# planned by the index on references, which thousands of lots may share.
+# All of these lots exist, so each is found by its conflict on the primary key. The planner might carry out an
+# UPDATE that names both columns by the index on references, and thousands of lots may share a reference.
 _UPDATE_LOTS = f"""
     {_INSERT_LOTS} ON CONFLICT (sku, référence) DO UPDATE
     SET quantité = excluded.quantité, quantité_allouée = excluded.quantité_allouée
@@ -53,7 +55,7 @@ _UPSERT_RUPTURES = """
 
 @dataclass
 class Snapshot:
-    """What the tables hold of one product; `version` is None for a product that they do not have yet."""
+    """What the tables hold of one product; `version` is None if they do not have it yet."""
 
     version: int | None
     lots: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -103,7 +105,7 @@ class ChangeSet:
                 self.new_ruptures.append({**vars(rupture.event), "version": rupture.version})
 
     def statements(self) -> Iterator[Statement]:
-        """What stores the changes, in the order in which it is to be executed."""
+        """The statements that store the changes, in the order in which to execute them."""
         for statement, rows, keys in (
             (_UPDATE_PRODUITS, self.changed_produits, ("sku",)),
             (_INSERT_PRODUITS, self.new_produits, ()),

@@ -1,11 +1,11 @@
-"""What is known already of what an imported file names, each asked by one indexed SELECT."""
+"""What the database already knows of the lots and lines in an imported file, by one indexed SELECT each."""
 
 from dataclasses import dataclass
 from datetime import date
 
 from allocation.adapters.postgresql.database import Database
 
-# The numbers of lines that found no stock stand elsewhere, and those of long ago in the journal alone.
+# Lines that found no stock have their numbers in `ruptures`, and old ones of these only in the journal.
 _LAST_NUMBER = """
     SELECT coalesce(max(ligne::bigint), 0) AS last FROM (
         SELECT ligne FROM order_lines WHERE id_commande = %(id_commande)s AND sku = %(sku)s
@@ -21,19 +21,19 @@ _LOT = "SELECT eta FROM lots WHERE sku = %(sku)s AND référence = %(réf)s"
 
 @dataclass(frozen=True)
 class KnownLot:
-    """What of a lot never changes."""
+    """What never changes in a lot."""
 
     eta: date | None
 
 
 class KnownStock:
-    """What the database knows, as it is committed."""
+    """Answers from committed data."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def last_number(self, id_commande: str, sku: str) -> int:
-        """The greatest number among an order's lines of a SKU, 0 without any. Raises StorageUnavailable."""
+        """The greatest number among an order's lines of a SKU, 0 if none. Raises StorageUnavailable."""
         [row] = self._database.fetch(_LAST_NUMBER, {"id_commande": id_commande, "sku": sku})
         last: int = row["last"]
         return last

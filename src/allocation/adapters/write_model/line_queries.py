@@ -1,6 +1,6 @@
-"""What is asked of the tables about order lines: each by a statement that reads no more than it gives.
+"""Queries about order lines, none of which reads more rows than it needs.
 
-Rows are looked up one by one: OFFSET 0 keeps the planner from reading a whole table in their place.
+Rows are looked up one by one: OFFSET 0 keeps the planner from reading a whole table instead.
 """
 
 KNOWN_LINES = """
@@ -24,8 +24,8 @@ KNOWN_RUPTURES = """
         OFFSET 0
     ) AS known
 """
-# Where the fewest newest lines on a lot begin that together hold so many units. As every line holds a unit at
-# least, no more lines than units need to be looked at.
+# The seniority from which on the newest lines of a lot, as few as possible, hold `units` or more. Each
+# line holds at least one unit, so no more lines than units need to be looked at.
 RANG_LIMITE = """
     WITH newest AS (
         SELECT l.rang, l.quantité
@@ -37,7 +37,7 @@ RANG_LIMITE = """
     )
     SELECT min(rang) FROM counted WHERE newer_units < %(units)s
 """
-# The lines of the few allocations that the limit leaves.
+# The limit is applied first: only the lines of the allocations within it are looked up.
 LINES_FROM = """
     SELECT line.*
     FROM (

@@ -1,7 +1,8 @@
 """Finding out what became of a commit whose answer was lost, from whichever server is the primary now.
 
-The transaction's number would not tell: after a crash, PostgreSQL gives it to another one. But what the
-transaction wrote is there or is not, and its end can be awaited, as it holds a lock of its own until then.
+The transaction's number would not help: after a crash, PostgreSQL may give it to another one. Instead, each
+transaction holds a lock of its own. Once that lock is free, the transaction has ended, and an event that it
+wrote is in the journal if it was committed, and only then.
 """
 
 import secrets
@@ -37,7 +38,7 @@ def leave_trace() -> tuple[int, Statement]:
 
 
 def trace_of(lock: int, rows: Rows) -> Trace:
-    """The trace, from the rows of the statement of `leave_trace`."""
+    """The trace, from the rows that the statement of `leave_trace` returned."""
     [(_, journal_end)] = rows
     return Trace(lock, journal_end)
 
@@ -68,7 +69,7 @@ def _position(database: Database, trace: Trace, event_id: UUID) -> int | None:
             raise StorageUnavailable("a standby does not know what its primary has committed")
         if not over:
             raise StorageUnavailable("the transaction has not ended yet")
-        # In a new transaction, whose snapshot is from after that end.
+        # In a new transaction, so that its snapshot is later than the end of the lost one.
         with connection.begin():
             wanted = {"journal_end": trace.journal_end, "event_id": event_id}
             position: int | None = connection.scalar(_POSITION, wanted)

@@ -1,7 +1,7 @@
-"""The lots that a line may choose from: the first in the order of allocation, more only if they don't do.
+"""The lots that a line may choose from: the first in the order of allocation, more only if none of them do.
 
-However many lots of a SKU have units left, few of them are read. What is known of the others is the place in
-the order up to which all lots with enough units are loaded, and how many units any other has at most.
+However many lots of a SKU have units left, few of them are read. Two things are known of the others: up to
+which place in the order all lots with enough units are loaded, and how many units any other has at most.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from allocation.domain.lots import Lot, Ordre
 from allocation.domain.model import Produit
 
 FIRST = 8
-# The next ones come by as many as are loaded already, so that few round trips fetch many.
+# Each further query fetches as many lots as are loaded already, up to this number: few queries get many lots.
 MOST = 512
 
 Rows: TypeAlias = Iterable[tuple[Any, ...]]
@@ -45,8 +45,8 @@ _BEFORE_ALL: Ordre = (False, date.min, 0, "")
 class OpenLots:
     """How much of the open lots of one product is loaded.
 
-    Of the lots with n units left, or more, all up to `reached[n]` are. The others have `at_most` units left;
-    None: nobody has looked yet.
+    Of the lots with n or more units left, all are loaded up to the place `reached[n]` in the order. A lot
+    that is not loaded has at most `at_most` units left; None if nobody has looked yet.
     """
 
     reached: dict[int, Ordre] = field(default_factory=dict)
@@ -54,19 +54,23 @@ class OpenLots:
 
     @classmethod
     def after_first(cls, lots: Sequence[Lot]) -> "OpenLots":
-        """What is known when these are the first ones."""
+        """What is known when these lots, the answer to FIRST_LOTS, are loaded."""
         if len(lots) < FIRST:
             return cls(at_most=0)
         return cls(reached={1: lots[-1].ordre})
 
     def suffice(self, produit: Produit, lot: Lot | None, units: int) -> bool:
-        """Whether no other lot could be given instead or, if this is none, change what is told."""
+        """Whether lots that are not loaded make no difference to a line of `units` units.
+
+        They do if one of them would be used before `lot` or, if that is None, could serve the line or have
+        more left than the roomiest.
+        """
         if lot is None:
             return self.at_most is not None and self.at_most <= produit.quantité_disponible
         return not self._others_may_serve(units) or lot.ordre <= self._reached(units)
 
     def more(self, messages: Messages, produit: Produit, units: int) -> Rows:
-        """Some that are missing for a line of so many units."""
+        """The rows of further lots that a line of `units` units may need."""
         if self.at_most is None or not self._others_may_serve(units):
             return self._roomiest(messages, produit)
         return self._next(messages, produit, units)
@@ -96,7 +100,7 @@ class OpenLots:
         }
         rows = messages.rows(_NEXT_LOTS, names)
         if len(rows) < limit:
-            # Whatever is not loaded now is too small.
+            # All lots that are not loaded now have too few units left.
             self.at_most = units - 1
         else:
             self.reached[units] = Lot(*rows[-1]).ordre

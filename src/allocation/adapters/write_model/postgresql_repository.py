@@ -1,4 +1,4 @@
-"""Products in PostgreSQL: out of the write tables, under locks, and into them again, in few round trips."""
+"""Products in PostgreSQL: read from the write tables under locks, and written back, in few round trips."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
@@ -29,7 +29,7 @@ _LOCK_PRODUITS = """
 """
 _LOCK_FREE_PRODUITS = f"{_LOCK_PRODUITS} SKIP LOCKED"
 _EXISTING = "SELECT sku FROM produits WHERE sku = ANY(%s)"
-# One lot after the other: OFFSET 0 keeps the planner from reading the whole table.
+# Lots are looked up one by one: OFFSET 0 keeps the planner from reading the whole table instead.
 _NAMED_LOTS = f"""
     SELECT lot.* FROM unnest(%s::text[], %s::text[]) AS asked (sku, référence)
     CROSS JOIN LATERAL ({LOT} AS l WHERE l.sku = asked.sku AND l.référence = asked.référence OFFSET 0) AS lot
@@ -43,9 +43,9 @@ _LOCK_TIMEOUTS = {
 
 
 class PostgreSQLRepository(AbstractRepository):
-    """Products in PostgreSQL, locked from their loading to the end of the transaction.
+    """Products in PostgreSQL, locked from when they are loaded to the end of the transaction.
 
-    `trace` is what the transaction can be found by, once it has begun.
+    `trace` identifies the transaction, once it has begun.
     """
 
     trace: Trace
@@ -61,7 +61,7 @@ class PostgreSQLRepository(AbstractRepository):
         self._asked_lots: set[CléLot] = set()
         self._asked_lines: set[tuple[str, CléLigne]] = set()
         self._open_lots: dict[str, OpenLots] = {}
-        # Of these lines nobody has looked yet whether they were refused.
+        # Lines that may have been refused before: nobody has looked yet.
         self._perhaps_refused: defaultdict[str, set[CléLigne]] = defaultdict(set)
 
     def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
@@ -94,7 +94,7 @@ class PostgreSQLRepository(AbstractRepository):
     def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
         if sku is None:
             self._references.find({réf_lot})
-            # Lots of commands before this one in the same transaction may be among them.
+            # Earlier commands in the same transaction may have added such lots.
             known = {sku for sku, produit in self.known.items() if produit.lot(réf_lot) is not None}
             sku = seul_sku(réf_lot, self._references.skus(réf_lot) | known)
         if sku is None:
@@ -112,7 +112,7 @@ class PostgreSQLRepository(AbstractRepository):
             return None
         units = lot.quantité_allouée - quantité
         names = {"sku": produit.sku, "réf_lot": réf_lot, "units": units, "limit": limit}
-        # Lines of commands before this one in the same transaction may be among them.
+        # The tables must have the lines of earlier commands in the same transaction.
         self._ask(*self.changes())
         if depuis_rang is None:
             [(depuis_rang,)] = self._messages.rows(RANG_LIMITE, names)
@@ -120,14 +120,14 @@ class PostgreSQLRepository(AbstractRepository):
         return depuis_rang
 
     def begin(self) -> None:
-        """Begin the transaction, if that was not done yet."""
+        """Begin the transaction, unless it has begun."""
         if not self._messages.in_transaction:
             self._ask()
 
     def changes(self) -> Sequence[Statement]:
-        """What brings the tables up to date; from now on they are taken to be so.
+        """The statements that bring the tables up to date, which they are taken to be from now on.
 
-        Raises a violation of NOT NULL where a product has another version than when it was loaded.
+        They violate a NOT NULL constraint if a product has another version than when it was loaded.
         """
         changes = ChangeSet()
         for sku, snapshot in self._snapshots.items():
@@ -136,7 +136,7 @@ class PostgreSQLRepository(AbstractRepository):
         return tuple(changes.statements())
 
     def _ask(self, *statements: Statement) -> list[Rows]:
-        """The rows of each statement, in a message that begins the transaction, if need be."""
+        """The rows of each statement, all sent in one message, which begins the transaction if need be."""
         if self._messages.in_transaction:
             return self._messages.send(*statements) if statements else []
         lock, trace = leave_trace()
@@ -154,9 +154,9 @@ class PostgreSQLRepository(AbstractRepository):
         lots: Set[CléLot] = frozenset(),
         réfs_lots: Set[str] = frozenset(),
     ) -> None:
-        """Lock these products, and load of them what is not there yet, in one round trip.
+        """Lock these products, and load what is not loaded of them yet, in one round trip.
 
-        It takes another one to find the products of references; those that are ambiguous are left out.
+        Finding the products of references takes another one; ambiguous references are left out.
         """
         self._references.find(réfs_lots)
         found = ((réf, self._references.skus(réf)) for réf in réfs_lots)
@@ -192,20 +192,20 @@ class PostgreSQLRepository(AbstractRepository):
         self._load_received_meanwhile(named, self._references.note(réfs_lots, others))
 
     def _load_received_meanwhile(self, named: Rows, réfs_lots: Set[str]) -> None:
-        """Load lots that were not there before the lock: of products that were unknown, or by references."""
+        """Load lots that were received just before the lock: for products unknown then, or by reference."""
         lots = {(sku, réf) for réf, sku, *_ in named if sku not in self.known.keys() | self._locked}
         if lots or réfs_lots:
             self._absent -= {sku for sku, _ in lots}
             self._load(set(), lots=lots, réfs_lots=réfs_lots)
 
     def _register(self, lignes: Iterable[tuple[str, CléLigne]]) -> None:
-        """Note that all that is known of these lines is loaded, but for refusals."""
+        """Note that everything known of these lines is loaded, except refusals."""
         for sku, clé in lignes:
             self._asked_lines.add((sku, clé))
             self._perhaps_refused[sku].add(clé)
 
     def _load_choice(self, produit: Produit, ligne: LigneDeCommande) -> None:
-        """Load the lot that the line would get or, if there is none, what it is told."""
+        """Load the lot that the line would get or, if there is none, what its refusal must say."""
         placement = produit.placements.get(ligne.clé)
         if placement is not None and placement.réf_lot is not None:
             return
@@ -229,7 +229,7 @@ class PostgreSQLRepository(AbstractRepository):
     def _take_lots(self, rows: Iterable[tuple[Any, ...]]) -> None:
         for référence, sku, *rest in rows:
             if sku not in self.known:
-                # Committed after its product was looked for, and not locked.
+                # Committed after its product was looked for, which therefore is not locked.
                 continue
             produit, snapshot = self.known[sku], self._snapshots[sku]
             if référence not in snapshot.lots:

@@ -20,14 +20,14 @@ from allocation.adapters.write_model.postgresql_repository import PostgreSQLRepo
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.events import Event
 
-# Waiting for the journal's lock is not about one command, as everybody needs it. So the statement timeout
-# ends the wait, which has another meaning than a lock timeout.
+# A lock timeout means that somebody holds what this one command needs. Everybody needs the journal's lock, so
+# the wait for it is ended by the statement timeout instead.
 _NO_LOCK_TIMEOUT: Statement = ("SET LOCAL lock_timeout = 0", ())
 _COMMIT: Statement = ("COMMIT", ())
 
 
 class PostgreSQLUnitOfWork(JournalledUnitOfWork):
-    """A transaction on PostgreSQL; also a source for views, which read outside the transaction."""
+    """A transaction on PostgreSQL. Views can read from it too, which they do outside the transaction."""
 
     produits: PostgreSQLRepository
 

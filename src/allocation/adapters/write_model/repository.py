@@ -1,4 +1,4 @@
-"""The port of the repository: products in and out of where they are kept, never more than a command needs."""
+"""The port of the repository, which loads and stores products, and of each no more than commands need."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ class Waiting(Enum):
     """How long a transaction waits for what others have locked."""
 
     BRIEFLY = auto()
-    """As long as another process may take for its transaction: everybody waits meanwhile."""
+    """As long as a transaction of another process may take, since everybody in this one waits meanwhile."""
     LONGER = auto()
-    """As long as many other processes may take: what stays locked could not be waited for elsewhere."""
+    """As long as those of many other processes may take, because there is no other place to wait longer."""
     NOT_AT_ALL = auto()
     """Products that are locked are left out; whatever else is locked is waited for briefly."""
     PATIENTLY = auto()
-    """As long as whoever asked may be kept waiting: it holds up nobody else."""
+    """As long as the caller may be kept waiting, since nobody else is held up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Needs:
 
     @classmethod
     def of_lot(cls, réf_lot: str, sku: str | None) -> Self:
-        """What a command about one lot needs, whose SKU may be left out."""
+        """What a command about one lot needs, if it names the SKU or leaves it out."""
         return cls(réfs_lots=(réf_lot,)) if sku is None else cls(skus=(sku,), lots=((sku, réf_lot),))
 
 
 def handed_out(produit: Produit, réf_lot: str) -> Lot:
-    """The product's lot of this reference. Raises LookupError where nobody has asked for it."""
+    """The product's lot of this reference. Raises LookupError if nobody has asked for it."""
     lot = produit.lot(réf_lot)
     if lot is None:
         raise LookupError(f"lot {réf_lot} of {produit.sku} was not asked for")
@@ -55,7 +55,7 @@ def handed_out(produit: Produit, réf_lot: str) -> Lot:
 class AbstractRepository(ABC):
     """Port: the products that one unit of work has loaded or added.
 
-    `known` are all of them, by SKU; `seen` those that were handed out since somebody last emptied it.
+    `known` are all of them, by SKU; `seen` are those that were handed out since it was last emptied.
     """
 
     def __init__(self) -> None:
@@ -64,9 +64,9 @@ class AbstractRepository(ABC):
 
     @abstractmethod
     def prepare(self, needs: Sequence[Needs], waiting: Waiting) -> None:
-        """Load what will be asked for at once, which is cheaper, and locks the products in one order.
+        """Load all that will be asked for together, which is cheaper, and lock the products in one order.
 
-        Where these are not waited for, asking for one that somebody else has locked raises Locked.
+        If locked products are not waited for, asking for one later raises Locked.
         """
 
     @abstractmethod
@@ -77,24 +77,24 @@ class AbstractRepository(ABC):
     def get(self, sku: str, *lignes: LigneDeCommande) -> Produit | None:
         """The product, with what is known of `lignes` and the lots that they may get; None if unknown.
 
-        That is so for each line as long as no other has been allocated since. Nothing else is promised to be
-        there, and what is known already is refused at the commit (VersionConflict) when it is added again.
+        For each line, that holds until another one is allocated. Nothing else is sure to be loaded: a lot or
+        line that exists without being loaded can be added again, and the commit then raises VersionConflict.
         """
 
     @abstractmethod
     def get_par_réf_lot(self, réf_lot: str, sku: str | None = None) -> Produit | None:
-        """The product of this lot, with the lot, whatever is left in it; None if the lot is unknown.
+        """The product of this lot, with the lot, even if nothing is left in it; None if the lot is unknown.
 
-        Raises RéférenceAmbiguë where no SKU is given, and several have such a lot.
+        Raises RéférenceAmbiguë if no SKU is given and several have such a lot.
         """
 
     @abstractmethod
     def load_surplus(
         self, produit: Produit, réf_lot: str, quantité: int, *, depuis_rang: int | None = None, limit: int
     ) -> int | None:
-        """Load the lines that must leave a lot that was handed out: the oldest, at most `limit`.
+        """Load the lines that must leave a lot that was handed out: the oldest of them, at most `limit`.
 
-        The seniority from which on they go, as `Produit.rang_limite`, unless it is known (`depuis_rang`);
-        None when the lot's lines fit into `quantité` units. Raises LookupError for a lot that nobody has
-        asked for.
+        Returns the seniority from which on lines go: `depuis_rang` if given, otherwise what
+        `Produit.rang_limite` finds, which is None if the lot's lines fit into `quantité` units. Raises
+        LookupError for a lot that nobody has asked for.
         """

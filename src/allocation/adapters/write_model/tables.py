@@ -1,12 +1,12 @@
 """The write model: normalised tables whose constraints refuse what the domain refuses.
 
 Every table has `sku` in its primary key, so that all rows of one allocation can live on one node.
-An order line is known by its natural key and by `(sku, rang)`, its seniority within the product;
-`allocations` ties it to a lot by the latter, which also finds a lot's newest lines without a sort.
+An order line is identified by its natural key, and by `(sku, rang)`, its seniority within the product.
+`allocations` ties it to a lot by the latter, which also gives a lot's newest lines without a sort.
 
-For each statement of the write path there is one index that serves it, and no other that begins in the same
-way, or gives its rows in the same order: so the planner can't take the wrong one while it knows nothing of a
-table that is still empty.
+Each statement of the write path has one index that serves it. No other index begins in the same way, or gives
+its rows in the same order, so the planner can't take a wrong one while it knows nothing of a table that is
+still empty.
 """
 
 from sqlalchemy import (
@@ -35,7 +35,7 @@ produits = Table(
     Column("sku", identifier, primary_key=True),
     Column("version", BigInteger, nullable=False),
     Column("dernier_rang", BigInteger, nullable=False),
-    # Null where no lot has had more to give since version 0.1.0, which does not know the column.
+    # Null if version 0.1.0, which does not know this column, wrote it, and no lot has gained units since.
     Column("dernier_apport", BigInteger),
 )
 
@@ -57,7 +57,7 @@ lots = Table(
 
 # Several SKUs may have lots of one reference.
 Index("lots_référence_idx", lots.c.référence, lots.c.sku)
-# Lots with units left, in the order in which they are used, and by how many are left.
+# Lots with units left: this index has them in the order in which they are used, the last one by what is left.
 Index(
     "lots_par_rang_idx",
     lots.c.sku,
@@ -104,10 +104,10 @@ allocations = Table(
     ForeignKeyConstraint(["sku", "réf_lot"], ["lots.sku", "lots.référence"]),
 )
 
-# The newest first; as an expression, it can't be mistaken for a way to look for a rank.
+# A lot's newest lines first. As an expression, the rank can't make the planner look up ranks in this index.
 Index("allocations_du_lot_idx", allocations.c.réf_lot, allocations.c.sku, text("(- rang)"))
 
-# What was told when a line was last refused, and the product's version then.
+# What the caller was told when a line was last refused, and the product's version then.
 ruptures = Table(
     "ruptures",
     metadata,

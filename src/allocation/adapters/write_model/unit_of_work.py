@@ -12,7 +12,7 @@ from allocation.domain.model import Produit
 
 
 class AbstractUnitOfWork(ABC):
-    """Port, as handlers see it: `with uow:` opens it, `commit` agrees, leaving without a commit undoes."""
+    """Port, as handlers see it: `with uow:` opens it; changes are undone unless there is a `commit`."""
 
     produits: AbstractRepository
 
