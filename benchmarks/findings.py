@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
 
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 
 
 class Unit(Enum):

@@ -6,7 +6,8 @@ from functools import partial
 from benchmarks import http_messages
 from benchmarks.contestants import Bench, HttpShop
 from benchmarks.findings import Figure, Finding, Series, Unit, at_least, better, failures_in
-from benchmarks.load import LoadResult, drive
+from benchmarks.load import drive
+from benchmarks.load_result import LoadResult
 from benchmarks.pgbench import pgbench
 from benchmarks.rounds import Measure, alternate
 

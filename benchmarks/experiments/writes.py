@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from benchmarks.contestants import Bench, HttpShop, PlainSql
 from benchmarks.findings import Figure, Finding, Series, Unit, answers, at_least, better, failures_in
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 from benchmarks.rounds import Measure, alternate
 from benchmarks.shop import SPREAD, SPREAD_FAMILY, receive
 

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 import pytest
 from benchmarks.http_messages import allocations, get, order_reads
-from benchmarks.load import HEAD_END, Address, LoadResult, drive
+from benchmarks.load import HEAD_END, Address, drive
+from benchmarks.load_result import LoadResult
 from benchmarks.responder import responder
 
 PROJECT = Path(__file__).parents[2]
@@ -140,6 +141,15 @@ def test_un_centile_est_une_latence_mesurée() -> None:
 
     assert (load.percentile_s(50), load.percentile_s(99)) == (0.002, 0.004)
     assert math.isnan(LoadResult().percentile_s(50))
+
+
+def test_la_latence_des_succès_se_compte_à_part() -> None:
+    load = LoadResult()
+    for status, latency in ((201, 0.2), (503, 0.001), (201, 0.4), (503, 0.002)):
+        load.add(status, latency)
+
+    assert (load.percentile_of_successes_s(50), load.percentile_s(50)) == (0.2, 0.002)
+    assert (load.succeeded, load.failed) == (2, 2)
 
 
 def test_chaque_commande_a_un_identifiant_à_elle() -> None:
