@@ -52,7 +52,7 @@ def lag(bench: Bench) -> Finding:
         f"{VIEW} at the event or after it. The time of the commit itself is part of it.",
         series=(median, tail, achieved),
         figures=(
-            Figure(f"lag at {RATE:,} allocations/s, p99", tail, at_most(100, Unit.MILLISECONDS)),
+            Figure(f"lag at {RATE:,} allocations/s, p99", tail, at_most(60, Unit.MILLISECONDS)),
             Figure(f"allocations achieved of {RATE:,}/s", achieved, at_least(0.95 * RATE, Unit.RATE)),
         ),
         remarks=[
