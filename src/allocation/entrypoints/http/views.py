@@ -25,9 +25,9 @@ from allocation.entrypoints.http.schemas.allocations import AllocationVue
 from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
 from allocation.entrypoints.http.schemas.lots import DemandeSku, LotVue
 from allocation.entrypoints.http.schemas.stock import (
-    DemandeDisponibilités,
+    DemandeDisponibilites,
     DemandePage,
-    Disponibilités,
+    Disponibilites,
     PageDeStock,
     StockVue,
 )
@@ -70,9 +70,9 @@ class HttpViews:
             reading_at("/stock/<identifier:sku>", self.stock, answers={200: StockVue}),
             reading("/stock", self.stock_page, answers={200: PageDeStock}, query=DemandePage),
             replace(
-                reading("/disponibilités", self.availability, answers={200: Disponibilités}),
+                reading("/disponibilités", self.availability, answers={200: Disponibilites}),
                 method="POST",
-                body=DemandeDisponibilités,
+                body=DemandeDisponibilites,
             ),
         )
 
@@ -120,7 +120,7 @@ class HttpViews:
 
     async def availability(self, request: Request) -> Response:
         """What can be sold of up to a hundred SKUs: in all, from stock, and by day of arrival."""
-        demande = await read_body(request, DemandeDisponibilités)
+        demande = await read_body(request, DemandeDisponibilites)
         skus = list(dict.fromkeys(demande.skus))
         return Response(await self._document(request, views.DISPONIBILITÉS, {"skus": skus}) or b"")
 

@@ -51,7 +51,7 @@ class PageDeStock(BaseModel):
     suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])
 
 
-class DemandeDisponibilités(Demande):
+class DemandeDisponibilites(Demande):
     """The SKUs that are asked about; one that is named twice is answered once."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"skus": ["LAMPE-ROUGE", "CHAISE"]}]})
@@ -59,24 +59,24 @@ class DemandeDisponibilités(Demande):
     skus: list[Identifiant] = Field(min_length=1, max_length=MAX_SKUS)
 
 
-class Arrivée(BaseModel):
+class Arrivee(BaseModel):
     """What of the arrivals of one day can be sold, in units."""
 
     eta: date = Field(examples=["2027-01-31"])
     disponible: int = Field(examples=[40])
 
 
-class Disponibilité(BaseModel):
+class Disponibilite(BaseModel):
     """What can be sold of a SKU, in units: in all, from stock, and by day of arrival."""
 
     sku: str = Field(examples=["LAMPE-ROUGE"])
     disponible: int = Field(examples=[90])
     disponible_en_stock: int = Field(examples=[50])
-    arrivées: list[Arrivée]
+    arrivées: list[Arrivee]
 
 
-class Disponibilités(BaseModel):
+class Disponibilites(BaseModel):
     """What can be sold of the SKUs that are known, and which are not, in the order of the request."""
 
-    disponibilités: list[Disponibilité]
+    disponibilités: list[Disponibilite]
     inconnus: list[str] = Field(examples=[[]])
