@@ -34,11 +34,11 @@ LIMIT_S = 0.5
 LOCK = 7
 
 _KEYS = "FROM ROWS FROM (json_to_recordset($1) AS (n int)) WITH ORDINALITY AS asked (n, place) ORDER BY place"
-ECHO = f"SELECT n {_KEYS}"  # noqa: S608 - our own text
+ECHO = f"SELECT n {_KEYS}"
 # Each key waits for as long as `locked` lasts.
-HELD = f"SELECT n, pg_advisory_xact_lock_shared({LOCK}) {_KEYS}"  # noqa: S608 - our own text
+HELD = f"SELECT n, pg_advisory_xact_lock_shared({LOCK}) {_KEYS}"
 # Whoever asks it loses the session.
-LETHAL = f"SELECT pg_terminate_backend(pg_backend_pid()) {_KEYS}"  # noqa: S608 - our own text
+LETHAL = f"SELECT pg_terminate_backend(pg_backend_pid()) {_KEYS}"
 
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
@@ -89,7 +89,7 @@ def kill_sessions(sql: Sql) -> Callable[[], None]:
     """Ends all other sessions of the database, and returns once they are gone."""
 
     def kill() -> None:
-        pids = [row["pid"] for row in sql(f"SELECT pid, pg_terminate_backend(pid) {OTHERS}")]  # noqa: S608
+        pids = [row["pid"] for row in sql(f"SELECT pid, pg_terminate_backend(pid) {OTHERS}")]
         assert pids
         gone = "SELECT pid FROM pg_stat_activity WHERE pid = ANY (:pids)"
         eventually(lambda: not sql(gone, pids=pids))
@@ -175,7 +175,7 @@ def test_une_demande_que_postgresql_refuse_échoue_seule(opened: Opened, sql: Sq
             with pytest.raises(psycopg.errors.InvalidTextRepresentation):
                 await ask(reads, "un")[0]
             # What fails leaves no session open that nobody uses any more.
-            assert len(sql(f"SELECT pid {OTHERS} AND query LIKE '%json_to_recordset%'")) <= 1  # noqa: S608
+            assert len(sql(f"SELECT pid {OTHERS} AND query LIKE '%json_to_recordset%'")) <= 1
 
     asyncio.run(scenario())
 
@@ -261,7 +261,7 @@ class TestSessionsPerdues:
     def test_cent_sessions_perdues_ne_dérangent_pas_celles_qui_servent(
         self, opened: Opened, loop_factory: Any
     ) -> None:
-        """A descriptor that is closed is given to the next session: that one must not be forgotten with it."""
+        """A descriptor that is closed is given to the next session: that one must not be lost, too."""
 
         async def scenario() -> None:
             async with opened() as reads:
@@ -281,7 +281,7 @@ def test_sans_base_chacun_reçoit_son_refus_et_tout_reprend_à_son_retour(
     opened: Opened, database_url: str, server: Server
 ) -> None:
     name = make_url(database_url).database
-    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
 
     async def scenario() -> None:
         async with opened() as reads:

@@ -166,9 +166,7 @@ def test_ce_qui_est_commencé_est_attendu_et_ce_qui_ne_l_est_pas_n_est_jamais_ex
     run(scenario())
 
 
-def test_une_file_pleine_refuse_tout_de_suite_et_ne_perd_rien(
-    shop: Shop, transactions: Transactions
-) -> None:
+def test_une_file_pleine_refuse_tout_de_suite_et_ne_perd_rien(shop: Shop, transactions: Transactions) -> None:
     async def scenario() -> None:
         sender = shop(waiting=2)
         await held(sender, transactions)
