@@ -175,7 +175,7 @@ def test_quand_personne_n_attend_plus_rien_n_est_plus_regardé(
         await happens(lambda: not watched.runs)
         looks = watched.looks.total()
         for _ in range(10):
-            await watched.reads.primary.look_up("SELECT 1 WHERE $1 IS NOT NULL", {})
+            await watched.reads.primary.look_up("SELECT 1 WHERE $1::json IS NOT NULL", {})
             await next_turn()
         assert watched.looks.total() == looks
         # And who waits next is seen.
