@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 from tests.loops import next_turn
 from tests.transactions import Observations, Transactions
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 from allocation.entrypoints.event_loop.caller import LoopCaller
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull
@@ -100,7 +100,8 @@ def test_les_réponses_d_une_transaction_réveillent_la_boucle_une_seule_fois(
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, CountingLoop)
-        sender = shop()
+        # Nobody looks for an answer by himself, however late it is.
+        sender = shop(waiting_s=10 * PATIENCE_S)
         await held(sender, transactions)
         tasks = await sender.send(*names)
         wakes = loop.wakes
@@ -112,7 +113,8 @@ def test_les_réponses_d_une_transaction_réveillent_la_boucle_une_seule_fois(
         assert loop.wakes - wakes == 1
         # And the next answers wake it again.
         [later] = await sender.send("d")
-        assert await later == "D"
+        async with asyncio.timeout(PATIENCE_S):
+            assert await later == "D"
 
     run(scenario())
 
@@ -202,17 +204,17 @@ def test_une_boucle_terminée_n_empêche_pas_les_autres_d_être_servis(
     group: Callable[..., GroupCommit[str]], transactions: Transactions, executor: ThreadPoolExecutor
 ) -> None:
     commits = group()
+    first = commits.submit("premier")
+    assert transactions.begun.acquire(timeout=30)
 
     async def ending() -> None:
-        sender = LoopShop(commits, executor)
-        await held(sender, transactions)
-        await sender.send("a1", "a2")
+        await LoopShop(commits, executor).send("a1", "a2")
 
     run(ending())
     other = commits.submit("b1")
     transactions.free.set()
 
-    assert other.result(30) == "B1"
+    assert [first.result(30), other.result(30)] == ["PREMIER", "B1"]
     assert transactions.batches == [["premier"], ["a1", "b1", "a2"]]
 
 
