@@ -171,7 +171,7 @@ def test_une_demande_que_postgresql_refuse_échoue_seule(opened: Opened, sql: Sq
 
                 with pytest.raises(psycopg.errors.InvalidTextRepresentation):
                     await wrong
-                assert await numbers_in(asyncio.gather(one, two)) == [round_number, -round_number]
+                assert await numbers_in(asyncio.gather(*[one, two])) == [round_number, -round_number]
             with pytest.raises(psycopg.errors.InvalidTextRepresentation):
                 await ask(reads, "un")[0]
             # What fails leaves no session open that nobody uses any more.

@@ -23,7 +23,7 @@ class CountingLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.wakes = 0
 
-    def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> asyncio.Handle:
+    def call_soon_threadsafe(self, *arguments: Any, **options: Any) -> asyncio.Handle:  # type: ignore[override]
         self.wakes += 1
         return super().call_soon_threadsafe(*arguments, **options)
 
