@@ -91,11 +91,13 @@ _FREE = """
 DISPONIBILITÉS = View(
     "stock_view",
     f"""
-    SELECT coalesce(json_agg(entry ORDER BY place) FILTER (WHERE disponible IS NOT NULL), '[]')
+    SELECT coalesce(json_agg(entry ORDER BY place) FILTER (WHERE free.disponible IS NOT NULL), '[]')
                AS disponibilités,
-           coalesce(json_agg(sku ORDER BY place) FILTER (WHERE disponible IS NULL), '[]') AS inconnus
+           coalesce(json_agg(free.sku ORDER BY place) FILTER (WHERE free.disponible IS NULL), '[]') AS inconnus
     FROM ({_FREE}) AS free
-    CROSS JOIN LATERAL (SELECT sku, disponible, disponible_en_stock, arrivées) AS entry
+    CROSS JOIN LATERAL (
+        SELECT free.sku, free.disponible, free.disponible_en_stock, free.arrivées
+    ) AS entry
     """,  # noqa: S608 - our own text
     parameters={"skus": "json"},
     order="disponibilités::text",

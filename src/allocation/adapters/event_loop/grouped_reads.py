@@ -109,7 +109,7 @@ class GroupedReads:
                     session = await self._answer_on(session, query, [question])
                 return session
             _fail(group[0], error)
-            return None
+            return session
         for question, row in zip(group, rows or [[] for _ in group], strict=True):
             if not question.answer.done():
                 question.answer.set_result(row)
