@@ -18,8 +18,8 @@ _PRODUCTS = """
     SELECT sku, %(lines)s + 1, %(lines)s FROM unnest(%(skus)s::text[]) AS sku
 """
 _LOTS = """
-    INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée)
-    SELECT sku, 'lot-' || sku, %(plenty)s, %(plenty)s, %(lines)s FROM unnest(%(skus)s::text[]) AS sku
+    INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, rang)
+    SELECT sku, 'lot-' || sku, %(plenty)s, %(plenty)s, %(lines)s, 1 FROM unnest(%(skus)s::text[]) AS sku
 """
 _LINES = """
     INSERT INTO order_lines (sku, id_commande, ligne, quantité, rang)
@@ -32,14 +32,14 @@ _ALLOCATIONS = """
     FROM unnest(%(skus)s::text[]) AS sku, generate_series(1, %(lines)s) AS rang
 """
 _LOT_EVENTS = """
-    INSERT INTO journal (id, type, version, sku, data)
-    SELECT gen_random_uuid(), 'LotCréé', 1, sku,
+    INSERT INTO journal (id, type, version, sku, réf_lot, quantité, de, vers, data)
+    SELECT gen_random_uuid(), 'LotCréé', 1, sku, 'lot-' || sku, %(plenty)s, 'hors_stock', 'libre',
            jsonb_build_object('réf_lot', 'lot-' || sku, 'sku', sku, 'quantité', %(plenty)s::int, 'eta', null)
     FROM unnest(%(skus)s::text[]) AS sku
 """
 _LINE_EVENTS = """
-    INSERT INTO journal (id, type, version, sku, data)
-    SELECT gen_random_uuid(), 'Alloué', 1, sku,
+    INSERT INTO journal (id, type, version, sku, réf_lot, id_commande, ligne, quantité, de, vers, data)
+    SELECT gen_random_uuid(), 'Alloué', 1, sku, 'lot-' || sku, 'c-' || rang, '1', 1, 'libre', 'alloué',
            jsonb_build_object('id_commande', 'c-' || rang, 'sku', sku, 'quantité', 1,
                               'réf_lot', 'lot-' || sku, 'ligne', '1')
     FROM generate_series(1, %(lines)s) AS rang, unnest(%(skus)s::text[]) AS sku

@@ -7,8 +7,8 @@ UPDATE lots SET quantité_allouée = quantité_allouée + 1 WHERE sku = :sku AND
 INSERT INTO order_lines (sku, id_commande, ligne, quantité, rang)
     VALUES (:sku, 'pgbench-' || :rang, '1', 1, :rang);
 INSERT INTO allocations (sku, rang, réf_lot) VALUES (:sku, :rang, 'lot-' || :sku);
-INSERT INTO journal (id, type, version, sku, data)
-    VALUES (gen_random_uuid(), 'Alloué', 1, :sku,
+INSERT INTO journal (id, type, version, sku, réf_lot, id_commande, ligne, quantité, de, vers, data)
+    VALUES (gen_random_uuid(), 'Alloué', 1, :sku, 'lot-' || :sku, 'pgbench-' || :rang, '1', 1, 'libre', 'alloué',
             jsonb_build_object('id_commande', 'pgbench-' || :rang, 'sku', :sku::text, 'quantité', 1,
                                'réf_lot', 'lot-' || :sku, 'ligne', '1'));
 COMMIT;
