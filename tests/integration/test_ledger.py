@@ -35,9 +35,9 @@ Sql = Callable[..., list[dict[str, Any]]]
 ]
 # A line of an archive that version 0.2.0 has written, completed when it is read.
 ARCHIVED_BY_0_2_0 = f"""
-    SELECT {", ".join(COLUMNS)}
-    FROM json_populate_record(NULL::journal, json_build_object('type', :type, 'data', CAST(:data AS json)))
-         AS event, journal_completed(event)
+    SELECT {", ".join(f"completed.{column}" for column in COLUMNS)}
+    FROM json_build_object('type', CAST(:type AS text), 'data', CAST(:data AS json)) AS line,
+         json_populate_record(NULL::journal, line) AS event, journal_completed(event) AS completed
 """
 
 

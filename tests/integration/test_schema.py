@@ -125,6 +125,18 @@ def test_les_colonnes_qu_une_version_plus_récente_ajoute_gardent_leur_défaut(d
             assert values == ([False] if table is orm.lots else [7]), table.name
 
 
+@pytest.mark.parametrize(("newest", "works"), [("0006", False), ("0007", False), ("0008", True)])
+def test_le_schéma_convient_à_la_version_publiée_et_refuse_celles_d_avant(
+    database: Database, monkeypatch: pytest.MonkeyPatch, newest: str, *, works: bool
+) -> None:
+    """Version 0.2.0 was written for schema 0006, 0.3.0 for 0008."""
+    known = schema._known_revisions()
+    monkeypatch.setattr(schema, "_known_revisions", lambda: known[: known.index(newest) + 1])
+
+    with database.reading() as connection:
+        assert is_usable(connection) is works
+
+
 def test_la_table_de_versions_d_un_autre_programme_n_est_pas_prise_pour_la_nôtre(empty: Database) -> None:
     with empty.working() as connection, connection.begin():
         connection.exec_driver_sql("CREATE TABLE alembic_version AS SELECT 'ab12cd' AS version_num")
