@@ -30,7 +30,7 @@ check: $(VENV)/.dev ## Formatting, lint, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.bench ## Measure against pgbench and the chapter's own code (QUICK=1: less of it; SOAK=1: memory, for long)
+bench: $(VENV)/.bench ## Measure against pgbench, FastAPI and the chapter's own code (QUICK=1: less of it; SOAK=1: memory, for long)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(SOAK),--soak)
 
 lock: $(VENV)/.dev ## Choose the newest dependencies and write their hashes to requirements/

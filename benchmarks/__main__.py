@@ -30,7 +30,7 @@ def main(
     ] = False,
     output: Annotated[Path, typer.Option(help="Where JSON, page and plots go.", file_okay=False)] = RESULTS,
 ) -> None:
-    """Measure the program against plain SQL, against itself, and against the chapter's own code.
+    """Measure the program against plain SQL, against itself, against FastAPI and the chapter's own code.
 
     On the embedded PostgreSQL, or in databases of its own on ALLOCATION_DATABASE_URL. A target that is missed
     is shown; the exit status is 1 if something went wrong, such as an answer that was no success.

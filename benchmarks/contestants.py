@@ -1,14 +1,17 @@
 """Who is measured: programs that take orders over HTTP, and plain SQL on a database with the same rows."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
 from itertools import count, cycle, islice
 from urllib.request import Request, urlopen
 
 from benchmarks import http_messages
 from benchmarks.laboratory import Laboratory
-from benchmarks.load import LoadResult, drive
+from benchmarks.load import drive
+from benchmarks.load_result import LoadResult
+from benchmarks.pgbench import pgbench
 from benchmarks.served import Served
 from benchmarks.shop import PLENTY
 from benchmarks.sizes import Sizes
@@ -24,6 +27,7 @@ class HttpShop:
     `accepted` over HTTP, `imported` from files.
     """
 
+    name: str
     served: Served
     url: str
     accepted: int = 0
@@ -60,6 +64,13 @@ class HttpShop:
         self.accepted += load.succeeded
         return load
 
+    def allocate_one(self, sku: str) -> tuple[str, str]:
+        """Allocate an order line of one unit; its order, and the token with which a read must show it."""
+        id_commande = f"http{next(self._prefixes)}-1"
+        headers = self._ask("POST", "/allocate", {"id_commande": id_commande, "sku": sku, "quantité": 1})
+        self.accepted += 1
+        return id_commande, headers["Consistency-Token"]
+
     def allocate_in_turn(self, *skus: str, lines: int) -> LoadResult:
         """Allocate so many order lines of one unit, one after the other; the SKUs take turns."""
         prefix = f"http{next(self._prefixes)}"
@@ -71,14 +82,16 @@ class HttpShop:
         self.accepted += load.succeeded
         return load
 
-    def _ask(self, method: str, path: str, body: dict[str, object]) -> None:
-        """Have it done by one request. Raises HTTPError."""
+    def _ask(self, method: str, path: str, body: dict[str, object]) -> Message:
+        """Have it done by one request; the headers of the answer. Raises HTTPError."""
         host, port = self.served.address
         content = json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = Request(f"http://{host}:{port}{path}", content, headers, method=method)
         with urlopen(request) as answer:  # noqa: S310 - our own address
             answer.read()
+            told: Message = answer.headers
+        return told
 
     def read_orders(self, orders: int, *, clients: int, seconds: float) -> LoadResult:
         """Read random ones of the orders `c-1` to `c-<orders>`."""
@@ -87,12 +100,28 @@ class HttpShop:
 
 
 @dataclass(frozen=True)
+class PlainSql:
+    """A copy of the shop's database, and pgbench as its client."""
+
+    name: str
+    url: str
+
+    def allocate(self, family: str, *, articles: int, clients: int, seconds: float) -> float:
+        """Allocations a second of the SKUs `<family>-1` to `<family>-<articles>`, at random."""
+        return pgbench(
+            self.url, "allocate.sql", clients=clients, seconds=seconds, family=family, articles=articles
+        )
+
+
+@dataclass(frozen=True)
 class Bench:
-    """Everything that an experiment needs. `sql_url` is a copy of the shop's database, for plain SQL."""
+    """Everything that an experiment needs. `bare` is the SQL on tables with primary keys and nothing else."""
 
     sizes: Sizes
     lab: Laboratory
     shop: HttpShop
+    peers: Sequence[HttpShop]
     naive: HttpShop
-    sql_url: str
+    sql: PlainSql
+    bare: PlainSql
     say: Callable[[str], None]

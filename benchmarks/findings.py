@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from statistics import median
 
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 
 
 class Unit(Enum):
@@ -114,6 +114,11 @@ def at_least(bound: float, unit: Unit | None = None) -> Target:
 def at_most(bound: float, unit: Unit | None = None) -> Target:
     """A target that smaller numbers hold."""
     return Target(bound, at_least=False, unit=unit)
+
+
+def better(*series: Series) -> Series:
+    """The one with the highest median."""
+    return max(series, key=lambda each: each.median)
 
 
 def failures_in(*series: Series) -> list[str]:

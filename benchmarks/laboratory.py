@@ -15,6 +15,8 @@ from sqlalchemy import make_url
 from allocation.adapters.embedded.embedded_postgresql import embedded_postgresql
 
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+# Of pgbench's 128 clients, and of all programs that are measured, which keep theirs open.
+CONNECTIONS = 400
 RECORDED = ("server_version", "shared_buffers", "max_connections", *DURABLE)
 
 
@@ -36,10 +38,13 @@ class Laboratory:
         return {name: str(fetch(self._server_url, f"SHOW {name}")[0][0]) for name in RECORDED}
 
     def check(self) -> None:
-        """Raise UnfitServer unless a commit is on disk, and databases may be created."""
+        """Raise UnfitServer unless commits are on disk, all clients may connect, and databases be created."""
         settings = self.settings
         if lax := {name: settings[name] for name in DURABLE if settings[name] != DURABLE[name]}:
             raise UnfitServer(f"commits must be durable to be measured; the server has {lax}")
+        if int(settings["max_connections"]) < CONNECTIONS:
+            found = settings["max_connections"]
+            raise UnfitServer(f"max_connections must be at least {CONNECTIONS}; the server has {found}")
         may_create = "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
         if not fetch(self._server_url, may_create)[0][0]:
             raise UnfitServer(
@@ -67,7 +72,7 @@ def laboratory() -> Iterator[Laboratory]:
         url = os.environ.get("ALLOCATION_DATABASE_URL")
         if not url:
             directory = stack.enter_context(TemporaryDirectory(prefix="allocation-bench-"))
-            url = stack.enter_context(embedded_postgresql(Path(directory))).url
+            url = stack.enter_context(embedded_postgresql(Path(directory), connections=CONNECTIONS)).url
         lab = Laboratory(url)
         lab.check()
         stack.callback(lab.drop_all)

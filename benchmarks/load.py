@@ -8,13 +8,11 @@ request was due, however late it was sent.
 import math
 import socket
 import time
-from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from selectors import EVENT_READ, DefaultSelector
 from typing import TypeAlias
+
+from benchmarks.load_result import LoadResult
 
 Address: TypeAlias = tuple[str, int]
 
@@ -23,49 +21,6 @@ RECEIVE_BYTES = 65536
 HEAD_END = b"\r\n\r\n"
 # As HTTP libraries for Rust write it.
 POSITION_HEADER = b"\r\nprojection-position: "
-
-
-@dataclass
-class LoadResult:
-    """What came of a load; `latencies_s` are in the order of the answers, `lost` got no whole answer.
-
-    `went_back` counts answers from an older position of the journal than one before on the same connection.
-    """
-
-    statuses: Counter[int] = field(default_factory=Counter)
-    latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
-    lost: int = 0
-    went_back: int = 0
-    connected: int = 0
-    seconds: float = 0.0
-    cpu_s: float = 0.0
-
-    @property
-    def succeeded(self) -> int:
-        """Answers with a status of success."""
-        return sum(
-            n for status, n in self.statuses.items() if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
-        )
-
-    @property
-    def failed(self) -> int:
-        """Answers with any other status, and requests without an answer."""
-        return self.statuses.total() - self.succeeded + self.lost
-
-    @property
-    def rate(self) -> float:
-        """Successful answers a second, from the first request to the last answer."""
-        return self.succeeded / self.seconds if self.seconds else 0.0
-
-    @property
-    def cpu_per_answer_s(self) -> float:
-        """Processor seconds that the generator itself spent on one answer."""
-        return self.cpu_s / max(self.statuses.total(), 1)
-
-    def percentile_s(self, percent: float) -> float:
-        """The latency that `percent` of the answers kept to; not a number without answers."""
-        ordered = sorted(self.latencies_s)
-        return ordered[math.ceil(percent / 100 * len(ordered)) - 1] if ordered else math.nan
 
 
 def drive(
@@ -184,10 +139,9 @@ class _Driver:
             self._lose(connection)
             return
         connection.received += received
-        status = _status_of_whole(connection.received)
+        status = status_of_whole(connection.received)
         if status is not None and connection.due is not None:
-            self._result.latencies_s.append(time.perf_counter() - connection.due)
-            self._result.statuses[status] += 1
+            self._result.add(status, time.perf_counter() - connection.due)
             self._note_position(connection)
             connection.due = None
             self._busy.remove(connection)
@@ -225,7 +179,7 @@ class _Driver:
             connection.socket.close()
 
 
-def _status_of_whole(answer: bytes) -> int | None:
+def status_of_whole(answer: bytes) -> int | None:
     """The status of an answer that has arrived with its whole body; None while something is missing."""
     head, separator, body = answer.partition(HEAD_END)
     if not separator:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("flask", "granian", "gunicorn", "psycopg", "sqlalchemy")
+PACKAGES = (
+    *("flask", "granian", "psycopg", "sqlalchemy"),
+    *("asyncpg", "fastapi", "gunicorn", "uvicorn", "uvloop"),
+)
 GIB = 2**30
 
 

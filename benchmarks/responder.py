@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
 from selectors import EVENT_READ, DefaultSelector
 
 from benchmarks.load import HEAD_END, RECEIVE_BYTES, Address
@@ -13,21 +14,44 @@ ANSWER = (
 )
 
 
+START_TIMEOUT_S = 30
+
+
+class ResponderSilent(Exception):
+    """The responder's process does not run."""
+
+    def __init__(self, exitcode: int | None) -> None:
+        super().__init__(
+            f"the responder's process has not started within {START_TIMEOUT_S} s"
+            if exitcode is None
+            else f"the responder's process has ended with exit code {exitcode}; a process that is spawned "
+            'imports the main module again, which must start its work under `if __name__ == "__main__":`'
+        )
+
+
 @contextmanager
 def responder() -> Iterator[Address]:
-    """The address of a responder in a process of its own."""
-    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
-        process = get_context("spawn").Process(target=respond, args=[listener], daemon=True)
+    """The address of a responder in a process of its own, which answers. Raises ResponderSilent."""
+    context = get_context("spawn")
+    started, starting = context.Pipe(duplex=False)
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener, started, starting:
+        process = context.Process(target=respond, args=[listener, starting], daemon=True)
         process.start()
         try:
+            happened = wait([started, process.sentinel], START_TIMEOUT_S)
+            if process.sentinel in happened:
+                process.join()
+            if started not in happened:
+                raise ResponderSilent(process.exitcode)
             yield listener.getsockname()
         finally:
             process.terminate()
             process.join()
 
 
-def respond(listener: socket.socket) -> None:
-    """Answer every request on every connection, without end."""
+def respond(listener: socket.socket, starting: Connection) -> None:
+    """Say that it runs, then answer every request on every connection, without end."""
+    starting.send(None)
     with DefaultSelector() as selector:
         selector.register(listener, EVENT_READ)
         while True:

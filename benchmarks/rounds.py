@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from benchmarks.findings import Series
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 
 Measure: TypeAlias = Callable[[int], float | LoadResult]
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.laboratory import sqlalchemy_url
+from benchmarks.laboratory import libpq_url, sqlalchemy_url
 from benchmarks.load import Address
 
 HOST = "127.0.0.1"
@@ -22,6 +22,7 @@ READY_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 POLL_S = 0.005
 
+PEER = "benchmarks.peers.app:app"
 ALLOCATION = Path(sys.executable).with_name("allocation")
 
 
@@ -80,6 +81,34 @@ def naive_service(url: str) -> Iterator[Served]:
     options = ["--workers", str(WORKERS), "--threads", "16", "--keep-alive", "75"]
     command = [*gunicorn, *options, "benchmarks.naive.flask_app:from_environment()"]
     with _running(command, port, {"NAIVE_DATABASE_URL": sqlalchemy_url(url)}, "/health") as (served, _):
+        yield served
+
+
+@contextmanager
+def uvicorn_peer(url: str) -> Iterator[Served]:
+    """The peer on Uvicorn. Raises NotReady."""
+    port = _free_port()
+    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    place = ["--host", HOST, "--port", str(port), "--workers", str(WORKERS)]
+    with _peer([sys.executable, "-m", "uvicorn", *options, *place, PEER], port, url) as served:
+        yield served
+
+
+@contextmanager
+def granian_peer(url: str) -> Iterator[Served]:
+    """The peer on Granian. Raises NotReady."""
+    port = _free_port()
+    server = ["--interface", "asgi", "--loop", "uvloop", "--http", "1", "--no-ws", "--log-level", "warning"]
+    # A worker that is asked to stop while it starts goes on.
+    options = [*server, "--workers-kill-timeout", "5"]
+    place = ["--host", HOST, "--port", str(port), "--workers", str(WORKERS)]
+    with _peer([sys.executable, "-m", "granian", *options, *place, PEER], port, url) as served:
+        yield served
+
+
+@contextmanager
+def _peer(command: Sequence[str], port: int, url: str) -> Iterator[Served]:
+    with _running(command, port, {"PEER_DATABASE_URL": libpq_url(url)}, "/health") as (served, _):
         yield served
 
 

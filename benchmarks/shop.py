@@ -33,7 +33,7 @@ _ALLOCATIONS = """
 """
 _LOT_EVENTS = """
     INSERT INTO journal (id, type, version, sku, réf_lot, quantité, de, vers, data)
-    SELECT gen_random_uuid(), 'LotCréé', 1, sku, 'lot-' || sku, %(plenty)s, 'hors_stock', 'libre',
+    SELECT gen_random_uuid(), 'LotCréé', 1, sku, 'lot-' || sku, %(plenty)s::int, 'hors_stock', 'libre',
            jsonb_build_object('réf_lot', 'lot-' || sku, 'sku', sku, 'quantité', %(plenty)s::int, 'eta', null)
     FROM unnest(%(skus)s::text[]) AS sku
 """
@@ -43,6 +43,29 @@ _LINE_EVENTS = """
            jsonb_build_object('id_commande', 'c-' || rang, 'sku', sku, 'quantité', 1,
                               'réf_lot', 'lot-' || sku, 'ligne', '1')
     FROM generate_series(1, %(lines)s) AS rang, unnest(%(skus)s::text[]) AS sku
+"""
+# What a table must have to be right, and what finds a row by its key, stays.
+_STRIP = """
+    DO $$
+    DECLARE
+        statement text;
+    BEGIN
+        FOR statement IN
+            SELECT format('ALTER TABLE %%s DROP CONSTRAINT %%I', conrelid::regclass, conname)
+            FROM pg_constraint
+            WHERE connamespace = current_schema()::regnamespace AND contype IN ('f', 'u')
+            ORDER BY contype -- foreign keys, then the unique keys that they refer to
+        LOOP
+            EXECUTE statement;
+        END LOOP;
+        FOR statement IN
+            SELECT format('DROP INDEX %%s', indexrelid::regclass)
+            FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+            WHERE relnamespace = current_schema()::regnamespace AND NOT indisprimary
+        LOOP
+            EXECUTE statement;
+        END LOOP;
+    END $$
 """
 _PRODUCT_BY_PRODUCT = (_PRODUCTS, _LOTS, _LINES, _ALLOCATIONS, _LOT_EVENTS, _LINE_EVENTS)
 
@@ -57,6 +80,11 @@ def open_shop(url: str, lines: int) -> None:
         for follower in projection_followers(database):
             rebuild(database, follower)
     execute(url, "VACUUM ANALYZE")
+
+
+def strip(url: str) -> None:
+    """Leave the tables of a shop without foreign keys, and without indexes but those of the primary keys."""
+    execute(url, _STRIP)
 
 
 def receive(url: str, skus: list[str], *, lines: int = 0) -> None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, at_least, failures_in
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 from benchmarks.served import ALLOCATION
 from benchmarks.shop import receive
 

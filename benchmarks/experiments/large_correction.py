@@ -5,7 +5,7 @@ from functools import partial
 
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, at_most, failures_in
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 from benchmarks.rounds import timed
 from benchmarks.shop import SPREAD
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, at_least, failures_in
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 from benchmarks.rounds import alternate
 
 CLIENTS = 32

@@ -20,13 +20,15 @@ def soundness(bench: Bench) -> Finding:
     [[end]] = fetch(bench.shop.url, "SELECT max(position) FROM journal")
     wait_until_visible(bench.shop.url, end)
     problems = [
-        *_miscounted("allocation", bench.shop, seeded),
-        *_miscounted("naive", bench.naive, 0),
+        *_miscounted(bench.shop, seeded),
+        *(problem for peer in bench.peers for problem in _miscounted(peer, bench.sizes.lines)),
+        *_miscounted(bench.naive, 0),
         *_verified(bench.shop.url),
     ]
+    others = (*bench.peers, bench.naive)
     remark = (
         f"{bench.shop.accepted:,} allocations were answered with success and {bench.shop.imported:,} were "
-        f"imported; the naive implementation answered {bench.naive.accepted:,} with success."
+        f"imported; {', '.join(f'{each.name} answered {each.accepted:,}' for each in others)} with success."
     )
     return Finding(
         key="soundness",
@@ -39,10 +41,14 @@ def soundness(bench: Bench) -> Finding:
     )
 
 
-def _miscounted(name: str, shop: HttpShop, seeded: int) -> list[str]:
+def _miscounted(shop: HttpShop, seeded: int) -> list[str]:
     [[found]] = fetch(shop.url, _ALLOCATED)
     expected = seeded + shop.accepted + shop.imported
-    return [] if found == expected else [f"{name}: {found} allocations in the database, {expected} expected"]
+    return (
+        []
+        if found == expected
+        else [f"{shop.name}: {found} allocations in the database, {expected} expected"]
+    )
 
 
 def _verified(url: str) -> list[str]:

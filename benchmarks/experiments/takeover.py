@@ -50,7 +50,7 @@ def takeover(bench: Bench) -> Finding:
     return Finding(
         key="takeover",
         title="A worker dies",
-        how=f"Two projection workers; one is killed with SIGKILL right behind {LINES_BEFORE} allocations. "
+        how=f"Two projection workers; one is killed with SIGKILL right after {LINES_BEFORE} allocations. "
         "Seconds until all read models have an allocation that is committed after that.",
         series=[seconds],
         figures=[Figure("a dead worker is replaced", seconds, at_most(1, Unit.SECONDS))],

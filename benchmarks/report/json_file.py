@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.findings import Figure, Finding, Series
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 
 
 def write(path: Path, findings: Sequence[Finding], machine: Mapping[str, str], size: str) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.laboratory import Laboratory, fetch
+from benchmarks.laboratory import Laboratory, UnfitServer, execute, fetch, laboratory
 from benchmarks.pgbench import pgbench
-from benchmarks.shop import FEW_LINES, SPREAD, open_shop, receive
+from benchmarks.shop import FEW_LINES, SPREAD, SPREAD_FAMILY, open_shop, receive, strip
 from tests.postgresql_server import Server
 
 from allocation.adapters.postgresql.database import Database
@@ -13,6 +13,20 @@ from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import projection_followers
 
 LINES = 50
+
+_OTHER_KEYS = """
+    SELECT count(*) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND contype IN ('f', 'u')
+"""
+_OTHER_INDEXES = """
+    SELECT count(*) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE relnamespace = 'public'::regnamespace AND NOT indisprimary
+"""
+_WITHOUT_KEY = """
+    SELECT relname FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+      AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)
+"""
 
 
 @pytest.fixture
@@ -45,9 +59,20 @@ def test_le_sql_comparé_écrit_ce_qu_une_allocation_écrit(shop_url: str) -> No
     assert differences(shop_url) == []
 
 
-def test_le_serveur_de_mesure_confirme_sur_le_disque(server: Server) -> None:
-    lab = Laboratory(server.url)
+def test_les_tables_nues_n_ont_que_leurs_clés_primaires(shop_url: str) -> None:
+    strip(shop_url)
 
-    lab.check()
+    assert fetch(shop_url, _OTHER_KEYS) == [(0,)]
+    assert fetch(shop_url, _OTHER_INDEXES) == [(0,)]
+    assert fetch(shop_url, _WITHOUT_KEY) == []
+    assert pgbench(shop_url, "allocate.sql", clients=2, seconds=1, family=SPREAD_FAMILY, articles=2) > 0
 
-    assert lab.settings["fsync"] == "on"
+
+def test_le_serveur_de_mesure_confirme_sur_le_disque() -> None:
+    with laboratory() as lab:
+        assert lab.settings["fsync"] == "on"
+
+
+def test_un_serveur_qui_a_trop_peu_de_connexions_n_est_pas_mesuré(server: Server) -> None:
+    with pytest.raises(UnfitServer, match="max_connections must be at least"):
+        Laboratory(server.url).check()

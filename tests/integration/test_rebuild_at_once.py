@@ -210,7 +210,7 @@ def test_ce_qu_une_reconstruction_échouée_a_mis_à_part_s_en_va_avec_sa_table(
 def test_réessayer_les_événements_d_une_table_disparue_ne_touche_pas_à_celle_qui_sert(
     database: Database, follower: ProjectionFollower, schema: str
 ) -> None:
-    lecteur = standby_tables.lecteur(NAME, schema)
+    lecteur = standby_tables.reader_name(NAME, schema)
     with database.working() as connection, connection.begin():
         ParkedEvents(connection, lecteur).add(POISON, [1], "empoisonné")
     readers = ParkedReaders(database, [follower])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.findings import Figure, Finding, Series, Unit, at_least, at_most, failures_in
-from benchmarks.load import LoadResult
+from benchmarks.load_result import LoadResult
 from benchmarks.report import json_file, page
 from benchmarks.report.terminal import row
 

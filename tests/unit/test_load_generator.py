@@ -2,17 +2,23 @@
 
 import math
 import socket
+import subprocess
+import sys
 import threading
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count, islice, repeat
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from benchmarks.http_messages import allocations, get, order_reads
-from benchmarks.load import HEAD_END, Address, LoadResult, drive
+from benchmarks.load import HEAD_END, Address, drive
+from benchmarks.load_result import LoadResult
+from benchmarks.responder import responder
 
+PROJECT = Path(__file__).parents[2]
 SERVICE_TIME_S = 0.03
 
 Answer: TypeAlias = Callable[[int], bytes | None]
@@ -137,6 +143,15 @@ def test_un_centile_est_une_latence_mesurée() -> None:
     assert math.isnan(LoadResult().percentile_s(50))
 
 
+def test_la_latence_des_succès_se_compte_à_part() -> None:
+    load = LoadResult()
+    for status, latency in ((201, 0.2), (503, 0.001), (201, 0.4), (503, 0.002)):
+        load.add(status, latency)
+
+    assert (load.percentile_of_successes_s(50), load.percentile_s(50)) == (0.2, 0.002)
+    assert (load.succeeded, load.failed) == (2, 2)
+
+
 def test_chaque_commande_a_un_identifiant_à_elle() -> None:
     requests = list(islice(allocations(("127.0.0.1", 80), ["LAMPE", "TABLE"], "c"), 50))
 
@@ -150,3 +165,27 @@ def test_les_lectures_portent_sur_des_commandes_existantes() -> None:
     paths = {request.split()[1] for request in islice(order_reads(("127.0.0.1", 80), 3), 100)}
 
     assert paths == {b"/allocations/c-1", b"/allocations/c-2", b"/allocations/c-3"}
+
+
+def test_le_répondeur_répond_à_tout() -> None:
+    with responder() as address:
+        load = drive(address, repeat(REQUEST, 50), connections=2)
+
+    assert (load.statuses, load.lost) == ({200: 50}, 0)
+
+
+def test_un_répondeur_qui_ne_démarre_pas_dit_pourquoi(tmp_path: Path) -> None:
+    script = tmp_path / "without_guard.py"
+    script.write_text("from benchmarks.responder import responder\nwith responder() as address:\n    pass\n")
+
+    finished = subprocess.run(
+        [sys.executable, script],
+        env={"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert finished.returncode == 1
+    assert "ResponderSilent: the responder's process has ended with exit code 1" in finished.stderr
+    assert '`if __name__ == "__main__":`' in finished.stderr

@@ -1,4 +1,4 @@
-"""Plans: what allocating a line comes to, and why, before anything is done."""
+"""Plans: what allocating a line would do, and why, before anything is done."""
 
 from copy import deepcopy
 

@@ -42,7 +42,7 @@ class Notification:
 
 
 class NotificationRefused(AllocationError):
-    """The mail server has refused the message or its recipients for good: it is no use to try again."""
+    """The mail server has refused the message or its recipients for good: trying again is of no use."""
 
 
 class AbstractNotifications(ABC):

@@ -67,7 +67,7 @@ class LotExistant(Refus):
 
 
 class RéférenceAmbiguë(Refus):
-    """Lots of several SKUs have this reference: of `skus`, in order, and perhaps of more. → 409"""
+    """Several SKUs have a lot with this reference: `skus`, in order, and perhaps more. → 409"""
 
     SKUS_MAX: ClassVar = 100
 

@@ -144,9 +144,9 @@ class Produit:
         """Set the lot's quantity; return the lines taken off it so that the others fit, oldest first.
 
         The newest lines go, by the order in which the product first saw them: those whose seniority is
-        `rang_limite` or later (`depuis_rang`, if that was found before). With `au_plus`, only so many of them
-        go at once, the oldest first. The lot gets its quantity when the last of them go: until then it holds
-        what is allocated of it, so that it has nothing to give.
+        `rang_limite` or later (`depuis_rang`, if that was found before). If `au_plus` is given, at most that
+        many of them go at once, the oldest first. The lot gets its quantity when the last of them go; until
+        then it holds what is allocated of it, so that it has nothing to give.
 
         Raises LotInconnu. Emits Désalloué for each line, then QuantitéLotModifiée: in this order, no position
         of the journal has more allocated of a lot than it holds.

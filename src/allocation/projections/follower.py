@@ -99,22 +99,22 @@ class Follower(ABC):
         return reached, len(rows)
 
     def apply(
-        self, connection: Connection, rows: Sequence[StoredEvent], lecteur: str, *, failures: int
+        self, connection: Connection, rows: Sequence[StoredEvent], reader: str, *, failures: int
     ) -> None:
-        """Deliver these events to the handlers. Those of SKUs with events parked by `lecteur` are parked too.
+        """Deliver these events to the handlers. Those of SKUs with events parked by `reader` are parked too.
 
         Raises what a handler raises or, after two `failures`, parks the events that fail.
         """
-        parked = ParkedEvents(connection, lecteur)
+        parked = ParkedEvents(connection, reader)
         due = split_off_parked(rows, parked)
         if failures + 1 >= MAX_TRIES:
             Search(parked, partial(self._attempt, connection)).deliver(due)
         elif due:
             self._deliver(connection, due)
 
-    def retry_parked(self, connection: Connection, sku: str, lecteur: str) -> BaseException | None:
+    def retry_parked(self, connection: Connection, sku: str, reader: str) -> BaseException | None:
         """Deliver the SKU's parked events to the handlers; return what one raised, or None on success."""
-        parked = ParkedEvents(connection, lecteur)
+        parked = ParkedEvents(connection, reader)
         rows = PostgreSQLJournal(connection).read_rows_at(parked.positions(sku))
         error = self._attempt(connection, rows)
         if error is None:
@@ -131,7 +131,7 @@ class Follower(ABC):
                 checkpoints.note_failures(self.name, f"{type(error).__name__}: {error}", failures)
 
     def promise(self, seconds: float) -> None:
-        """Promise another sign of life within so many seconds, unless somebody else holds the checkpoint."""
+        """Promise another sign of life within `seconds`, unless somebody else holds the checkpoint."""
         with self._database.following() as connection, connection.begin():
             checkpoints = Checkpoints(connection, self.checkpoints)
             if checkpoints.take(self.name, wait=False) is not None:

@@ -26,7 +26,7 @@ from allocation.projections.troubles import is_passing
 CLAIM_S = 120.0
 # A reader that waits for quiet does so for at most this many times the quiet period.
 MAX_QUIETS = 30
-# After so many failures of a batch without a success in between, the rest of it is parked untried, as the
+# After this many failures of a batch without a success in between, the rest of it is parked untried, as the
 # cause is not a single event. Finding one among thousands takes fewer attempts.
 MAX_FAILURES = 30
 

@@ -25,11 +25,11 @@ _SCHEMAS: Mapping[str, str] = {suffix: schema for schema, suffix in SUFFIXES.ite
 class UnknownReader(AllocationError, LookupError):
     """No reader of the journal has this name."""
 
-    def __init__(self, lecteur: str, known: Iterable[str]) -> None:
+    def __init__(self, reader: str, known: Iterable[str]) -> None:
         super().__init__(
-            f"no reader of the journal is called {lecteur}; there are: {', '.join(sorted(known))}"
+            f"no reader of the journal is called {reader}; there are: {', '.join(sorted(known))}"
         )
-        self.lecteur = lecteur
+        self.reader = reader
 
 
 @dataclass(frozen=True)
@@ -56,24 +56,24 @@ class ParkedReaders:
         with self._database.working() as connection:
             return [ParkedSku(*row) for row in parked_by_sku(connection)]
 
-    def check(self, lecteur: str) -> None:
+    def check(self, reader: str) -> None:
         """Raises UnknownReader unless it is the name of a reader."""
-        self._named(lecteur)
+        self._named(reader)
 
-    def events(self, lecteur: str, sku: str) -> list[StoredEvent]:
+    def events(self, reader: str, sku: str) -> list[StoredEvent]:
         """The parked events of a SKU, oldest first, as they are stored. Raises UnknownReader."""
-        self.check(lecteur)
+        self.check(reader)
         with self._database.working() as connection:
-            positions = ParkedEvents(connection, lecteur).positions(sku)
+            positions = ParkedEvents(connection, reader).positions(sku)
             return PostgreSQLJournal(connection).read_rows_at(positions)
 
-    def retry(self, lecteur: str, sku: str) -> BaseException | None:
+    def retry(self, reader: str, sku: str) -> BaseException | None:
         """Apply the SKU's parked events with the reader's handlers; return what was raised, None on success.
 
         Either all of them take effect and are no longer parked, or none does. Raises LookupError if there is
         no such reader.
         """
-        follower, schema = self._named(lecteur)
+        follower, schema = self._named(reader)
         if isinstance(follower, OutsideFollower):
             error = follower.retry(sku)
             with self._database.working() as connection, connection.begin():
@@ -82,28 +82,28 @@ class ParkedReaders:
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
             if schema is not None and not shadow_tables.exists(connection, follower.name, schema):
-                return LookupError(f"{lecteur} has no table any more: its events can only be given up")
+                return LookupError(f"{reader} has no table any more: its events can only be given up")
             if schema is not None and isinstance(follower, ProjectionFollower):
                 error = StandbyTable(connection, follower, schema, JournalArchive()).retry_parked(sku)
             else:
-                error = follower.retry_parked(connection, sku, lecteur)
+                error = follower.retry_parked(connection, sku, reader)
             self._resume_if_possible(connection, follower)
         return error
 
-    def discard(self, lecteur: str, sku: str) -> int:
+    def discard(self, reader: str, sku: str) -> int:
         """Drop the SKU's parked events, so that the reader goes on without them; return their number."""
-        follower, schema = self._named(lecteur)
+        follower, schema = self._named(reader)
         with self._database.working() as connection, connection.begin():
             self._hold(connection, follower, schema)
-            discarded = ParkedEvents(connection, lecteur).remove(sku)
+            discarded = ParkedEvents(connection, reader).remove(sku)
             self._resume_if_possible(connection, follower)
         return discarded
 
-    def _named(self, lecteur: str) -> tuple[Follower, str | None]:
+    def _named(self, reader: str) -> tuple[Follower, str | None]:
         """The reader, and the schema of its table unless that is the one in use. Raises UnknownReader."""
-        name, _, suffix = lecteur.partition(".")
+        name, _, suffix = reader.partition(".")
         if name not in self._followers or (suffix and suffix not in _SCHEMAS):
-            raise UnknownReader(lecteur, self._followers)
+            raise UnknownReader(reader, self._followers)
         return self._followers[name], _SCHEMAS.get(suffix)
 
     @staticmethod

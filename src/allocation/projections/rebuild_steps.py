@@ -49,7 +49,7 @@ class StepSize:
         self.skus = FIRST_SKUS
 
     def adapt(self, seconds: float) -> None:
-        """Take more or fewer SKUs next time, after a step that took so many seconds."""
+        """Take more or fewer SKUs next time, after a step that lasted `seconds`."""
         if seconds < STEP_S / 2:
             self.skus = min(2 * self.skus, MAX_SKUS)
         elif seconds > STEP_S:

@@ -16,7 +16,7 @@ _LOCK_TIMEOUT = "250ms"
 SUFFIXES = {BUILDING: "building", PREVIOUS: "previous"}
 
 
-def lecteur(name: str, schema: str) -> str:
+def reader_name(name: str, schema: str) -> str:
     """The name under which the projection's table in this schema reads the journal."""
     return f"{name}.{SUFFIXES[schema]}"
 
@@ -24,7 +24,7 @@ def lecteur(name: str, schema: str) -> str:
 def discard(connection: Connection, name: str, schema: str) -> None:
     """Drop the table in this schema, if it exists, together with the events parked for it."""
     shadow_tables.drop(connection, name, schema)
-    ParkedEvents(connection, lecteur(name, schema)).clear()
+    ParkedEvents(connection, reader_name(name, schema)).clear()
 
 
 class StandbyTable:
@@ -43,7 +43,7 @@ class StandbyTable:
         *,
         failures: int = 0,
     ) -> None:
-        self.lecteur = lecteur(follower.name, schema)
+        self.reader = reader_name(follower.name, schema)
         self._name = follower.name
         self._connection = connection
         self._follower = follower
@@ -64,7 +64,7 @@ class StandbyTable:
         rows = self._follower.read(self._journal, position, end)
         missing = [row for row in rows if not segments.include(row.sku, row.position)]
         with shadow_tables.put_first(self._connection, self._schema):
-            self._follower.apply(self._connection, missing, self.lecteur, failures=self._failures)
+            self._follower.apply(self._connection, missing, self.reader, failures=self._failures)
         return end
 
     def is_nearly_up_to_date(self, position: int) -> bool:
@@ -83,12 +83,12 @@ class StandbyTable:
     def retry_parked(self, sku: str) -> BaseException | None:
         """Apply the SKU's parked events; return what a handler raised, or None on success."""
         with shadow_tables.put_first(self._connection, self._schema):
-            return self._follower.retry_parked(self._connection, sku, self.lecteur)
+            return self._follower.retry_parked(self._connection, sku, self.reader)
 
     def obstacle(self) -> str | None:
         """Why the table can't be put into use, namely that it has parked events; None if it can."""
-        skus = ParkedEvents(self._connection, self.lecteur).skus()
-        return f"events of {len(skus)} SKUs are parked by {self.lecteur}" if skus else None
+        skus = ParkedEvents(self._connection, self.reader).skus()
+        return f"events of {len(skus)} SKUs are parked by {self.reader}" if skus else None
 
     def hold_serving(self) -> Checkpoint:
         """Lock and return the checkpoint of the table in use: its projector waits for the transaction's end.
@@ -123,7 +123,7 @@ class StandbyTable:
         replaced = f"{self._name}.replaced"
         for giving, taking in (
             (self._name, replaced),
-            (self.lecteur, self._name),
-            (replaced, lecteur(self._name, PREVIOUS)),
+            (self.reader, self._name),
+            (replaced, reader_name(self._name, PREVIOUS)),
         ):
             ParkedEvents(self._connection, giving).hand_over(taking)

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 ALLOCATIONS_CHANNEL = "allocation_alloué"
-# Others wait while a transaction takes lines off a lot: so many at once keep that wait short.
+# Others wait while a transaction takes lines off a lot; with at most this many at once, they don't wait long.
 LIGNES_PAR_ÉTAPE = 200
 NOTIFICATION_INTERVAL = timedelta(hours=1)
 

@@ -163,14 +163,14 @@ class JournalWithArchive(PostgreSQLJournal):
         batch = self._archive.batch(self._connection, after, size)
         return super().end_of_batch(after, size) if batch is None else batch.until
 
-    def ahead(self, after: int, size: int, types: Iterable[type[Event]], lecteur: str) -> Ahead:
+    def ahead(self, after: int, size: int, types: Iterable[type[Event]], reader: str) -> Ahead:
         batch = self._archive.batch(self._connection, after, size)
         if batch is not None:
-            return Ahead(batch.until, ParkedEvents(self._connection, lecteur).skus(), kinds=None)
+            return Ahead(batch.until, ParkedEvents(self._connection, reader).skus(), kinds=None)
         try:
-            return super().ahead(after, size, types, lecteur)
+            return super().ahead(after, size, types, reader)
         except EventsArchived:  # in this very moment
-            return self.ahead(after, size, types, lecteur)
+            return self.ahead(after, size, types, reader)
 
     def read_rows(
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int | None = None

@@ -135,14 +135,14 @@ class Checkpoints:
         self._update(name, erreur=reason, échecs=failures)
 
     def claim(self, name: str, seconds: float) -> datetime | None:
-        """Reserve the next events for the caller, for so many seconds; None if they are already claimed."""
+        """Reserve the next events for the caller, for `seconds`; None if they are already claimed."""
         end = self._table.c.réservé_jusqu_au
         now, later = func.clock_timestamp(), func.clock_timestamp() + timedelta(seconds=seconds)
         # A claim that would last longer was made before the clock was corrected.
         return self._set_claim(name, later, or_(end.is_(None), not_(end.between(now, later))))
 
     def renew(self, name: str, claim: datetime, seconds: float) -> datetime | None:
-        """Extend the claim to so many seconds from now; return the new claim, None if the old one is lost."""
+        """Extend the claim to `seconds` from now; return the new claim, or None if the old one is lost."""
         later = func.clock_timestamp() + timedelta(seconds=seconds)
         return self._set_claim(name, later, self._table.c.réservé_jusqu_au == claim)
 
@@ -153,7 +153,7 @@ class Checkpoints:
         return self._connection.execute(released.values(réservé_jusqu_au=None)).rowcount == 1
 
     def promise(self, name: str, seconds: float) -> None:
-        """Promise that the reader's thread will show another sign of life within so many seconds."""
+        """Promise that the reader's thread will show another sign of life within `seconds`."""
         self._update(name, attendu_avant=func.clock_timestamp() + timedelta(seconds=seconds))
 
     def pause(self, name: str, reason: str) -> None:
@@ -198,13 +198,13 @@ def parked_by_sku(connection: Connection) -> Sequence[Any]:
 class ParkedEvents:
     """The parked events of one reader, within the transaction of the connection."""
 
-    def __init__(self, connection: Connection, lecteur: str) -> None:
+    def __init__(self, connection: Connection, reader: str) -> None:
         self._connection = connection
-        self._lecteur = lecteur
+        self._reader = reader
 
     def skus(self) -> frozenset[str]:
         """The SKUs that have parked events."""
-        return frozenset(self._connection.exec_driver_sql(_PARKED_SKUS, (self._lecteur,)).scalars())
+        return frozenset(self._connection.exec_driver_sql(_PARKED_SKUS, (self._reader,)).scalars())
 
     def positions(self, sku: str) -> Sequence[int]:
         """The positions of the SKU's parked events, oldest first."""
@@ -214,9 +214,7 @@ class ParkedEvents:
     def add(self, sku: str, positions: Sequence[int], erreur: str) -> None:
         """Park events, with the reason."""
         if positions:
-            rows = [
-                {"sku": sku, "position": p, "lecteur": self._lecteur, "erreur": erreur} for p in positions
-            ]
+            rows = [{"sku": sku, "position": p, "lecteur": self._reader, "erreur": erreur} for p in positions]
             self._connection.execute(insert(parked).on_conflict_do_nothing(), rows)
 
     def remove(self, sku: str) -> int:
@@ -225,13 +223,13 @@ class ParkedEvents:
 
     def clear(self) -> None:
         """Unpark all events, as the table that they were meant for is gone."""
-        self._connection.execute(delete(parked).where(parked.c.lecteur == self._lecteur))
+        self._connection.execute(delete(parked).where(parked.c.lecteur == self._reader))
 
-    def hand_over(self, lecteur: str) -> None:
+    def hand_over(self, reader: str) -> None:
         """Give the parked events to another reader, replacing its own."""
-        ParkedEvents(self._connection, lecteur).clear()
+        ParkedEvents(self._connection, reader).clear()
         self._connection.execute(
-            update(parked).where(parked.c.lecteur == self._lecteur).values(lecteur=lecteur)
+            update(parked).where(parked.c.lecteur == self._reader).values(lecteur=reader)
         )
 
     def note(self, sku: str, erreur: str) -> None:
@@ -242,4 +240,4 @@ class ParkedEvents:
         )
 
     def _of(self, sku: str) -> Any:
-        return (parked.c.lecteur == self._lecteur) & (parked.c.sku == sku)
+        return (parked.c.lecteur == self._reader) & (parked.c.sku == sku)

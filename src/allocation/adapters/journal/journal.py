@@ -73,7 +73,7 @@ _AHEAD = """
     )
     SELECT (SELECT max(position) FROM next),
            (SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %(after)s),
-           ARRAY(SELECT DISTINCT sku FROM parked WHERE lecteur = %(lecteur)s), kind.*
+           ARRAY(SELECT DISTINCT sku FROM parked WHERE lecteur = %(reader)s), kind.*
     FROM (VALUES (1)) AS always LEFT JOIN kind ON true ORDER BY first
 """
 _HORIZON = "SELECT max(dernière_position) FROM journal_archives WHERE dernière_position > %s"
@@ -179,9 +179,9 @@ class PostgreSQLJournal(AbstractJournal):
         position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
         return position
 
-    def ahead(self, after: int, size: int, types: Iterable[type[Event]], lecteur: str) -> Ahead:
+    def ahead(self, after: int, size: int, types: Iterable[type[Event]], reader: str) -> Ahead:
         """What the next `size` events contain for this reader, in one query. Raises EventsArchived."""
-        wanted = {"after": after, "size": size, "types": names(types), "lecteur": lecteur}
+        wanted = {"after": after, "size": size, "types": names(types), "reader": reader}
         rows = self._connection.exec_driver_sql(_AHEAD, wanted).all()
         end, horizon, parked = rows[0][:3]
         if horizon is not None:

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import insert
 from allocation.adapters.postgresql.installation import advisory_lock
 from allocation.adapters.postgresql.metadata import identifier, metadata
 
-# A limit above so many rows or events a second is no limit.
+# A limit above this many rows or events a second is no limit.
 DÉBIT_MAX = 1_000_000_000
 
 # An arbitrary number, like that of the journal's lock.
@@ -155,7 +155,7 @@ class Rebuilds:
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(phase="failed"))
 
     def rest(self, name: str, seconds: float) -> None:
-        """Put off the next step by so many seconds."""
+        """Put off the next step by `seconds`."""
         not_before = func.clock_timestamp() + timedelta(seconds=seconds)
         self._connection.execute(update(rebuilds).where(rebuilds.c.name == name).values(pas_avant=not_before))
 

@@ -24,7 +24,7 @@ KNOWN_RUPTURES = """
         OFFSET 0
     ) AS known
 """
-# The seniority from which on the newest lines of a lot, as few as possible, together hold so many units. Each
+# The seniority from which on the newest lines of a lot, as few as possible, hold `units` or more. Each
 # line holds at least one unit, so no more lines than units need to be looked at.
 RANG_LIMITE = """
     WITH newest AS (

@@ -14,7 +14,7 @@ from allocation.domain.lots import Lot, Ordre
 from allocation.domain.model import Produit
 
 FIRST = 8
-# Each further query fetches as many as are loaded already, up to this number, so that few fetch many.
+# Each further query fetches as many lots as are loaded already, up to this number: few queries get many lots.
 MOST = 512
 
 Rows: TypeAlias = Iterable[tuple[Any, ...]]
@@ -60,7 +60,7 @@ class OpenLots:
         return cls(reached={1: lots[-1].ordre})
 
     def suffice(self, produit: Produit, lot: Lot | None, units: int) -> bool:
-        """Whether lots that are not loaded make no difference to a line of so many units.
+        """Whether lots that are not loaded make no difference to a line of `units` units.
 
         They do if one of them would be used before `lot` or, if that is None, could serve the line or have
         more left than the roomiest.
@@ -70,7 +70,7 @@ class OpenLots:
         return not self._others_may_serve(units) or lot.ordre <= self._reached(units)
 
     def more(self, messages: Messages, produit: Produit, units: int) -> Rows:
-        """The rows of further lots that a line of so many units may need."""
+        """The rows of further lots that a line of `units` units may need."""
         if self.at_most is None or not self._others_may_serve(units):
             return self._roomiest(messages, produit)
         return self._next(messages, produit, units)
