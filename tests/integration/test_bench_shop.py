@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.laboratory import Laboratory, UnfitServer, execute, fetch, laboratory
+from benchmarks.laboratory import Laboratory, UnfitServer, fetch, laboratory
 from benchmarks.pgbench import pgbench
 from benchmarks.shop import FEW_LINES, SPREAD, SPREAD_FAMILY, open_shop, receive, strip
 from tests.postgresql_server import Server

@@ -50,9 +50,10 @@ def cost_of(
         return send(self, *message)
 
     def rows() -> Counter[str]:
-        # The pool has one connection for writing: what it has counted so far becomes visible.
+        # What the connection for writing and that of `sql` have counted so far becomes visible.
         with database.writing() as connection:
             connection.execute("SELECT pg_stat_force_next_flush()")
+        sql("SELECT pg_stat_force_next_flush()")
         return Counter({row["relname"]: row["rows"] for row in sql(_TOUCHED)})
 
     def cost(*commands: Command) -> Cost:
