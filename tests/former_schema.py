@@ -19,10 +19,15 @@ def database_at(revision: str, server_url: str, name: str, *statements: str) -> 
         server.execute(f"CREATE DATABASE {name}".encode())
     url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     with Database(url) as database:
-        config = _alembic()
-        with database.working() as connection, connection.begin():
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
-            for statement in statements:
-                connection.exec_driver_sql(statement)
+        migrate_to(revision, database, *statements)
         yield database
+
+
+def migrate_to(revision: str, database: Database, *statements: str) -> None:
+    """Migrate the database as far as the revision, then execute these statements."""
+    config = _alembic()
+    with database.working() as connection, connection.begin():
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        for statement in statements:
+            connection.exec_driver_sql(statement)

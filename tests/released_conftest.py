@@ -10,9 +10,10 @@ from itertools import count
 
 import psycopg
 import pytest
-from allocation.adapters.database import Database
 from hypothesis import settings
 from sqlalchemy import make_url
+
+from allocation.adapters.postgresql.database import Database
 
 settings.register_profile("allocation", deadline=None)
 settings.load_profile("allocation")

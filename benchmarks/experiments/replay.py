@@ -25,17 +25,19 @@ VIEWS = {
 
 # A lot for each SKU, then lines that get a unit each; of every hundredth, it is taken back in the end.
 _JOURNAL = """
-    INSERT INTO journal (id, type, version, sku, data)
+    INSERT INTO journal (id, type, version, sku, réf_lot, id_commande, ligne, quantité, de, vers, data)
     SELECT gen_random_uuid(), 'LotCréé', 1, 'SKU-' || n,
+           'lot-' || n, NULL, NULL, 1000000, 'hors_stock', 'libre',
            jsonb_build_object('réf_lot', 'lot-' || n, 'sku', 'SKU-' || n, 'quantité', 1000000, 'eta', null)
     FROM generate_series(0, %(skus)s - 1) AS n
     UNION ALL
     SELECT gen_random_uuid(), type, 1, 'SKU-' || n %% %(skus)s,
+           'lot-' || n %% %(skus)s, 'c-' || n, '1', 1, de, vers,
            jsonb_build_object('id_commande', 'c-' || n, 'sku', 'SKU-' || n %% %(skus)s, 'quantité', 1,
                               'réf_lot', 'lot-' || n %% %(skus)s, 'ligne', '1')
-    FROM (SELECT 'Alloué' AS type, n FROM generate_series(1, %(lines)s) AS n
+    FROM (SELECT 'Alloué' AS type, n, 'libre' AS de, 'alloué' AS vers FROM generate_series(1, %(lines)s) AS n
           UNION ALL
-          SELECT 'Désalloué', n FROM generate_series(1, %(lines)s, 100) AS n) AS line
+          SELECT 'Désalloué', n, 'alloué', 'libre' FROM generate_series(1, %(lines)s, 100) AS n) AS line
 """
 _FOLD_ALLOCATIONS = f"""
     INSERT INTO allocations_view (id_commande, sku, réf_lot, quantité, ligne)

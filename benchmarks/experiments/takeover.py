@@ -22,10 +22,12 @@ from benchmarks.shop import PLENTY
 ROUNDS = 3
 LINES_BEFORE = 50
 
+# A listener asks from time to time whether the server is still there.
 _LISTENERS = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND query = 'LISTEN allocation_journal'
+    WHERE datname = current_database() AND query IN ('LISTEN "allocation_journal"', 'SELECT 1')
 """
+START_TIMEOUT_S = 30
 
 
 def takeover(bench: Bench) -> Finding:
@@ -59,11 +61,14 @@ def takeover(bench: Bench) -> Finding:
 
 @contextmanager
 def _worker(url: str, number: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The `number`th `allocation worker`, once it listens, until the context is left."""
+    """The `number`th `allocation worker`, once it listens, until the context is left. Raises TimeoutError."""
     environment = os.environ | {"ALLOCATION_DATABASE_URL": url}
     with subprocess.Popen([ALLOCATION, "worker"], env=environment, stderr=subprocess.DEVNULL) as process:
         try:
+            deadline = time.monotonic() + START_TIMEOUT_S
             while fetch(url, _LISTENERS)[0][0] < number:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"no worker has begun to listen within {START_TIMEOUT_S} s")
                 time.sleep(POLL_S)
             yield process
         finally:

@@ -31,8 +31,8 @@ AT_LEAST = 25
 # With its read models, each in the form that this version writes to.
 MAKE = """
 import sys
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 from allocation.service_layer.bootstrap import bootstrap
 
 with Database(sys.argv[1]) as database:
@@ -43,8 +43,8 @@ with Database(sys.argv[1]) as database:
 FILL = """
 import sys
 from datetime import date
-from allocation.adapters.database import Database
-from allocation.adapters.schema import migrate
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.service_layer.bootstrap import bootstrap
 
@@ -66,8 +66,8 @@ AGE = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from allocation.adapters.database import Database
-from allocation.adapters.journal_archiving import JournalArchiver
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.journal.archiving import JournalArchiver
 from allocation.domain.commands import Allouer
 from allocation.domain.events import Alloué
 from allocation.projections.delivery import Projection

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from benchmarks.laboratory import Laboratory, UnfitServer, execute, fetch, laboratory
+from benchmarks.laboratory import Laboratory, UnfitServer, fetch, laboratory
 from benchmarks.pgbench import pgbench
 from benchmarks.shop import FEW_LINES, SPREAD, SPREAD_FAMILY, open_shop, receive, strip
 from tests.postgresql_server import Server
@@ -27,8 +27,6 @@ _WITHOUT_KEY = """
     WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
       AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)
 """
-# The triggers that complete the rows of an older version.
-_COMPLETING = ("lots", "lots_rang"), ("journal", "journal_complete")
 
 
 @pytest.fixture
@@ -58,16 +56,6 @@ def test_le_sql_comparé_écrit_ce_qu_une_allocation_écrit(shop_url: str) -> No
 
     assert rate > 0
     assert fetch(shop_url, "SELECT quantité_allouée > 0 FROM lots WHERE sku = 'CHAUD-1'") == [(True,)]
-    assert differences(shop_url) == []
-
-
-def test_ni_la_boutique_ni_le_sql_comparé_ne_laissent_leurs_colonnes_aux_déclencheurs(shop_url: str) -> None:
-    for table, trigger in _COMPLETING:
-        execute(shop_url, f"DROP TRIGGER {trigger} ON {table}")
-    receive(shop_url, ["CHAUD-1"], lines=1)
-
-    pgbench(shop_url, "allocate.sql", clients=1, seconds=1, family="CHAUD", articles=1)
-
     assert differences(shop_url) == []
 
 

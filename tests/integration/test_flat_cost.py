@@ -50,9 +50,10 @@ def cost_of(
         return send(self, *message)
 
     def rows() -> Counter[str]:
-        # The pool has one connection for writing: what it has counted so far becomes visible.
+        # What the connection for writing and that of `sql` have counted so far becomes visible.
         with database.writing() as connection:
             connection.execute("SELECT pg_stat_force_next_flush()")
+        sql("SELECT pg_stat_force_next_flush()")
         return Counter({row["relname"]: row["rows"] for row in sql(_TOUCHED)})
 
     def cost(*commands: Command) -> Cost:
@@ -141,9 +142,9 @@ def _open_lots(sql: Sql, sku: str, lots: int) -> None:
     """As many lots of 100 units and, after them in the order, a large one."""
     sql("INSERT INTO produits (sku, version, dernier_rang) VALUES (:sku, 1, 0)", sku=sku)
     sql(
-        "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, eta)"
-        " SELECT :sku, :sku || '-' || n, 100, 100, 0, NULL::date FROM generate_series(1, :lots) AS n"
-        " UNION ALL SELECT :sku, :sku || '-grand', 500, 500, 0, DATE '2027-01-31'",
+        "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, eta, rang)"
+        " SELECT :sku, :sku || '-' || n, 100, 100, 0, NULL::date, n FROM generate_series(1, :lots) AS n"
+        " UNION ALL SELECT :sku, :sku || '-grand', 500, 500, 0, DATE '2027-01-31', :lots + 1",
         sku=sku,
         lots=lots,
     )
@@ -187,7 +188,7 @@ def test_le_coût_ne_dépend_pas_du_nombre_de_sku_qui_partagent_une_référence(
         names = {"prefix": prefix, "skus": skus, "lot": référence}
         of_each = "FROM generate_series(1, :skus) AS n"
         sql(f"INSERT INTO produits SELECT :prefix || n, 3, 2, 1 {of_each}", **names)
-        sql(f"INSERT INTO lots SELECT :prefix || n, :lot, 9, 9, 4, NULL {of_each}", **names)
+        sql(f"INSERT INTO lots SELECT :prefix || n, :lot, 9, 9, 4, NULL, 1 {of_each}", **names)
         lines = f"{of_each}, generate_series(1, 2) AS rang"
         sql(f"INSERT INTO order_lines SELECT :prefix || n, 'c-' || n, rang, 2, rang {lines}", **names)
         sql(f"INSERT INTO allocations SELECT :prefix || n, rang, :lot {lines}", **names)
@@ -236,8 +237,8 @@ def test_une_étape_de_correction_ne_lit_que_les_lignes_qu_elle_retire(
 _ONE_LOT_EACH = (
     "INSERT INTO produits (sku, version, dernier_rang)"
     " SELECT 'S-' || n, 1, 0 FROM generate_series(1, 150) AS n",
-    "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée)"
-    " SELECT 'S-' || n, repeat('l', 100) || n, 10, 10, 0 FROM generate_series(1, 150) AS n",
+    "INSERT INTO lots (sku, référence, quantité_initiale, quantité, quantité_allouée, rang)"
+    " SELECT 'S-' || n, repeat('l', 100) || n, 10, 10, 0, 1 FROM generate_series(1, 150) AS n",
     "ANALYZE",
 )
 

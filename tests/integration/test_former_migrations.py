@@ -10,7 +10,8 @@ from allocation.adapters.embedded.embedded_postgresql import EmbeddedPostgreSQL
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.schema import migrate
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.service_layer.bootstrap import bootstrap
+from allocation.projections.verify import verify
+from allocation.service_layer.bootstrap import bootstrap, projection_followers
 
 # From what a migration makes today to what its former form made.
 FORMER_0001 = """
@@ -34,6 +35,21 @@ ALLOCATED = (
     "INSERT INTO allocations VALUES ('LAMPE', 1, 'lot-1')",
 )
 
+# What version 0.2.0 leaves, whose journal has fields alone: a lot that was corrected, and a line on it.
+OF_0_2_0 = """
+    INSERT INTO produits VALUES ('LAMPE', 3, 1, 2);
+    INSERT INTO lots VALUES ('LAMPE', 'lot-1', 9, 10, 4);
+    INSERT INTO order_lines VALUES ('LAMPE', 'c-1', '1', 4, 1);
+    INSERT INTO allocations VALUES ('LAMPE', 1, 'lot-1');
+    INSERT INTO journal (id, type, version, sku, data)
+    SELECT gen_random_uuid(), type, 1, 'LAMPE', data || '{"sku": "LAMPE", "réf_lot": "lot-1"}'
+    FROM (VALUES
+        ('LotCréé', jsonb '{"quantité": 9, "eta": null}'),
+        ('QuantitéLotModifiée', '{"quantité": 10, "quantité_précédente": 9}'),
+        ('Alloué', '{"quantité": 4, "id_commande": "c-1", "ligne": "1"}')
+    ) AS event (type, data);
+"""
+
 CATALOGUE = """
     SELECT conrelid::regclass::text AS on_table, conname AS name, pg_get_constraintdef(oid) AS definition
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace
@@ -43,6 +59,14 @@ CATALOGUE = """
     SELECT table_name, column_name, concat_ws(' ', data_type, column_default, is_nullable)
     FROM information_schema.columns WHERE table_schema = 'public'
     ORDER BY 1, 2, 3
+"""
+
+
+# Functions and triggers of the schema's own; the system's names of foreign keys' triggers are numbers.
+ROUTINES = """
+    SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT tgname FROM pg_trigger WHERE NOT tgisinternal
 """
 
 
@@ -73,3 +97,17 @@ def test_chaque_forme_passée_donne_la_même_base(
     bus.handle(CréerLot("lot-2", "LAMPE", 10))
     assert bus.handle(Allouer("c-1", "LAMPE", 4)) == ["lot-1"]
     assert [ligne.id_commande for ligne in bus.handle(ModifierQuantitéLot("lot-1", 3))[0]] == ["c-1"]
+
+
+def test_une_base_de_0_2_0_se_migre_tout_droit(server: EmbeddedPostgreSQL, database: Database) -> None:
+    """Without a stop at version 0.3.0, when no program of 0.2.0 works meanwhile."""
+    with database_at("0006", server.url, "allocation_0_2_0", OF_0_2_0) as before:
+        migrate(before)
+
+        assert catalogue(before) == catalogue(database)
+        with before.reading() as connection:
+            assert connection.exec_driver_sql(ROUTINES).scalars().all() == ["journal_completed"]
+        bus = bootstrap(before)
+        assert bus.handle(Allouer("c-1", "LAMPE", 4)) == ["lot-1"]
+        assert bus.handle(Allouer("c-2", "LAMPE", 6)) == ["lot-1"]
+        assert list(verify(before, projection_followers(before))) == []

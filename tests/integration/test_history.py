@@ -277,10 +277,10 @@ def test_une_histoire_se_lit_par_son_index(
 ) -> None:
     bus.handle(CréerLot("lot-1", "LAMPE", 1_000_000))
     sql(
-        "INSERT INTO journal (id, type, version, sku, data)"
-        " SELECT gen_random_uuid(), 'Alloué', 1, 'S' || n % 500, jsonb_build_object('id_commande', 'x-' || n,"
-        " 'sku', 'S' || n % 500, 'réf_lot', 'l', 'ligne', '1', 'quantité', 1)"
-        " FROM generate_series(1, 20000) AS n"
+        "INSERT INTO journal (id, type, version, sku, id_commande, data)"
+        " SELECT gen_random_uuid(), 'Alloué', 1, 'S' || n % 500, 'x-' || n,"
+        " jsonb_build_object('id_commande', 'x-' || n, 'sku', 'S' || n % 500, 'réf_lot', 'l',"
+        " 'ligne', '1', 'quantité', 1) FROM generate_series(1, 20000) AS n"
     )
     sql("ANALYZE journal")
     named = {"sku": "S1", "id_commande": "x-1", "after": 0, "limit": 10, "at": datetime.now(UTC), "target": 1}

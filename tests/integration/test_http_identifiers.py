@@ -136,7 +136,7 @@ def test_aucun_index_n_a_plus_de_trois_identifiants(sql: Sql) -> None:
         """
     )
 
-    assert {row["name"] for row in indexes} >= {"order_lines_pkey", "journal_commande_idx"}
+    assert {row["name"] for row in indexes} >= {"order_lines_pkey", "journal_id_commande_idx"}
     assert [row for row in indexes if row["texts"] > 3] == []
 
 
@@ -170,7 +170,9 @@ class TestCeQuiEstEnregistréDAvantLaRègle:
 
     def test_se_corrige_et_ses_lignes_avec_lui(self, client: Client, database: Database, old: str) -> None:
         with database.working() as connection, connection.begin():
-            connection.execute(text("INSERT INTO lots VALUES (:sku, 'lot-2', 5, 5, 0, NULL)"), {"sku": old})
+            connection.execute(
+                text("INSERT INTO lots VALUES (:sku, 'lot-2', 5, 5, 0, NULL, 2)"), {"sku": old}
+            )
 
         corrected = client.patch(f"/lots/{quote(old, safe='')}", json={"quantité": 3})
 

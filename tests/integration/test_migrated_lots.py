@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.former_schema import database_at
+from tests.former_schema import database_at, migrate_to
 from tests.postgresql_server import Server
 
 from allocation.adapters.postgresql.database import Database
@@ -30,7 +30,7 @@ BEFORE = """
     ) AS event (type, sku, réf);
 """
 RECEIVED_BY_0_2_0 = "INSERT INTO lots VALUES ('LAMPE', '0', 10, 10, 0, NULL)"
-# In this order, with one that 0.2.0 and one that today's program receives.
+# In this order, with one that 0.2.0 receives on the schema of 0.3.0, and one that today's program receives.
 RECEIVED = ["a", "b", "lot-10", "lot-9", "0", "00"]
 IN_ORDER = "SELECT référence FROM lots WHERE sku = 'LAMPE' ORDER BY rang"
 KEY = """
@@ -47,10 +47,9 @@ def before(server: Server) -> Iterator[Database]:
 
 
 def test_les_lots_sont_numérotés_dans_l_ordre_de_leur_réception(before: Database) -> None:
+    migrate_to("0008", before, RECEIVED_BY_0_2_0)
     migrate(before)
 
-    with before.working() as connection, connection.begin():
-        connection.exec_driver_sql(RECEIVED_BY_0_2_0)
     bus = bootstrap(before, inline=False)
     bus.handle(CréerLot("00", "LAMPE", 10))
     with before.reading() as connection:

@@ -26,6 +26,9 @@ from allocation.adapters.postgresql.schema import (
     schema_compatibility,
 )
 from allocation.adapters.read_models import rebuilds, tables
+from allocation.domain.commands import Allouer, CréerLot
+from allocation.domain.errors import StockInsuffisant
+from allocation.service_layer.bootstrap import bootstrap
 
 WRITE_TABLES = (orm.produits, orm.lots, orm.order_lines, orm.allocations)
 MODULES = (checkpoints, journal, archive, notifications, orm, tables, rebuilds, schema)
@@ -95,6 +98,43 @@ def test_un_schéma_plus_récent_qui_convient_encore_est_utilisé_tel_quel(datab
     with database.reading() as connection:
         assert is_usable(connection)
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
+# What an expanding migration may do, where no row is written that gives the new columns a value of its own.
+EXPANDED = """
+    ALTER TABLE produits ADD nouvelle integer NOT NULL DEFAULT 7;
+    ALTER TABLE lots ADD nouvelle boolean GENERATED ALWAYS AS (quantité_allouée < quantité) STORED;
+    ALTER TABLE order_lines ADD nouvelle integer NOT NULL DEFAULT 7;
+    ALTER TABLE allocations ADD nouvelle integer NOT NULL DEFAULT 7;
+    ALTER TABLE ruptures ADD nouvelle integer NOT NULL DEFAULT 7;
+"""
+
+
+def test_les_colonnes_qu_une_version_plus_récente_ajoute_gardent_leur_défaut(database: Database) -> None:
+    with database.working() as connection, connection.begin():
+        connection.exec_driver_sql(EXPANDED)
+    bus = bootstrap(database, inline=False)
+
+    bus.handle(CréerLot("lot-1", "LAMPE", 10))
+    assert bus.handle(Allouer("c-1", "LAMPE", 10)) == ["lot-1"]
+    assert isinstance(bus.handle(Allouer("c-2", "LAMPE", 1)).refusal, StockInsuffisant)
+
+    with database.reading() as connection:
+        for table in (*WRITE_TABLES, orm.ruptures):
+            values = connection.exec_driver_sql(f"SELECT DISTINCT nouvelle FROM {table.name}").scalars().all()
+            assert values == ([False] if table is orm.lots else [7]), table.name
+
+
+@pytest.mark.parametrize(("newest", "works"), [("0006", False), ("0007", False), ("0008", True)])
+def test_le_schéma_convient_à_la_version_publiée_et_refuse_celles_d_avant(
+    database: Database, monkeypatch: pytest.MonkeyPatch, newest: str, *, works: bool
+) -> None:
+    """Version 0.2.0 was written for schema 0006, 0.3.0 for 0008."""
+    known = schema._known_revisions()
+    monkeypatch.setattr(schema, "_known_revisions", lambda: known[: known.index(newest) + 1])
+
+    with database.reading() as connection:
+        assert is_usable(connection) is works
 
 
 def test_la_table_de_versions_d_un_autre_programme_n_est_pas_prise_pour_la_nôtre(empty: Database) -> None:

@@ -5,7 +5,7 @@ The columns of a row say which units moved, and for which order line:
     sku  réf_lot  id_commande  ligne  quantité  de → vers
 
 Columns that mean nothing for an event are null: `de` and `vers` if it moves nothing, the order if it is only
-about a lot. `data` still has all fields of the event, as version 0.2.0 reads it.
+about a lot. `data` has all fields of the event, as readers rebuild it from there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.metadata import identifier, metadata
-from allocation.domain.events import Event, LotCréé, QuantitéLotModifiée
+from allocation.domain.events import Event
 from allocation.domain.ledger import Compartiment
 
 journal = Table(
@@ -144,18 +144,4 @@ Index(
     journal.c.sku,
     journal.c.position,
     postgresql_where=text(OF_LOT_ALONE),
-)
-
-# Needed as long as version 0.2.0 may work on the schema.
-Index(
-    "journal_commande_idx",
-    text("(data ->> 'id_commande')"),
-    journal.c.position,
-    postgresql_where=text("data ? 'id_commande'"),
-)
-Index(
-    "journal_lot_idx",
-    text("(data ->> 'réf_lot')"),
-    journal.c.position,
-    postgresql_where=text(of_types(LotCréé, QuantitéLotModifiée)),
 )

@@ -10,11 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from sqlalchemy import Table
+
 from allocation.adapters.journal.serialization import as_json
 from allocation.adapters.postgresql.messages import Statement
+from allocation.adapters.write_model import tables
 from allocation.domain.model import CléLigne, Lot, Placement, Produit, Rupture
 
 _Rows: TypeAlias = list[dict[str, Any]]
+
+
+def _insert(table: Table) -> str:
+    """SQL: insert the columns that this program knows; what a newer one has added is left to its default."""
+    columns = ", ".join(column.name for column in table.columns)
+    return (
+        f"INSERT INTO {table.name} ({columns})"  # noqa: S608 - our own text
+        f" SELECT {columns} FROM json_populate_recordset(NULL::{table.name}, %s)"
+    )
+
 
 # The journal's lock is taken after all of these statements. Each of them waits for rows of other writers in
 # the same order, that of the products. If a product has changed since it was loaded, its version is set to
@@ -28,29 +41,26 @@ _UPDATE_PRODUITS = """
     )
     WHERE produits.sku = row.sku AND produits.sku = ANY(%s)
 """
-_INSERT_PRODUITS = (
-    "INSERT INTO produits SELECT * FROM json_populate_recordset(NULL::produits, %s) ORDER BY sku"
-)
-_INSERT_LOTS = "INSERT INTO lots SELECT * FROM json_populate_recordset(NULL::lots, %s)"
+_INSERT_PRODUITS = f"{_insert(tables.produits)} ORDER BY sku"
+_INSERT_LOTS = _insert(tables.lots)
 # All of these lots exist, so each is found by its conflict on the primary key. The planner might carry out an
 # UPDATE that names both columns by the index on references, and thousands of lots may share a reference.
 _UPDATE_LOTS = f"""
     {_INSERT_LOTS} ON CONFLICT (sku, référence) DO UPDATE
     SET quantité = excluded.quantité, quantité_allouée = excluded.quantité_allouée
 """  # noqa: S608 - our own text
-_INSERT_LINES = "INSERT INTO order_lines SELECT * FROM json_populate_recordset(NULL::order_lines, %s)"
+_INSERT_LINES = _insert(tables.order_lines)
 _DELETE_ALLOCATIONS = """
     DELETE FROM allocations USING json_populate_recordset(NULL::allocations, %s) AS row
     WHERE allocations.sku = row.sku AND allocations.rang = row.rang
       AND allocations.sku = ANY(%s) AND allocations.rang = ANY(%s)
 """
-_INSERT_ALLOCATIONS = "INSERT INTO allocations SELECT * FROM json_populate_recordset(NULL::allocations, %s)"
-_UPSERT_RUPTURES = """
-    INSERT INTO ruptures SELECT * FROM json_populate_recordset(NULL::ruptures, %s)
-    ON CONFLICT (id_commande, sku, ligne) DO UPDATE
+_INSERT_ALLOCATIONS = _insert(tables.allocations)
+_UPSERT_RUPTURES = f"""
+    {_insert(tables.ruptures)} ON CONFLICT (id_commande, sku, ligne) DO UPDATE
     SET quantité = excluded.quantité, quantité_disponible = excluded.quantité_disponible,
         version = excluded.version
-"""
+"""  # noqa: S608 - our own text
 
 
 @dataclass

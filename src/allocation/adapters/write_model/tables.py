@@ -48,7 +48,7 @@ lots = Table(
     Column("quantité", Integer, nullable=False),
     Column("quantité_allouée", Integer, nullable=False),
     Column("eta", Date),
-    # Its seniority: the product's version on receipt. Version 0.2.0 leaves it to a trigger.
+    # Its seniority: the product's version on receipt.
     Column("rang", BigInteger, nullable=False),
     CheckConstraint(f"quantité BETWEEN {QUANTITÉ_LOT_MIN} AND {QUANTITÉ_MAX}", name="quantité"),
     CheckConstraint("quantité_allouée >= 0", name="alloué"),
@@ -63,14 +63,6 @@ Index(
     lots.c.sku,
     text("coalesce(eta, '-infinity')"),
     lots.c.rang,
-    lots.c.référence,
-    postgresql_where=text("quantité_allouée < quantité"),
-)
-# The order in which version 0.2.0 uses them: it goes when that version can no longer work on the schema.
-Index(
-    "lots_dans_l_ordre_idx",
-    lots.c.sku,
-    text("coalesce(eta, '-infinity')"),
     lots.c.référence,
     postgresql_where=text("quantité_allouée < quantité"),
 )
