@@ -93,7 +93,8 @@ DISPONIBILITÉS = View(
     f"""
     SELECT coalesce(json_agg(entry ORDER BY place) FILTER (WHERE free.disponible IS NOT NULL), '[]')
                AS disponibilités,
-           coalesce(json_agg(free.sku ORDER BY place) FILTER (WHERE free.disponible IS NULL), '[]') AS inconnus
+           coalesce(json_agg(free.sku ORDER BY place) FILTER (WHERE free.disponible IS NULL), '[]')
+               AS inconnus
     FROM ({_FREE}) AS free
     CROSS JOIN LATERAL (
         SELECT free.sku, free.disponible, free.disponible_en_stock, free.arrivées
