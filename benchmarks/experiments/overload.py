@@ -17,11 +17,8 @@ def overload(bench: Bench) -> Finding:
     """Its maximum in a closed loop, then an open loop of twice that, then its maximum again."""
     maximum = Series("maximum, 128 clients", Unit.RATE)
     _measure_maximum(bench, maximum)
-    rate, seconds, number = (
-        TIMES * maximum.median,
-        bench.sizes.overload_seconds,
-        clients_allowed(MANY_CLIENTS),
-    )
+    number = clients_allowed(MANY_CLIENTS)
+    rate, seconds = TIMES * maximum.median, bench.sizes.overload_seconds
     bench.say(f"{seconds:g} s at {rate:,.0f}/s")
     load = bench.shop.allocate(*SPREAD, clients=number, seconds=seconds, rate=rate)
     _measure_maximum(bench, maximum)
