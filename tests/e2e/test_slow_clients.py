@@ -1,13 +1,19 @@
 """Clients that send slowly, or too much: refused in time, while everybody else is served."""
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 from tests.e2e.conftest import Service, running_service
+from tests.waiting import SOMEONE_WAITS_FOR_A_LOCK, eventually
+
+from allocation.entrypoints.http.route import MAX_BODY
 
 # More than an API process works on at once.
 SLOW_CLIENTS = 150
@@ -64,3 +70,122 @@ def test_des_en_têtes_démesurés_sont_refusés(service: Service) -> None:
     with connect(service) as client:
         client.sendall(b"GET /stock HTTP/1.1\r\nHost: localhost\r\nPrefer: a" + b"," * 60_000)
         assert client.recv(4096).startswith(b"HTTP/1.1 431 ")
+
+
+def test_des_requêtes_envoyées_d_un_trait_sont_répondues_dans_l_ordre(service: Service) -> None:
+    numbers = range(20)
+    with connect(service) as client:
+        client.sendall(b"".join(announced(line(f"suite-{n}", f"INCONNU-{n}")) for n in numbers))
+        with client.makefile("rb") as received:
+            answers = [read_answer(received) for _ in numbers]
+
+    assert [status for status, _, _ in answers] == [400] * 20
+    for n, (_, _, body) in enumerate(answers):
+        assert json.loads(body)["sku"] == f"INCONNU-{n}"
+
+
+def test_une_connexion_sert_à_plusieurs_requêtes_de_toute_sorte(service: Service) -> None:
+    with httpx.Client(base_url=service.url, limits=httpx.Limits(max_connections=1)) as client:
+        streams = set()
+        for method, path, status in [
+            ("GET", "/health/live", 200),
+            ("GET", "/allocations/inconnue", 404),
+            ("POST", "/allocate", 415),
+            ("GET", "/openapi.json", 200),
+            ("HEAD", "/stock", 200),
+            ("GET", "/stock", 200),
+        ]:
+            answer = client.request(method, path)
+            assert answer.status_code == status, path
+            streams.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
+
+    assert len(streams) == 1
+
+
+def test_qui_annonce_plus_qu_il_n_envoie_et_raccroche_n_a_rien_fait_faire(service: Service) -> None:
+    body = line("raccroché", "RACCROCHÉ")
+    assert httpx.post(f"{service.url}/lots", json=lot("RACCROCHÉ")).status_code == 201
+    with connect(service) as client:
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(body) + 1) + body)
+        client.shutdown(socket.SHUT_WR)
+        # What is answered, if anything is, ends when the service has done with the request.
+        assert not client.recv(4096).startswith(b"HTTP/1.1 2")
+
+    assert httpx.post(f"{service.url}/allocate", json=allocation("après", "RACCROCHÉ")).status_code == 201
+    assert service.query("SELECT id_commande FROM order_lines WHERE sku = 'RACCROCHÉ'") == [("après",)]
+
+
+@pytest.mark.parametrize("written", ["announced", "in_chunks"])
+def test_un_corps_de_la_longueur_permise_se_lit_et_un_octet_de_plus_est_refusé(
+    service: Service, written: str
+) -> None:
+    write = {"announced": announced, "in_chunks": in_chunks}[written]
+
+    assert exchanged(service, write(line("c-1").ljust(MAX_BODY)))[0] == 400
+    status, _, body = exchanged(service, write(line("c-1").ljust(MAX_BODY + 1)))
+
+    assert (status, json.loads(body)["type"]) == (413, "urn:allocation:corps-trop-grand")
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/stock", "/stock/INCONNU", "/openapi.json"])
+def test_head_dit_ce_que_get_dirait_sans_le_corps(service: Service, path: str) -> None:
+    got, head = httpx.get(f"{service.url}{path}"), httpx.head(f"{service.url}{path}")
+
+    assert head.content == b""
+    for name in ("content-length", "content-type"):
+        assert head.headers[name] == got.headers[name]
+    assert head.status_code == got.status_code
+
+
+def test_la_commande_de_qui_raccroche_pendant_qu_elle_attend_est_exécutée(service: Service) -> None:
+    assert httpx.post(f"{service.url}/lots", json=lot("VERROU")).status_code == 201
+    with psycopg.connect(service.database_url) as holding:
+        holding.execute("SELECT 1 FROM produits WHERE sku = 'VERROU' FOR UPDATE")
+        with connect(service) as client:
+            client.sendall(announced(line("parti", "VERROU")))
+            eventually(lambda: service.query(SOMEONE_WAITS_FOR_A_LOCK))
+        assert httpx.get(f"{service.url}/health/live", timeout=30).status_code == 200
+
+    eventually(lambda: service.query("SELECT 1 FROM order_lines WHERE id_commande = 'parti'"))
+    assert httpx.post(f"{service.url}/allocate", json=allocation("resté", "VERROU")).status_code == 201
+
+
+def lot(sku: str) -> dict[str, object]:
+    return {"réf": f"lot-{sku}", "sku": sku, "quantité": 1000}
+
+
+def allocation(id_commande: str, sku: str) -> dict[str, object]:
+    return {"id_commande": id_commande, "sku": sku, "quantité": 1}
+
+
+def line(id_commande: str, sku: str = "INCONNU") -> bytes:
+    return json.dumps(allocation(id_commande, sku)).encode()
+
+
+def announced(body: bytes) -> bytes:
+    """An allocation that says at first how long it is."""
+    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def in_chunks(body: bytes) -> bytes:
+    """An allocation of which each part says how long it is."""
+    parts = [body[start : start + 1000] for start in range(0, len(body), 1000)]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+
+
+def exchanged(service: Service, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """What is answered to this request on a connection of its own."""
+    with connect(service) as client, client.makefile("rb") as received:
+        client.sendall(request)
+        return read_answer(received)
+
+
+def read_answer(received: BinaryIO) -> tuple[int, dict[str, str], bytes]:
+    """The status, the headers and the body of the next answer."""
+    status = int(received.readline().split()[1])
+    headers = {}
+    while (header := received.readline().strip()) != b"":
+        name, _, value = header.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    return status, headers, received.read(int(headers["content-length"]))

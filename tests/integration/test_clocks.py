@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from tests.loop_client import NewClient
+from werkzeug.test import Client
 
 from allocation.adapters.journal.archiving import JournalArchiver
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
 from allocation.views import history
 from allocation.views.progress import progress
@@ -102,14 +102,14 @@ class TestHorlogeRemise:
     """The clock was an hour fast when everything happened, and was put right: it is earlier now."""
 
     @pytest.fixture
-    def client(self, bus: Bus, database: Database, sql: Sql) -> FlaskClient:
+    def client(self, bus: Bus, database: Database, sql: Sql, new_client: NewClient) -> Client:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
         sql("UPDATE journal SET survenu_le = survenu_le + interval '1 hour'")
-        return create_app(bus, database).test_client()
+        return new_client(bus, database)
 
     @pytest.mark.parametrize("path", ["/stock/LAMPE", "/allocations/c-1"])
-    def test_ce_qui_est_n_est_pas_dit_inexistant(self, client: FlaskClient, path: str) -> None:
+    def test_ce_qui_est_n_est_pas_dit_inexistant(self, client: Client, path: str) -> None:
         """Neither is the present given for an instant of which another answer would be given later."""
         response = client.get(path, query_string={"at": datetime.now(UTC).isoformat()})
 
@@ -121,7 +121,7 @@ class TestHorlogeRemise:
 
     @pytest.mark.parametrize("path", ["/stock/LAMPE", "/allocations/c-1"])
     def test_l_état_présent_se_lit_à_l_instant_du_dernier_événement(
-        self, client: FlaskClient, sql: Sql, path: str
+        self, client: Client, sql: Sql, path: str
     ) -> None:
         last = {"at": instants(sql)[-1].isoformat()}
         present = client.get(path).json
@@ -132,7 +132,7 @@ class TestHorlogeRemise:
         assert client.get(path).json != present
 
     def test_ce_qui_fut_avant_l_erreur_se_lit(
-        self, bus: Bus, client: FlaskClient, database: Database, sql: Sql
+        self, bus: Bus, client: Client, database: Database, sql: Sql
     ) -> None:
         sql("UPDATE journal SET survenu_le = now() - interval '1 minute' WHERE position = 1")
         sql("UPDATE journal SET survenu_le = now() - interval '30 seconds' WHERE position = 2")
@@ -146,7 +146,7 @@ class TestHorlogeRemise:
         assert row is not None
         assert (row["en_stock"], row["alloué"]) == (10, 0)
 
-    def test_aucun_retard_n_est_négatif(self, client: FlaskClient, database: Database, sql: Sql) -> None:
+    def test_aucun_retard_n_est_négatif(self, client: Client, database: Database, sql: Sql) -> None:
         sql("UPDATE projections SET position = 0")
 
         assert [each.lag_s for each in progress(database) if each.behind] == [0.0] * 3

@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import Connection
+from tests.loop_client import NewClient
 from tests.read_only import reading_only
 from tests.waiting import eventually
+from werkzeug.test import Client
 
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import CréerLot
 from allocation.domain.events import LotCréé
-from allocation.entrypoints.flask_app import create_app
 from allocation.projections.delivery import Subscription
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import Projector, register
@@ -28,9 +28,9 @@ NAME = STOCK_VIEW.name
 
 
 @pytest.fixture
-def client(database: Database) -> FlaskClient:
+def client(database: Database, new_client: NewClient) -> Client:
     register(projection_followers(database))
-    return create_app(bootstrap(database, inline=False), database).test_client()
+    return new_client(bootstrap(database, inline=False), database)
 
 
 class Panne:
@@ -45,14 +45,14 @@ class Panne:
         mettre_à_jour_stock_vue(events, connection)
 
 
-def prêt(client: FlaskClient) -> tuple[int, str]:
+def prêt(client: Client) -> tuple[int, str]:
     response = client.get("/health/ready")
     assert response.json is not None
     return response.status_code, response.json["status"]
 
 
 def test_une_vue_qui_échoue_encore_et_encore_rend_le_service_indisponible_jusqu_à_ce_qu_elle_aille_bien(
-    database: Database, client: FlaskClient
+    database: Database, client: Client
 ) -> None:
     panne = Panne()
     others = [each for each in projection_followers(database) if each.name != NAME]
@@ -74,7 +74,7 @@ def test_une_vue_qui_échoue_encore_et_encore_rend_le_service_indisponible_jusqu
     assert next(each for each in progress(database) if each.name == NAME).erreur is None
 
 
-def test_un_échec_seul_n_est_pas_une_panne(database: Database, client: FlaskClient) -> None:
+def test_un_échec_seul_n_est_pas_une_panne(database: Database, client: Client) -> None:
     follower = next(each for each in projection_followers(database) if each.name == NAME)
 
     follower.note_failures(OSError("un hoquet"), 2)
@@ -88,7 +88,7 @@ def test_un_échec_seul_n_est_pas_une_panne(database: Database, client: FlaskCli
 
 
 def test_un_abonnement_qui_échoue_se_voit_mais_n_empêche_pas_de_vendre(
-    database: Database, client: FlaskClient
+    database: Database, client: Client
 ) -> None:
     follower = SubscriptionFollower(Subscription("courriels"), {}, database)
     register([follower])
@@ -103,7 +103,7 @@ def test_un_abonnement_qui_échoue_se_voit_mais_n_empêche_pas_de_vendre(
 
 
 def test_un_lecteur_dont_le_fil_manque_rend_le_service_indisponible(
-    database: Database, client: FlaskClient, sql: Sql
+    database: Database, client: Client, sql: Sql
 ) -> None:
     """Without events, there is no lag that would tell."""
     with Projector(projection_followers(database), Waker(), poll_interval=0.05):
@@ -122,7 +122,7 @@ def test_un_lecteur_dont_le_fil_manque_rend_le_service_indisponible(
 
 
 def test_une_base_qui_ne_fait_que_lire_rend_le_service_indisponible_et_refuse_les_demandes(
-    database: Database, client: FlaskClient
+    database: Database, client: Client
 ) -> None:
     with reading_only(database):
         assert prêt(client) == (503, "read-only")
@@ -137,7 +137,7 @@ def test_une_base_qui_ne_fait_que_lire_rend_le_service_indisponible_et_refuse_le
 
 
 def test_une_base_qui_ne_peut_plus_rien_garder_rend_le_service_indisponible_jusqu_à_ce_qu_elle_le_puisse(
-    client: FlaskClient, sql: Sql
+    client: Client, sql: Sql
 ) -> None:
     client.post("/lots", json={"réf": "lot-1", "sku": "LAMPE", "quantité": 10})
     sql("""

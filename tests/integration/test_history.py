@@ -9,14 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from tests.loop_client import NewClient
+from werkzeug.test import Client, TestResponse
 
 from allocation.adapters.journal.serialization import UPCASTS
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
-from allocation.entrypoints.flask_app import create_app
 from allocation.projections.projector import catch_up
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
@@ -32,8 +31,8 @@ BEHIND = "SELECT name FROM projections WHERE position < (SELECT max(position) FR
 
 
 @pytest.fixture
-def client(bus: Bus, database: Database) -> FlaskClient:
-    return create_app(bus, database).test_client()
+def client(bus: Bus, database: Database, new_client: NewClient) -> Client:
+    return new_client(bus, database)
 
 
 def problem(response: TestResponse) -> tuple[int, str]:
@@ -42,7 +41,7 @@ def problem(response: TestResponse) -> tuple[int, str]:
 
 
 class TestHistoire:
-    def test_elle_dit_ce_qui_est_arrivé_et_par_quelle_commande(self, bus: Bus, client: FlaskClient) -> None:
+    def test_elle_dit_ce_qui_est_arrivé_et_par_quelle_commande(self, bus: Bus, client: Client) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(CréerLot("lot-2", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
@@ -68,7 +67,7 @@ class TestHistoire:
         }
 
     def test_les_événements_d_une_commande_ont_une_cause_et_ceux_d_une_autre_une_autre(
-        self, bus: Bus, client: FlaskClient
+        self, bus: Bus, client: Client
     ) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
@@ -81,7 +80,7 @@ class TestHistoire:
         assert len(set(causes[2:])) == 1
 
     def test_celle_d_une_commande_ne_parle_que_d_elle_ruptures_comprises(
-        self, bus: Bus, client: FlaskClient
+        self, bus: Bus, client: Client
     ) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
@@ -92,7 +91,7 @@ class TestHistoire:
         assert (event["type"], event["data"]["quantité_disponible"]) == ("RuptureDeStock", 6)
         assert client.get("/allocations/c-2").status_code == 404
 
-    def test_les_pages_se_suivent_sans_trou_ni_répétition(self, bus: Bus, client: FlaskClient) -> None:
+    def test_les_pages_se_suivent_sans_trou_ni_répétition(self, bus: Bus, client: Client) -> None:
         bus.handle(CréerLot("lot-1", "A/B", 10))
         for n in range(4):
             bus.handle(Allouer(f"c-{n}", "A/B", 1))
@@ -108,10 +107,10 @@ class TestHistoire:
         assert seen == [1, 2, 4, 6, 8]
 
     @pytest.mark.parametrize("path", ["/stock/LAMPE/histoire", "/allocations/c-1/histoire"])
-    def test_de_ce_qui_est_inconnu_il_n_y_en_a_pas(self, client: FlaskClient, path: str) -> None:
+    def test_de_ce_qui_est_inconnu_il_n_y_en_a_pas(self, client: Client, path: str) -> None:
         assert problem(client.get(path)) == (404, "introuvable")
 
-    def test_derrière_son_dernier_événement_la_page_est_vide(self, bus: Bus, client: FlaskClient) -> None:
+    def test_derrière_son_dernier_événement_la_page_est_vide(self, bus: Bus, client: Client) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
 
         page = client.get("/stock/LAMPE/histoire?after=1").json
@@ -122,14 +121,14 @@ class TestHistoire:
         ("name", "value"),
         [("limit", "0"), ("limit", "1001"), ("after", "-1"), ("after", "x"), ("after", "9" * 30)],
     )
-    def test_des_bornes_absurdes_sont_refusées(self, client: FlaskClient, name: str, value: str) -> None:
+    def test_des_bornes_absurdes_sont_refusées(self, client: Client, name: str, value: str) -> None:
         response = client.get("/stock/LAMPE/histoire", query_string={name: value})
 
         assert problem(response) == (422, "champs-invalides")
 
     @pytest.mark.parametrize("name", ["a/b", "histoire", "/histoire/", "a/histoire"])
     def test_un_identifiant_qui_finit_par_histoire_a_la_sienne(
-        self, bus: Bus, client: FlaskClient, name: str
+        self, bus: Bus, client: Client, name: str
     ) -> None:
         bus.handle(CréerLot("lot-1", name, 10))
         bus.handle(Allouer(name, name, 4))
@@ -140,7 +139,7 @@ class TestHistoire:
             assert len(page["histoire"]) == events
 
     def test_un_ancien_événement_s_y_montre_dans_sa_forme_d_aujourd_hui(
-        self, bus: Bus, client: FlaskClient, sql: Sql, monkeypatch: pytest.MonkeyPatch
+        self, bus: Bus, client: Client, sql: Sql, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         sql("UPDATE journal SET version = 0, data = data - 'quantité' || '{\"qty\": 10}'")
@@ -153,7 +152,7 @@ class TestHistoire:
 
 
 class TestInstant:
-    def test_le_stock_et_les_lignes_sont_ceux_de_l_instant(self, bus: Bus, client: FlaskClient) -> None:
+    def test_le_stock_et_les_lignes_sont_ceux_de_l_instant(self, bus: Bus, client: Client) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
         à_l_instant = {"at": datetime.now(UTC).isoformat()}
@@ -166,7 +165,7 @@ class TestInstant:
         assert client.get("/stock/LAMPE", query_string=à_l_instant).json == stock
         assert client.get("/allocations/c-1", query_string=à_l_instant).json == lines
 
-    def test_avant_le_premier_événement_il_n_y_a_rien(self, bus: Bus, client: FlaskClient) -> None:
+    def test_avant_le_premier_événement_il_n_y_a_rien(self, bus: Bus, client: Client) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
 
@@ -176,7 +175,7 @@ class TestInstant:
                 assert problem(response) == (404, "introuvable")
 
     @pytest.mark.parametrize("at", ["9999-12-31T23:59:59-14:00", "2999-01-01 00:00+01:00"])
-    def test_l_avenir_n_est_pas_encore(self, bus: Bus, client: FlaskClient, at: str) -> None:
+    def test_l_avenir_n_est_pas_encore(self, bus: Bus, client: Client, at: str) -> None:
         """Whatever was answered, it would be another answer later."""
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         bus.handle(Allouer("c-1", "LAMPE", 4))
@@ -184,7 +183,7 @@ class TestInstant:
         for path in ("/stock/LAMPE", "/allocations/c-1"):
             assert problem(client.get(path, query_string={"at": at})) == (422, "instant-futur")
 
-    def test_un_signe_plus_devenu_une_espace_est_compris(self, bus: Bus, client: FlaskClient) -> None:
+    def test_un_signe_plus_devenu_une_espace_est_compris(self, bus: Bus, client: Client) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
 
         assert problem(client.get("/stock/LAMPE?at=2026-01-01 00:00+01:00")) == (404, "introuvable")
@@ -192,15 +191,11 @@ class TestInstant:
     @pytest.mark.parametrize(
         "at", ["", "hier", "2027-01-31", "2027-01-31T10:00:00", "2027-02-30T10:00:00Z", "1700000000", "\x00"]
     )
-    def test_autre_chose_qu_un_instant_avec_son_décalage_est_refusé(
-        self, client: FlaskClient, at: str
-    ) -> None:
+    def test_autre_chose_qu_un_instant_avec_son_décalage_est_refusé(self, client: Client, at: str) -> None:
         for path in ("/stock/LAMPE", "/allocations/c-1"):
             assert problem(client.get(path, query_string={"at": at})) == (422, "champs-invalides")
 
-    def test_avant_ce_qui_est_archivé_il_est_dit_jusqu_où(
-        self, bus: Bus, client: FlaskClient, sql: Sql
-    ) -> None:
+    def test_avant_ce_qui_est_archivé_il_est_dit_jusqu_où(self, bus: Bus, client: Client, sql: Sql) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
         sql(
             "INSERT INTO journal_archives (première_position, dernière_position, dernier_survenu_le,"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import make_url
+from tests.loop_client import DrivenClient, NewClient
 from tests.postgresql_server import Server
 from tests.standby import Standby, new_standby
 from tests.waiting import eventually
@@ -15,7 +15,6 @@ from werkzeug.test import TestResponse
 
 from allocation.adapters.postgresql import read_servers
 from allocation.adapters.postgresql.database import Database
-from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.bootstrap import bootstrap
 
 LAMPE = {"réf": "lot-1", "sku": "LAMPE", "quantité": 1000}
@@ -39,33 +38,33 @@ def database(database_url: str, standby: Standby) -> Iterator[Database]:
 
 
 @pytest.fixture
-def client(database: Database, standby: Standby) -> FlaskClient:
+def client(database: Database, standby: Standby, new_client: NewClient) -> DrivenClient:
     """The app, whose bus brings the views of the primary up to date, with a hundred lamps in it."""
-    client = create_app(bootstrap(database), database).test_client()
+    client = new_client(bootstrap(database), database)
     client.post("/lots", json=LAMPE)
     standby.wait_until_caught_up()
     return client
 
 
-def allocate(client: FlaskClient, commande: str = "c-1") -> str:
+def allocate(client: DrivenClient, commande: str = "c-1") -> str:
     """Allocate a line; the token."""
     response = client.post("/allocate", json={"id_commande": commande, "sku": "LAMPE", "quantité": 1})
     assert response.status_code == 201
     return response.headers["Consistency-Token"]
 
 
-def read(client: FlaskClient, token: str, prefer: str, path: str = "/allocations/c-1") -> TestResponse:
+def read(client: DrivenClient, token: str, prefer: str, path: str = "/allocations/c-1") -> TestResponse:
     return client.get(path, headers={"Consistency-Token": token, "Prefer": prefer})
 
 
-def fall_backs(client: FlaskClient, reason: str) -> float:
+def fall_backs(client: DrivenClient, reason: str) -> float:
     name = f'allocation_read_fall_backs_total{{reason="{reason}"}} '
     lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
     return float(lines[0].removeprefix(name)) if lines else 0.0
 
 
 def test_une_lecture_sans_jeton_vient_de_la_réplique_et_dit_sa_position(
-    client: FlaskClient, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     allocate(client)
@@ -84,7 +83,7 @@ def test_une_lecture_sans_jeton_vient_de_la_réplique_et_dit_sa_position(
 
 
 def test_un_jeton_que_la_réplique_n_atteint_pas_est_servi_par_la_base(
-    client: FlaskClient, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     token = allocate(client)
@@ -97,16 +96,14 @@ def test_un_jeton_que_la_réplique_n_atteint_pas_est_servi_par_la_base(
 
 
 def test_un_jeton_que_la_réplique_atteint_à_temps_est_servi_par_elle(
-    client: FlaskClient, database: Database, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     token = allocate(client)
-    replica = database.reads.replica
-    assert replica is not None
 
     with ThreadPoolExecutor(1) as reader:
         response = reader.submit(read, client, token, "wait=30")
-        eventually(lambda: replica.checkpoints._waiting == 1)
+        eventually(lambda: client.waiting == 1)
         standby.resume_replay()
 
         assert (response.result().status_code, response.result().headers["Served-By"]) == (200, "replica")
@@ -114,7 +111,7 @@ def test_un_jeton_que_la_réplique_atteint_à_temps_est_servi_par_elle(
     assert fall_backs(client, "late") == 0
 
 
-def test_l_indulgent_reçoit_ce_que_la_réplique_a(client: FlaskClient, standby: Standby) -> None:
+def test_l_indulgent_reçoit_ce_que_la_réplique_a(client: DrivenClient, standby: Standby) -> None:
     standby.pause_replay()
     token = allocate(client)
 
@@ -124,7 +121,7 @@ def test_l_indulgent_reçoit_ce_que_la_réplique_a(client: FlaskClient, standby:
     assert (response.headers["Projection-Position"], response.headers["Projection-Stale"]) == ("1", "true")
 
 
-def test_jamais_une_lecture_n_est_plus_ancienne_que_son_jeton(client: FlaskClient, standby: Standby) -> None:
+def test_jamais_une_lecture_n_est_plus_ancienne_que_son_jeton(client: DrivenClient, standby: Standby) -> None:
     """While the standby stops and goes on, each of four clients reads what it has just written."""
     over = threading.Event()
 
@@ -155,7 +152,7 @@ def test_jamais_une_lecture_n_est_plus_ancienne_que_son_jeton(client: FlaskClien
 
 
 def test_une_réplique_morte_laisse_la_place_à_la_base_puis_la_reprend(
-    client: FlaskClient, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     token = allocate(client)
     client.get("/stock/LAMPE")
@@ -174,16 +171,14 @@ def test_une_réplique_morte_laisse_la_place_à_la_base_puis_la_reprend(
 
 
 def test_une_réplique_morte_pendant_l_attente_la_laisse_finir_à_la_base(
-    client: FlaskClient, database: Database, standby: Standby
+    client: DrivenClient, standby: Standby
 ) -> None:
     standby.pause_replay()
     token = allocate(client)
-    replica = database.reads.replica
-    assert replica is not None
 
     with ThreadPoolExecutor(1) as reader:
         response = reader.submit(read, client, token, "wait=30")
-        eventually(lambda: replica.checkpoints._waiting == 1)
+        eventually(lambda: client.waiting == 1)
         standby.kill()
 
         assert (response.result().status_code, response.result().headers["Served-By"]) == (200, "primary")
@@ -191,12 +186,12 @@ def test_une_réplique_morte_pendant_l_attente_la_laisse_finir_à_la_base(
 
 
 def test_quand_trop_de_lectures_se_replient_les_autres_sont_refusées(
-    server: Server, database_url: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, database_url: str, monkeypatch: pytest.MonkeyPatch, new_client: NewClient
 ) -> None:
     with Database(database_url, read_url=server.url) as database:
-        client = create_app(bootstrap(database), database).test_client()
+        client = new_client(bootstrap(database), database)
         monkeypatch.setattr(
-            database.reads, "falling_back", read_servers.Slots(0, read_servers.TooManyFallBacks)
+            client.reads, "falling_back", read_servers.Slots(0, read_servers.TooManyFallBacks)
         )
 
         response = client.get("/stock")
@@ -206,10 +201,12 @@ def test_quand_trop_de_lectures_se_replient_les_autres_sont_refusées(
         assert int(response.headers["Retry-After"]) >= 1
 
 
-def test_une_réplique_sans_notre_schéma_ne_sert_à_rien(server: Server, database_url: str) -> None:
+def test_une_réplique_sans_notre_schéma_ne_sert_à_rien(
+    server: Server, database_url: str, new_client: NewClient
+) -> None:
     """A standby may still be at a point before the migration that the program needs."""
     with Database(database_url, read_url=server.url) as database:
-        client = create_app(bootstrap(database), database).test_client()
+        client = new_client(bootstrap(database), database)
         client.post("/lots", json=LAMPE)
 
         for path in ("/lots/lot-1", "/allocations/c-1"):

@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote, urljoin
 
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import text
+from tests.loop_client import NewClient
+from werkzeug.test import Client
 
 from allocation.adapters.brokers.postgresql import publish
 from allocation.adapters.journal.journal import PostgreSQLJournal
@@ -17,7 +18,6 @@ from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
 from allocation.domain.values import Enregistré
-from allocation.entrypoints.flask_app import create_app
 from allocation.service_layer.messagebus import MessageBus
 
 Sql = Callable[..., list[dict[str, Any]]]
@@ -26,11 +26,11 @@ NFD = unicodedata.normalize("NFD", "ÉTAGÈRE")
 
 
 @pytest.fixture
-def client(bus: MessageBus[PostgreSQLUnitOfWork], database: Database) -> FlaskClient:
-    return create_app(bus, database).test_client()
+def client(bus: MessageBus[PostgreSQLUnitOfWork], database: Database, new_client: NewClient) -> Client:
+    return new_client(bus, database)
 
 
-def test_un_identifiant_décomposé_ou_entouré_de_blancs_est_le_même_partout(client: FlaskClient) -> None:
+def test_un_identifiant_décomposé_ou_entouré_de_blancs_est_le_même_partout(client: Client) -> None:
     received = client.post("/lots", json={"réf": f" {NFD}-1\u00a0", "sku": f"{NFD} ", "quantité": 10})
     allocated = client.post("/allocate", json={"id_commande": f" {NFD}", "sku": NFD, "quantité": 1})
 
@@ -59,7 +59,7 @@ def test_un_identifiant_décomposé_ou_entouré_de_blancs_est_le_même_partout(c
     ],
 )
 def test_un_caractère_invisible_est_refusé_par_son_nom(
-    client: FlaskClient, hidden: str, path: str, body: dict[str, Any], field: str
+    client: Client, hidden: str, path: str, body: dict[str, Any], field: str
 ) -> None:
     client.post("/lots", json={"réf": "lot-1", "sku": "LAMPE", "quantité": 10})
 
@@ -70,7 +70,7 @@ def test_un_caractère_invisible_est_refusé_par_son_nom(
     assert json.loads(response.data)["champs"] == [{"champ": field, "raison": reason}]
 
 
-def test_dans_une_adresse_aussi(client: FlaskClient) -> None:
+def test_dans_une_adresse_aussi(client: Client) -> None:
     for response in (
         client.get("/stock/LAM%E2%80%8BPE"),
         client.get("/stock/LAM%E2%80%8BPE/histoire"),
@@ -84,7 +84,7 @@ def test_dans_une_adresse_aussi(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-def test_un_nom_qu_un_client_ôterait_de_l_adresse_est_refusé(client: FlaskClient, name: str) -> None:
+def test_un_nom_qu_un_client_ôterait_de_l_adresse_est_refusé(client: Client, name: str) -> None:
     client.post("/lots", json={"réf": "lot-1", "sku": "LAMPE", "quantité": 10})
 
     refused = client.post("/allocate", json={"id_commande": name, "sku": "LAMPE", "quantité": 1})
@@ -96,9 +96,7 @@ def test_un_nom_qu_un_client_ôterait_de_l_adresse_est_refusé(client: FlaskClie
 @pytest.mark.parametrize(
     "name", ["...", "a/../b", "/..", "../", "a/", "//", "%2e%2e", "a?b#c", "..%2F", "\\..\\"]
 )
-def test_l_adresse_rendue_est_la_bonne_comme_les_clients_la_comprennent(
-    client: FlaskClient, name: str
-) -> None:
+def test_l_adresse_rendue_est_la_bonne_comme_les_clients_la_comprennent(client: Client, name: str) -> None:
     client.post("/lots", json={"réf": "lot-1", "sku": "LAMPE", "quantité": 10})
 
     allocated = client.post("/allocate", json={"id_commande": name, "sku": "LAMPE", "quantité": 1})
@@ -107,9 +105,7 @@ def test_l_adresse_rendue_est_la_bonne_comme_les_clients_la_comprennent(
     assert client.get(resolved).status_code == 200
 
 
-def test_les_plus_longs_identifiants_tiennent_dans_tous_les_index(
-    client: FlaskClient, database: Database
-) -> None:
+def test_les_plus_longs_identifiants_tiennent_dans_tous_les_index(client: Client, database: Database) -> None:
     """Text at random, as PostgreSQL would compress any other: each of them takes its 765 bytes."""
     some = random.Random(0)
     order, sku, line, lot = ("".join(chr(some.randint(0x4E00, 0x9FFF)) for _ in range(255)) for _ in range(4))
@@ -159,7 +155,7 @@ class TestCeQuiEstEnregistréDAvantLaRègle:
         bus.handle(Allouer(stored, stored, 4, stored))
         return name
 
-    def test_se_lit_comme_il_est_écrit(self, client: FlaskClient, old: str) -> None:
+    def test_se_lit_comme_il_est_écrit(self, client: Client, old: str) -> None:
         path = quote(old, safe="")
 
         stock, lot = client.get(f"/stock/{path}").json, client.get(f"/lots/{path}").json
@@ -172,9 +168,7 @@ class TestCeQuiEstEnregistréDAvantLaRègle:
         for history in (f"/stock/{path}/histoire", f"/allocations/{path}/histoire"):
             assert client.get(history).status_code == 200
 
-    def test_se_corrige_et_ses_lignes_avec_lui(
-        self, client: FlaskClient, database: Database, old: str
-    ) -> None:
+    def test_se_corrige_et_ses_lignes_avec_lui(self, client: Client, database: Database, old: str) -> None:
         with database.working() as connection, connection.begin():
             connection.execute(
                 text("INSERT INTO lots VALUES (:sku, 'lot-2', 5, 5, 0, NULL, 2)"), {"sku": old}
@@ -190,7 +184,7 @@ class TestCeQuiEstEnregistréDAvantLaRègle:
         }
 
     def test_se_lit_et_se_corrige_avec_le_sku_comme_il_est_écrit(
-        self, client: FlaskClient, bus: MessageBus[PostgreSQLUnitOfWork], old: str
+        self, client: Client, bus: MessageBus[PostgreSQLUnitOfWork], old: str
     ) -> None:
         bus.handle(CréerLot(Enregistré(old), "AUTRE", 10))
         path, query = f"/lots/{quote(old, safe='')}", {"sku": old}

@@ -8,7 +8,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from tests.loop_client import DrivenClient, NewClient
 from tests.waiting import eventually, wait_until_blocked
 from werkzeug.test import TestResponse
 
@@ -16,7 +16,6 @@ from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.postgresql import read_servers
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.events import Alloué
-from allocation.entrypoints.flask_app import create_app
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 
@@ -30,10 +29,10 @@ HISTORIES = ["/stock/LAMPE/histoire", "/allocations/c-1/histoire"]
 
 
 @pytest.fixture
-def client(database: Database) -> FlaskClient:
+def client(database: Database, new_client: NewClient) -> DrivenClient:
     """The app, whose views are left to a worker that does not run before the test wants it to."""
     register(projection_followers(database))
-    return create_app(bootstrap(database, inline=False), database).test_client()
+    return new_client(bootstrap(database, inline=False), database)
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def ask(client: FlaskClient, path: str, at: str | None, prefer: str = "", token: str = "") -> TestResponse:
+def ask(client: DrivenClient, path: str, at: str | None, prefer: str = "", token: str = "") -> TestResponse:
     headers = {"Prefer": prefer} | ({"Consistency-Token": token} if token else {})
     return client.get(path, query_string={} if at is None else {"at": at}, headers=headers)
 
@@ -62,7 +61,7 @@ def problem(response: TestResponse) -> tuple[int, str]:
 @pytest.mark.parametrize("path", PAST)
 class TestDernierMot:
     def test_une_vue_en_retard_ne_répond_pas_pour_un_instant_qu_elle_n_a_pas_atteint(
-        self, client: FlaskClient, worked: Callable[[], None], path: str
+        self, client: DrivenClient, worked: Callable[[], None], path: str
     ) -> None:
         client.post("/lots", json=LAMPE)
         client.post("/allocate", json=LIGNE)
@@ -77,20 +76,20 @@ class TestDernierMot:
         assert (answer.status_code, answer.headers["Projection-Position"]) == (200, "2")
 
     def test_elle_s_attend(
-        self, client: FlaskClient, database: Database, worked: Callable[[], None], path: str
+        self, client: DrivenClient, database: Database, worked: Callable[[], None], path: str
     ) -> None:
         client.post("/lots", json=LAMPE)
         client.post("/allocate", json=LIGNE)
 
         with ThreadPoolExecutor(1) as reader:
             response = reader.submit(ask, client, path, now(), "wait=30")
-            eventually(lambda: database.checkpoints._waiting == 1)
+            eventually(lambda: client.waiting == 1)
             worked()
 
             assert response.result().status_code == 200
 
     def test_ce_qui_s_écrit_à_cet_instant_s_attend(
-        self, client: FlaskClient, database: Database, worked: Callable[[], None], path: str
+        self, client: DrivenClient, database: Database, worked: Callable[[], None], path: str
     ) -> None:
         """An event is dated before the instant that is asked for, and becomes visible after it."""
         client.post("/lots", json=LAMPE)
@@ -102,7 +101,7 @@ class TestDernierMot:
                 at = now()
                 first = reader.submit(ask, client, path, at, "wait=30")
                 wait_until_blocked(database)
-            eventually(lambda: database.checkpoints._waiting == 1)
+            eventually(lambda: client.waiting == 1)
             worked()
 
         assert first.result().status_code == 200
@@ -110,11 +109,11 @@ class TestDernierMot:
         assert first.result().json == client.get(path).json
 
     def test_le_même_instant_donne_la_même_réponse_pendant_que_l_on_écrit(
-        self, client: FlaskClient, database: Database, path: str
+        self, client: DrivenClient, database: Database, path: str, new_client: NewClient
     ) -> None:
         client.post("/lots", json=LAMPE)
         client.post("/allocate", json=LIGNE)
-        writer = Thread(target=_write_many, args=[create_app(bootstrap(database), database).test_client()])
+        writer = Thread(target=_write_many, args=[new_client(bootstrap(database), database)])
         writer.start()
         told = []
         while writer.is_alive():
@@ -126,7 +125,7 @@ class TestDernierMot:
         assert [(at, ask(client, path, at, "wait=30").data) for at, _ in told] == told
 
     def test_l_instant_tout_proche_s_attend_et_l_autre_est_refusé(
-        self, client: FlaskClient, worked: Callable[[], None], path: str
+        self, client: DrivenClient, worked: Callable[[], None], path: str
     ) -> None:
         """The clock of a client is never quite that of the database."""
         client.post("/lots", json=LAMPE)
@@ -141,7 +140,7 @@ class TestDernierMot:
         assert problem(ask(client, path, later, "wait=20, handling=lenient")) == (422, "instant-futur")
 
     def test_un_jeton_s_y_attend_comme_ailleurs(
-        self, client: FlaskClient, worked: Callable[[], None], path: str
+        self, client: DrivenClient, worked: Callable[[], None], path: str
     ) -> None:
         client.post("/lots", json=LAMPE)
         client.post("/allocate", json=LIGNE)
@@ -164,7 +163,7 @@ class TestDernierMot:
 @pytest.mark.parametrize("path", HISTORIES)
 class TestHistoires:
     def test_elles_disent_jusqu_où_elles_ont_vu_sans_attendre_de_vue(
-        self, client: FlaskClient, path: str
+        self, client: DrivenClient, path: str
     ) -> None:
         client.post("/lots", json=LAMPE)
         token = client.post("/allocate", json=LIGNE).headers["Consistency-Token"]
@@ -175,7 +174,7 @@ class TestHistoires:
         assert response.json is not None
         assert response.json["histoire"][-1]["position"] == 2
 
-    def test_de_ce_qui_est_inconnu_aussi(self, client: FlaskClient, path: str) -> None:
+    def test_de_ce_qui_est_inconnu_aussi(self, client: DrivenClient, path: str) -> None:
         client.post("/lots", json={"réf": "lot-t", "sku": "TABLE", "quantité": 1})
 
         response = client.get(path)
@@ -185,15 +184,15 @@ class TestHistoires:
 
 @pytest.mark.parametrize("path", [*PAST, *HISTORIES])
 def test_un_jeton_inconnu_y_est_refusé_sur_le_champ(
-    client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch, path: str
+    client: DrivenClient, database: Database, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(database.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
+    monkeypatch.setattr(client.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
     client.post("/lots", json=LAMPE)
     at = now() if path in PAST else None
 
     assert problem(ask(client, path, at, "wait=30", "57-0f3c9a1b")) == (412, "jeton-inconnu")
 
 
-def _write_many(client: FlaskClient) -> None:
+def _write_many(client: DrivenClient) -> None:
     for n in range(30):
         client.post("/allocate", json=LIGNE | {"quantité": 1, "ligne": f"l-{n}"})

@@ -27,9 +27,8 @@ from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, Qua
 from allocation.projections.projector import Projector, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
-from allocation.service_layer.commit_queue import Promise
 from allocation.service_layer.group_commit import Limits
-from allocation.service_layer.messagebus import MessageBus
+from allocation.service_layer.messagebus import MessageBus, Submitted
 from allocation.views.progress import progress
 
 Sql = Callable[..., list[dict[str, Any]]]
@@ -93,7 +92,6 @@ class Writer:
             command_handlers=ordinary._command_handlers,
             reactions=ordinary._reactions,
             original_positions=ordinary._original_positions,
-            after_commit=lambda _: None,
             limits=Limits(apart=POOL_SIZE - 1),
         )
 
@@ -105,7 +103,7 @@ class Writer:
         return Allouer(f"c-{self._number}-{rounds}", sku, self._chance.randrange(1, 5), str(n))
 
 
-def _outcome(answer: Promise) -> str:
+def _outcome(answer: Submitted) -> str:
     try:
         answer.result()
     except (Rollback, StorageUnavailable, VersionConflict) as failure:

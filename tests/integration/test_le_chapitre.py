@@ -6,8 +6,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
+from tests.loop_client import NewClient
+from werkzeug.test import Client
 
+from allocation.adapters.coroutines import at_once
 from allocation.adapters.journal import checkpoints
 from allocation.adapters.journal.checkpoints import Checkpoints
 from allocation.adapters.journal.journal import PostgreSQLJournal
@@ -16,7 +18,6 @@ from allocation.adapters.orm import allocations_view
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain import commands, events, model
-from allocation.entrypoints.flask_app import create_app
 from allocation.projections.allocations_view import ALLOCATIONS_VIEW
 from allocation.projections.projector import Projector, catch_up, register
 from allocation.projections.rebuild import rebuild
@@ -31,8 +32,8 @@ Bus = MessageBus[PostgreSQLUnitOfWork]
 
 
 @pytest.fixture
-def client(bus: Bus, database: Database) -> FlaskClient:
-    return create_app(bus, database).test_client()
+def client(bus: Bus, database: Database, new_client: NewClient) -> Client:
+    return new_client(bus, database)
 
 
 def test_la_commande_est_une_intention_qui_ne_change_plus() -> None:
@@ -129,11 +130,15 @@ def test_la_view_lit_directement_le_read_model(bus: Bus) -> None:
     ]
 
     assert views.allocations("order-1", bus.uow) == lines
-    assert json.loads(views.ALLOCATIONS.document("order-1", bus.uow.reads, ANY).value or "") == lines
-    assert views.ALLOCATIONS.document("order-3", bus.uow.reads, ANY).value is None
+    assert json.loads(_document("order-1", bus) or "") == lines
+    assert _document("order-3", bus) is None
 
 
-def test_les_deux_adresses_et_le_404(client: FlaskClient) -> None:
+def _document(id_commande: str, bus: Bus) -> bytes | None:
+    return at_once(views.ALLOCATIONS.document({"id_commande": id_commande}, bus.uow.reads, ANY)).value
+
+
+def test_les_deux_adresses_et_le_404(client: Client) -> None:
     client.post("/add_batch", json={"réf": "batch-01", "sku": "LAMPE", "quantité": 100})
 
     allocated = client.post("/allocate", json={"id_commande": "order-1", "sku": "LAMPE", "quantité": 10})

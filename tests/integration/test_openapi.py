@@ -1,11 +1,13 @@
 """The OpenAPI document: valid, complete, and its examples work when they are sent as printed."""
 
+import json
 import re
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from openapi_spec_validator import validate
+from tests.loop_client import NewClient
+from werkzeug.test import Client
 
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
@@ -16,13 +18,14 @@ UNDOCUMENTED = {"openapi", "docs", "swagger.swagger", "swagger.oauth2-redirect",
 
 
 @pytest.fixture
-def client(bus: MessageBus[PostgreSQLUnitOfWork], database: Database) -> FlaskClient:
-    return create_app(bus, database).test_client()
+def client(bus: MessageBus[PostgreSQLUnitOfWork], database: Database, new_client: NewClient) -> Client:
+    return new_client(bus, database)
 
 
 @pytest.fixture
-def document(client: FlaskClient) -> dict[str, Any]:
-    document: dict[str, Any] = client.get("/openapi.json").get_json()
+def document(client: Client) -> dict[str, Any]:
+    document = client.get("/openapi.json").json
+    assert isinstance(document, dict)
     return document
 
 
@@ -32,11 +35,13 @@ def test_le_document_est_de_l_openapi_3_1_valide(document: dict[str, Any]) -> No
     assert document["openapi"].startswith("3.1.")
 
 
-def test_chaque_route_servie_y_est(client: FlaskClient, document: dict[str, Any]) -> None:
+def test_chaque_route_servie_y_est(
+    bus: MessageBus[PostgreSQLUnitOfWork], database: Database, document: dict[str, Any]
+) -> None:
     documented = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     served = {
         rule.endpoint.replace("<identifier:", "{").replace(">", "}")
-        for rule in client.application.url_map.iter_rules()
+        for rule in create_app(bus, database).url_map.iter_rules()
         if rule.endpoint not in UNDOCUMENTED
     }
 
@@ -80,18 +85,18 @@ def test_les_jetons_sont_annoncés_où_ils_sont_donnés_et_où_ils_sont_pris(doc
     assert taking == {
         *("get_allocations_id_commande", "get_allocations_id_commande_histoire"),
         *("get_stock_sku", "get_stock_sku_histoire", "get_stock", "get_lots_ref"),
+        "post_disponibilités",
     }
     read = document["paths"]["/allocations/{id_commande}"]["get"]["responses"]
     assert {"Projection-Position", "Served-By"} <= set(read["200"]["headers"]) & set(read["404"]["headers"])
     assert "Projection-Position" in read["503"]["headers"]
 
 
-def test_les_exemples_de_requêtes_réussissent_tels_quels(
-    client: FlaskClient, document: dict[str, Any]
-) -> None:
+def test_les_exemples_de_requêtes_réussissent_tels_quels(client: Client, document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
-    [lot], [allocation], [correction] = (
-        schemas[name]["examples"] for name in ("DemandeLot", "DemandeAllocation", "DemandeCorrection")
+    [lot], [allocation], [correction], [asked] = (
+        schemas[name]["examples"]
+        for name in ("DemandeLot", "DemandeAllocation", "DemandeCorrection", "DemandeDisponibilites")
     )
 
     received = client.post("/lots", json=lot)
@@ -102,9 +107,12 @@ def test_les_exemples_de_requêtes_réussissent_tels_quels(
     assert allocated.get_json() == _example(schemas["LotDeLaLigne"])
     [row] = client.get(f"/allocations/{allocation['id_commande']}").get_json()
     assert row == _example(schemas["AllocationVue"])
+    available = client.post("/disponibilités", json=asked)
+    assert available.status_code == 200
+    assert json.loads(available.data)["inconnus"] == ["CHAISE"]
 
 
-def test_la_documentation_n_appelle_aucun_serveur_du_dehors(client: FlaskClient) -> None:
+def test_la_documentation_n_appelle_aucun_serveur_du_dehors(client: Client) -> None:
     page = client.get("/docs")
 
     assert page.status_code == 200

@@ -7,16 +7,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from tests.histories import forked
+from tests.loop_client import DrivenClient, NewClient
+from tests.requests import request_with
 from tests.waiting import eventually
-from werkzeug.test import TestResponse
+from werkzeug.test import Client, TestResponse
 
 from allocation.adapters.postgresql import read_servers
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot
-from allocation.entrypoints.flask_app import create_app
 from allocation.entrypoints.http import freshness
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
@@ -50,8 +50,8 @@ def bus(database: Database) -> Bus:
 
 
 @pytest.fixture
-def client(bus: Bus, database: Database) -> FlaskClient:
-    return create_app(bus, database).test_client()
+def client(bus: Bus, database: Database, new_client: NewClient) -> DrivenClient:
+    return new_client(bus, database)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def position(response: TestResponse) -> int:
     return int(number)
 
 
-def read(client: FlaskClient, path: str, token: object, prefer: str = "wait=0") -> TestResponse:
+def read(client: DrivenClient, path: str, token: object, prefer: str = "wait=0") -> TestResponse:
     return client.get(path, headers={"Consistency-Token": str(token), "Prefer": prefer})
 
 
@@ -90,7 +90,7 @@ def refusal(response: TestResponse) -> tuple[int, str, int, int]:
 
 
 class TestÉcrire:
-    def test_chaque_écriture_dit_sa_position(self, client: FlaskClient) -> None:
+    def test_chaque_écriture_dit_sa_position(self, client: DrivenClient) -> None:
         answers = [
             client.post("/lots", json=LAMPE),
             client.post("/add_batch", json=LAMPE | {"réf": "lot-2", "quantité": 1}),
@@ -103,7 +103,7 @@ class TestÉcrire:
         assert [position(answer) for answer in answers] == [1, 2, 3, 4, 7]
         assert len({token(answer).partition("-")[2] for answer in answers}) == 5
 
-    def test_répétée_elle_dit_sa_première_position(self, client: FlaskClient) -> None:
+    def test_répétée_elle_dit_sa_première_position(self, client: DrivenClient) -> None:
         def write() -> list[TestResponse]:
             return [
                 client.post("/lots", json=LAMPE),
@@ -117,10 +117,10 @@ class TestÉcrire:
         assert [token(answer) for answer in again] == [token(answer) for answer in first]
         assert [position(answer) for answer in again] == [1, 2, 3]
 
-    def test_un_refus_qui_n_écrit_rien_n_en_a_pas(self, client: FlaskClient) -> None:
+    def test_un_refus_qui_n_écrit_rien_n_en_a_pas(self, client: DrivenClient) -> None:
         assert "Consistency-Token" not in client.post("/allocate", json=LIGNE).headers
 
-    def test_ce_que_le_journal_n_a_plus_a_sa_fin_pour_position(self, client: FlaskClient, sql: Sql) -> None:
+    def test_ce_que_le_journal_n_a_plus_a_sa_fin_pour_position(self, client: DrivenClient, sql: Sql) -> None:
         client.post("/lots", json=LAMPE)
         client.post("/allocate", json=LIGNE)
         client.post("/allocate", json=LIGNE | {"id_commande": "c-2"})
@@ -132,7 +132,7 @@ class TestÉcrire:
 class TestLire:
     @pytest.mark.parametrize("path", READS)
     def test_une_lecture_sans_jeton_dit_jusqu_où_elle_a_vu(
-        self, client: FlaskClient, worked: Callable[[], None], path: str
+        self, client: DrivenClient, worked: Callable[[], None], path: str
     ) -> None:
         client.post("/lots", json=LAMPE)
         before = client.get(path)
@@ -148,14 +148,14 @@ class TestLire:
 
     @pytest.mark.parametrize("path", READS)
     def test_le_jeton_s_attend_et_la_réponse_montre_l_écriture(
-        self, client: FlaskClient, database: Database, worked: Callable[[], None], path: str
+        self, client: DrivenClient, database: Database, worked: Callable[[], None], path: str
     ) -> None:
         client.post("/lots", json=LAMPE)
         wanted = token(client.post("/allocate", json=LIGNE))
 
         with ThreadPoolExecutor(1) as reader:
             response: Future[TestResponse] = reader.submit(read, client, path, wanted, "wait=30")
-            eventually(lambda: database.checkpoints._waiting == 1)
+            eventually(lambda: client.waiting == 1)
             worked()
 
             assert response.result().status_code == 200
@@ -163,13 +163,15 @@ class TestLire:
         assert client.get(path).data == response.result().data
 
     @pytest.mark.parametrize("path", READS)
-    def test_une_vue_en_retard_se_dit_avec_les_deux_positions(self, client: FlaskClient, path: str) -> None:
+    def test_une_vue_en_retard_se_dit_avec_les_deux_positions(self, client: DrivenClient, path: str) -> None:
         client.post("/lots", json=LAMPE)
         wanted = token(client.post("/allocate", json=LIGNE))
 
         assert refusal(read(client, path, wanted)) == (503, "vue-en-retard", 0, 2)
 
-    def test_un_404_dit_aussi_jusqu_où_il_a_vu(self, client: FlaskClient, worked: Callable[[], None]) -> None:
+    def test_un_404_dit_aussi_jusqu_où_il_a_vu(
+        self, client: DrivenClient, worked: Callable[[], None]
+    ) -> None:
         wanted = token(client.post("/lots", json=LAMPE))
         worked()
 
@@ -179,7 +181,7 @@ class TestLire:
 
     @pytest.mark.parametrize(("path", "status"), list(zip(READS, [404, 404, 404, 200], strict=True)))
     def test_l_indulgent_reçoit_ce_qui_est_là_marqué_comme_ancien(
-        self, client: FlaskClient, path: str, status: int
+        self, client: DrivenClient, path: str, status: int
     ) -> None:
         client.post("/lots", json=LAMPE)
         wanted = token(client.post("/allocate", json=LIGNE))
@@ -192,7 +194,7 @@ class TestLire:
         assert response.headers["Preference-Applied"] == "handling=lenient"
 
     def test_l_indulgent_servi_à_temps_n_a_aucune_marque(
-        self, client: FlaskClient, worked: Callable[[], None]
+        self, client: DrivenClient, worked: Callable[[], None]
     ) -> None:
         wanted = token(client.post("/lots", json=LAMPE))
         worked()
@@ -205,7 +207,7 @@ class TestLire:
     @pytest.mark.parametrize(
         "bad", ["", "x", "-1", "1.0", "1, 2", "٣", str(2**63), "9" * 5000, "4-", "4-0f3c", "4-0F3C9A1B"]
     )
-    def test_un_jeton_malformé_est_refusé_par_son_nom(self, client: FlaskClient, bad: str) -> None:
+    def test_un_jeton_malformé_est_refusé_par_son_nom(self, client: DrivenClient, bad: str) -> None:
         response = read(client, "/lots/lot-1", bad)
 
         assert response.status_code == 422
@@ -225,14 +227,14 @@ class TestLire:
         ],
     )
     def test_l_attente_est_de_deux_secondes_ou_de_ce_qui_est_préféré_et_bornée(
-        self, client: FlaskClient, prefer: str, wait_s: float
+        self, prefer: str, wait_s: float
     ) -> None:
-        headers = {"Consistency-Token": "1", "Prefer": prefer}
-        with client.application.test_request_context(headers=headers):
-            assert freshness.wanted_freshness().wait_s == wait_s
+        headers = {"consistency-token": "1", "prefer": prefer}
+
+        assert freshness.wanted_freshness(request_with(headers)).wait_s == wait_s
 
     def test_une_projection_en_pause_se_dit_sur_le_champ_avec_sa_raison(
-        self, client: FlaskClient, sql: Sql, worked: Callable[[], None]
+        self, client: DrivenClient, sql: Sql, worked: Callable[[], None]
     ) -> None:
         client.post("/lots", json=LAMPE)
         worked()
@@ -248,9 +250,9 @@ class TestLire:
         assert client.get("/stock/LAMPE").status_code == 200
 
     def test_trop_de_lectures_en_attente_sont_refusées(
-        self, client: FlaskClient, database: Database, monkeypatch: pytest.MonkeyPatch
+        self, client: DrivenClient, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(database.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
+        monkeypatch.setattr(client.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
         wanted = token(client.post("/lots", json=LAMPE))
 
         response = read(client, "/stock", wanted, "wait=30")
@@ -261,7 +263,7 @@ class TestLire:
         assert read(client, "/stock", 0, "wait=30").status_code == 200
 
     def test_attendre_ne_tient_ni_transaction_ni_connexion(
-        self, client: FlaskClient, database: Database, sql: Sql, worked: Callable[[], None]
+        self, client: DrivenClient, database: Database, sql: Sql, worked: Callable[[], None]
     ) -> None:
         """Many more wait than there are connections, and others read meanwhile."""
         wanted = token(client.post("/lots", json=LAMPE))
@@ -270,7 +272,7 @@ class TestLire:
                 readers.submit(read, client, "/lots/lot-1", wanted, "wait=30")
                 for _ in range(read_servers.MAX_WAITING)
             ]
-            eventually(lambda: database.checkpoints._waiting == read_servers.MAX_WAITING)
+            eventually(lambda: client.waiting == read_servers.MAX_WAITING)
 
             assert sql(TRANSACTIONS_OF_OTHERS) == []
             # No more than the look that all of them share.
@@ -284,22 +286,24 @@ class TestJetonInconnu:
     """Of another history of the database, or of none: nobody waits for what will not come."""
 
     @pytest.fixture
-    def no_waiting(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_waiting(self, client: DrivenClient, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whoever would wait is refused, with another refusal."""
-        monkeypatch.setattr(database.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
+        monkeypatch.setattr(client.reads, "waiting", read_servers.Slots(0, read_servers.TooManyWaiting))
 
     @pytest.fixture
-    def other_history(self, database_url: str, client: FlaskClient) -> Iterator[FlaskClient]:
+    def other_history(
+        self, database_url: str, client: DrivenClient, new_client: NewClient
+    ) -> Iterator[Client]:
         """A copy of the database as it is after one write, which goes on by itself."""
         client.post("/lots", json=LAMPE)
         with forked(database_url) as url, Database(url) as other:
-            yield create_app(bootstrap(other), other).test_client()
+            yield new_client(bootstrap(other), other)
 
     @pytest.mark.usefixtures("no_waiting")
     @pytest.mark.parametrize("path", READS)
     @pytest.mark.parametrize("unknown", ["2", "2-0f3c9a1b", "9" * 18])
     def test_au_delà_du_journal_il_est_refusé_sur_le_champ(
-        self, client: FlaskClient, path: str, unknown: str
+        self, client: DrivenClient, path: str, unknown: str
     ) -> None:
         client.post("/lots", json=LAMPE)
 
@@ -311,7 +315,7 @@ class TestJetonInconnu:
 
     @pytest.mark.parametrize("path", READS)
     def test_celui_d_une_autre_histoire_n_est_jamais_atteint(
-        self, client: FlaskClient, other_history: FlaskClient, worked: Callable[[], None], path: str
+        self, client: DrivenClient, other_history: DrivenClient, worked: Callable[[], None], path: str
     ) -> None:
         """After a restore to a point in time, the journal has another event at the same position."""
         shared = token(client.post("/lots", json=LAMPE))
@@ -327,7 +331,7 @@ class TestJetonInconnu:
         assert read(client, path, lost).status_code == 200
 
     def test_où_le_journal_n_a_plus_d_événement_il_n_y_a_que_l_archive_qui_le_croie(
-        self, client: FlaskClient, sql: Sql, worked: Callable[[], None]
+        self, client: DrivenClient, sql: Sql, worked: Callable[[], None]
     ) -> None:
         wanted = token(client.post("/lots", json=LAMPE))
         client.post("/allocate", json=LIGNE)
@@ -343,13 +347,13 @@ class TestJetonInconnu:
         assert read(client, "/stock", wanted).status_code == 200
 
     @pytest.mark.usefixtures("no_waiting")
-    def test_l_indulgent_reçoit_ce_qui_est_là(self, client: FlaskClient) -> None:
+    def test_l_indulgent_reçoit_ce_qui_est_là(self, client: DrivenClient) -> None:
         response = read(client, "/stock", "57", "handling=lenient, wait=30")
 
         assert (response.status_code, response.headers["Projection-Stale"]) == (200, "true")
 
     def test_une_position_sans_marque_reste_un_jeton(
-        self, client: FlaskClient, worked: Callable[[], None]
+        self, client: DrivenClient, worked: Callable[[], None]
     ) -> None:
         number = position(client.post("/lots", json=LAMPE))
         worked()
@@ -409,8 +413,8 @@ class TestPython:
         assert views.lot("lot-1", database, after=again.position, wait_s=0) is not None
 
 
-def test_sans_projection_enregistrée_rien_n_est_encore_vu(database: Database) -> None:
-    client = create_app(bootstrap(database, inline=False), database).test_client()
+def test_sans_projection_enregistrée_rien_n_est_encore_vu(database: Database, new_client: NewClient) -> None:
+    client = new_client(bootstrap(database, inline=False), database)
 
     response = client.get("/stock")
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.loop_client import NewClient
 
 from allocation.adapters.journal import rows, serialization
 from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.serialization import UPCASTS, UnknownEvent
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
-from allocation.entrypoints.flask_app import create_app
 from allocation.projections.projector import catch_up
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.views import progress, views
@@ -79,8 +79,8 @@ def _as_today(fields: dict[str, Any]) -> dict[str, Any]:
     return known | {"id_commande": f"neuve-{fields['neuf']}"}
 
 
-def test_elles_sont_comptées_dans_les_métriques(end: int, database: Database) -> None:
-    client = create_app(bootstrap(database), database).test_client()
+def test_elles_sont_comptées_dans_les_métriques(end: int, database: Database, new_client: NewClient) -> None:
+    client = new_client(bootstrap(database), database)
 
     metrics = client.get("/metrics").text
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.waiting import eventually
 
+from allocation.adapters.coroutines import at_once
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
 from allocation.adapters.postgresql import read_servers
 from allocation.adapters.postgresql.database import StorageUnavailable
@@ -31,41 +32,49 @@ class FakeServer:
 
     def __init__(self, position: int = 0) -> None:
         self.position = position
-        self.pause: str | None = None
+        self.reason: str | None = None
         self.away = False
         self.end = 100
         self.asked = 0
         self.looks = 0
-        self.checkpoints = CheckpointWatch(self.fetch)
+        self.checkpoints = CheckpointWatch(self._look)
 
-    def fetch(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
-        """What the watch looks at and, where a token is asked about, the journal."""
+    def _look(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
         self._answer_or_fail()
-        if "position" in parameters:
-            return [{"end": self.end, "mark": "0f3c9a1b", "horizon": 3}]
         self.looks += 1
-        return [{"name": "vue", "position": self.position, "en_pause": self.pause is not None}]
+        return [{"name": "vue", "position": self.position, "en_pause": self.reason is not None}]
 
-    def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
+    async def fetch(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
         raise NotImplementedError
+
+    async def look_up(self, query: str, key: Mapping[str, object]) -> list[bytes | None]:
+        """What the journal says of a token: its end, a mark, and up to where it is archived."""
+        self._answer_or_fail()
+        return [str(self.end).encode(), b"0f3c9a1b", b"3"]
+
+    async def reached(self, projection: str, position: int, deadline: float) -> None:
+        self.checkpoints.wait(projection, position, deadline)
+
+    async def pause(self, seconds: float) -> None:
+        threading.Event().wait(seconds)
 
     def ask(self) -> Answer[str]:
         self.asked += 1
         self._answer_or_fail()
-        return Answer("contenu", self.position, self.pause)
+        return Answer("contenu", self.position, self.reason)
 
     def _answer_or_fail(self) -> None:
         if self.away:
             raise StorageUnavailable("away")
 
 
-def ask(server: ReadServer) -> Answer[str]:
+async def ask(server: ReadServer) -> Answer[str]:
     assert isinstance(server, FakeServer)
     return server.ask()
 
 
 def read(servers: ReadServers, wanted: Freshness) -> Answer[str]:
-    return fresh(servers, "vue", ask, wanted)
+    return at_once(fresh(servers, "vue", ask, wanted))
 
 
 @pytest.fixture
@@ -161,7 +170,7 @@ class TestSeul:
         assert (answer.value, answer.position, answer.stale) == ("contenu", 7, True)
 
     def test_une_projection_en_pause_ne_s_attend_pas(self, alone: ReadServers, primary: FakeServer) -> None:
-        primary.pause = "KeyError: 'LAMPE'"
+        primary.reason = "KeyError: 'LAMPE'"
 
         with pytest.raises(ProjectionPaused) as refus:
             read(alone, Freshness(after=9, wait_s=LONG))
@@ -173,7 +182,7 @@ class TestSeul:
     def test_une_pause_qui_survient_met_fin_à_l_attente(
         self, alone: ReadServers, primary: FakeServer
     ) -> None:
-        pauser = while_waiting(primary, lambda: setattr(primary, "pause", ""))
+        pauser = while_waiting(primary, lambda: setattr(primary, "reason", ""))
 
         with (
             well_before_the_deadline(),
@@ -194,7 +203,7 @@ class TestSeul:
     def test_ce_qu_une_projection_en_pause_a_déjà_se_lit(
         self, alone: ReadServers, primary: FakeServer
     ) -> None:
-        primary.pause = "panne"
+        primary.reason = "panne"
 
         assert read(alone, Freshness(after=7)).position == 7
 
@@ -238,13 +247,13 @@ class TestSeul:
         self, alone: ReadServers, primary: FakeServer
     ) -> None:
         """A pause that a watch saw long ago must not end the wait of who comes later."""
-        pauser = while_waiting(primary, lambda: setattr(primary, "pause", "panne"))
+        pauser = while_waiting(primary, lambda: setattr(primary, "reason", "panne"))
         with pytest.raises(ProjectionPaused):
             read(alone, Freshness(after=9, wait_s=LONG))
         pauser.join()
         eventually(lambda: primary.checkpoints._thread is None)
 
-        primary.pause, primary.asked = None, 0
+        primary.reason, primary.asked = None, 0
         with pytest.raises(ViewLate):
             read(alone, Freshness(after=9, wait_s=0.5))
 
@@ -335,7 +344,7 @@ class TestAvecRéplique:
     def test_une_pause_n_est_crue_que_de_la_base(
         self, both: ReadServers, primary: FakeServer, replica: FakeServer, fall_backs: list[str]
     ) -> None:
-        replica.pause, primary.position = "ancienne", 9
+        replica.reason, primary.position = "ancienne", 9
 
         assert read(both, Freshness(after=9, wait_s=LONG)).served_by == "primary"
         assert fall_backs == ["paused"]
@@ -385,15 +394,16 @@ class TestAvecRéplique:
         go_on = threading.Event()
         inside = threading.Semaphore(0)
 
-        def slow(server: ReadServer) -> Answer[str]:
+        async def slow(server: ReadServer) -> Answer[str]:
             if server is both.primary:
                 inside.release()
                 assert go_on.wait(LONG)
-            return ask(server)
+            return await ask(server)
 
         with ThreadPoolExecutor(read_servers.MAX_FALL_BACKS) as clients:
             asked = [
-                clients.submit(fresh, both, "vue", slow, ANY) for _ in range(read_servers.MAX_FALL_BACKS)
+                clients.submit(lambda: at_once(fresh(both, "vue", slow, ANY)))
+                for _ in range(read_servers.MAX_FALL_BACKS)
             ]
             for _ in asked:
                 assert inside.acquire(timeout=LONG)

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.transactions import Observations, Transactions
 from tests.waiting import eventually
 
+from allocation.adapters.coroutines import at_once
 from allocation.adapters.postgresql.database import (
     Locked,
     OutcomeUnknown,
@@ -17,57 +18,9 @@ from allocation.adapters.postgresql.database import (
 )
 from allocation.adapters.write_model.repository import Waiting
 from allocation.service_layer import group_commit
-from allocation.service_layer.commit_queue import FairQueue, Pending, Promise
+from allocation.service_layer.callers import BlockingCaller, BlockingPromise
+from allocation.service_layer.commit_queue import FairQueue, Pending
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull
-
-
-@dataclass
-class Transactions:
-    """A database that answers each command with its own name, held back until it is let go."""
-
-    batches: list[list[str]] = field(default_factory=list)
-    waits: list[Waiting] = field(default_factory=list)
-    troubles: list[BaseException] = field(default_factory=list)
-    poison: frozenset[str] = frozenset()
-    locked: set[str] = field(default_factory=set)
-    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-    free: threading.Event = field(default_factory=threading.Event)
-    at_most: int = 1000
-
-    def transact(self, messages: Sequence[str], deadline: float, waiting: Waiting) -> list[str | Locked]:
-        self.batches.append(list(messages))
-        self.waits.append(waiting)
-        trouble = self.troubles.pop(0) if self.troubles else None
-        self.begun.release()
-        assert self.free.wait(30)
-        if trouble is not None:
-            raise trouble
-        if self.poison.intersection(messages):
-            raise ZeroDivisionError("poison")
-        if waiting is not Waiting.NOT_AT_ALL and self.locked.intersection(messages):
-            raise Locked("by somebody")
-        return [
-            Locked("by somebody") if message in self.locked else message.upper()
-            for message in messages[: self.at_most]
-        ]
-
-
-@dataclass
-class Observations:
-    sizes: list[int] = field(default_factory=list)
-    retries: int = 0
-    splits: int = 0
-
-    def batch_answered(self, size: int, waited_s: float, transaction_s: float) -> None:
-        assert waited_s >= 0
-        assert transaction_s >= 0
-        self.sizes.append(size)
-
-    def transaction_retried(self) -> None:
-        self.retries += 1
-
-    def batch_split(self) -> None:
-        self.splits += 1
 
 
 @pytest.fixture
@@ -100,7 +53,11 @@ def group(transactions: Transactions, observed: Observations) -> Group:
     return make
 
 
-def held(commits: GroupCommit[str], transactions: Transactions) -> Promise:
+def answer(commits: GroupCommit[str], message: str) -> str:
+    return str(at_once(commits.answer(message, BlockingCaller())))
+
+
+def held(commits: GroupCommit[str], transactions: Transactions) -> BlockingPromise:
     """The answer to a first command, whose transaction is under way until it is let go."""
     first = commits.submit("premier")
     assert transactions.begun.acquire(timeout=30)
@@ -161,7 +118,7 @@ def test_une_file_pleine_refuse_tout_de_suite_et_ne_perd_rien(
     transactions.free.set()
 
     assert [each.result(30) for each in waiting] == ["A1", "A2"]
-    assert commits.answer("a4") == "A4"
+    assert answer(commits, "a4") == "A4"
     assert "a3" not in [message for batch in transactions.batches for message in batch]
 
 
@@ -170,7 +127,7 @@ def test_qui_renonce_n_est_pas_servi(group: Group, transactions: Transactions) -
     held(commits, transactions)
 
     with pytest.raises(GaveUp):
-        commits.answer("abandonné")
+        answer(commits, "abandonné")
     transactions.free.set()
 
     assert commits.submit("suivant").result(30) == "SUIVANT"
@@ -180,7 +137,7 @@ def test_qui_renonce_n_est_pas_servi(group: Group, transactions: Transactions) -
 def test_une_commande_commencée_est_attendue_jusqu_au_bout(group: Group, transactions: Transactions) -> None:
     commits = group(waiting_s=0.01)
     answers: list[str] = []
-    caller = threading.Thread(target=lambda: answers.append(commits.answer("commencée")))
+    caller = threading.Thread(target=lambda: answers.append(answer(commits, "commencée")))
     caller.start()
     assert transactions.begun.acquire(timeout=30)
     caller.join(0.1)
@@ -200,8 +157,8 @@ def test_un_gestionnaire_qui_veut_tout_arrêter_n_arrête_que_sa_commande(
     commits = group()
 
     with pytest.raises(RuntimeError, match="SystemExit"):
-        commits.answer("a1")
-    assert commits.answer("b1") == "B1"
+        answer(commits, "a1")
+    assert answer(commits, "b1") == "B1"
 
 
 def test_une_commande_empoisonnée_échoue_seule(
@@ -252,7 +209,7 @@ def test_une_panne_qui_dure_est_dite_à_chacun(
         errors.append(refused.value)
 
     assert errors[0] is not errors[1]
-    assert commits.answer("c1") == "C1"
+    assert answer(commits, "c1") == "C1"
 
 
 def test_un_conflit_avec_d_autres_écrivains_sépare_puis_se_retente(
@@ -287,13 +244,13 @@ def test_le_fil_qui_écrit_s_arrête_quand_il_n_a_rien_à_faire_et_renaît(
 ) -> None:
     commits = group()
     transactions.free.set()
-    assert commits.answer("a1") == "A1"
+    assert answer(commits, "a1") == "A1"
     thread = commits._together._thread
     assert thread is not None
     thread.join(30)
     assert not thread.is_alive()
 
-    assert commits.answer("a2") == "A2"
+    assert answer(commits, "a2") == "A2"
 
 
 def test_un_observateur_qui_échoue_n_arrête_pas_le_service(
@@ -349,7 +306,7 @@ def test_ce_qui_est_verrouillé_ne_retient_que_sa_propre_clé(
 
     assert [each.result(30) for each in others] == ["B1", "C1"]
     locked.append(commits.submit("a3"))
-    assert commits.answer("b2") == "B2"
+    assert answer(commits, "b2") == "B2"
     with pytest.raises(TimeoutError):
         locked[0].result(0)
     transactions.locked.clear()
@@ -383,7 +340,7 @@ def test_sans_fil_à_part_une_commande_verrouillée_reprend_sa_place_parmi_les_a
     transactions.free.set()
 
     assert waiting[1].result(30) == "B1"
-    assert commits.answer("c1") == "C1"
+    assert answer(commits, "c1") == "C1"
     with pytest.raises(TimeoutError):
         waiting[0].result(0)
     transactions.locked.clear()
@@ -437,7 +394,7 @@ def test_sans_fil_à_part_un_verrou_qui_ne_vient_pas_est_refusé_après_un_temps
 def test_la_file_garde_l_ordre_de_chaque_clé_et_ne_perd_rien(messages: list[str], limit: int) -> None:
     queue: FairQueue[tuple[int, str]] = FairQueue()
     for number, message in enumerate(messages):
-        queue.put(Pending(message[0], (number, message)))
+        queue.put(Pending(message[0], (number, message), BlockingPromise()))
     served: list[tuple[int, str]] = []
     while len(queue):
         taken = queue.take(limit)
@@ -456,7 +413,7 @@ def test_la_file_garde_l_ordre_de_chaque_clé_et_ne_perd_rien(messages: list[str
 def test_mille_demandes_d_un_article_n_en_font_pas_attendre_un_autre() -> None:
     queue: FairQueue[str] = FairQueue()
     for number in range(1000):
-        queue.put(Pending("chaud", f"chaud-{number}"))
-    queue.put(Pending("froid", "froid"))
+        queue.put(Pending("chaud", f"chaud-{number}", BlockingPromise()))
+    queue.put(Pending("froid", "froid", BlockingPromise()))
 
     assert "froid" in [pending.message for pending in queue.take(2)]

@@ -1,13 +1,14 @@
 """What clients are told: every sentence in French and in English."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
 import pytest
-from flask import Flask
 from pydantic import BaseModel, ValidationError
+from tests.requests import request_with
 
 from allocation.domain.errors import (
     LigneModifiée,
@@ -23,7 +24,7 @@ from allocation.domain.values import identifiant, vérifier_quantité
 from allocation.entrypoints.http import words
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, PROBLEMS
 from allocation.entrypoints.http.history import DemandeHistoire, DemandeInstant
-from allocation.entrypoints.http.problems import problem_response
+from allocation.entrypoints.http.problems import refused
 from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, JsonMalformé
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation
 from allocation.entrypoints.http.schemas.fields import Demande
@@ -35,8 +36,6 @@ from allocation.entrypoints.http.words import Words, wanted_language
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
 from allocation.views.staleness import ProjectionPaused, ViewLate
-
-app = Flask(__name__)
 
 HIER, DEMAIN = datetime(2027, 1, 30, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)
 
@@ -90,7 +89,7 @@ ERRORS: list[tuple[Exception, str]] = [
 def test_un_refus_se_dit_en_français_et_à_qui_le_demande_en_anglais(error: Exception, english: str) -> None:
     problem = PROBLEMS[type(error)]
 
-    french, in_english = (_answered(problem, error, language) for language in ("fr", "en"))
+    french, in_english = (_answered(error, language) for language in ("fr", "en"))
 
     assert in_english["detail"] == english
     assert french["detail"] != english
@@ -125,9 +124,8 @@ def test_toute_raison_du_domaine_a_ses_mots_anglais(refusal: ValeurInvalide) -> 
     assert told.fr == refusal.raison
     assert told.en != told.fr
     assert "{" not in told.en
-    problem = PROBLEMS[ValeurInvalide]
-    assert _answered(problem, refusal, "en")["detail"] == f"{refusal.champ}: {told.en}"
-    assert _answered(problem, refusal, "fr")["raison"] == refusal.raison
+    assert _answered(refusal, "en")["detail"] == f"{refusal.champ}: {told.en}"
+    assert _answered(refusal, "fr")["raison"] == refusal.raison
 
 
 BAD_VALUES: list[Any] = [
@@ -185,14 +183,12 @@ def test_aucune_phrase_de_pydantic_ne_sort(model: type[BaseModel], sound: dict[s
     ],
 )
 def test_la_langue_voulue_est_lue_et_le_français_est_la_première(header: str, language: str) -> None:
-    with app.test_request_context("/", headers={"Accept-Language": header}):
-        assert wanted_language() == language
+    assert wanted_language(header) == language
 
 
-def _answered(problem: Any, error: Exception, language: str) -> dict[str, Any]:
-    with app.test_request_context("/", headers={"Accept-Language": language}):
-        response = problem_response(problem, error)
-        assert response.headers["Content-Language"] == language
-        assert response.headers["Vary"] == "Accept-Language"
-        document: dict[str, Any] = response.get_json(force=True)
-        return document
+def _answered(error: Exception, language: str) -> dict[str, Any]:
+    response = refused(request_with({"accept-language": language}), error)
+    assert response.headers["Content-Language"] == language
+    assert response.headers["Vary"] == "Accept-Language"
+    document: dict[str, Any] = json.loads(response.body)
+    return document

@@ -81,7 +81,7 @@ def bootstrap(
         partial(PostgreSQLUnitOfWork, database),
         command_handlers=COMMAND_HANDLERS,
         reactions=reactions(),
-        after_commit=partial(projector.catch_up, followers),
+        after_commit=partial(projector.catch_up, followers) if followers else None,
         original_positions=PostgreSQLOriginalPositions(database),
         limits=Limits(waiting=settings.queue_size, apart=min(DEFAULT_LIMITS.apart, settings.pool_size - 1)),
         observer=observer,

@@ -1,58 +1,14 @@
-"""The queue of commands, which take turns by key, and the answers that their callers wait for."""
+"""The queue of commands, which take turns by key."""
 
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
+
+from allocation.service_layer.callers import Promise
 
 M = TypeVar("M")
-
-Promised: TypeAlias = Any
-
-
-class Promise:
-    """The answer to a command, which its caller waits for; a Future would cost several times as much.
-
-    Neither lock is ever released by its first taker: one belongs to whoever comes first, the writer or a
-    caller that gives up; the other is held until there is an outcome.
-    """
-
-    __slots__ = ("_begun", "_claimed", "_outcome", "_outstanding")
-
-    def __init__(self) -> None:
-        self._claimed = threading.Lock()
-        self._begun = False
-        self._outstanding = threading.Lock()
-        self._outstanding.acquire()
-
-    def begin(self) -> bool:
-        """Begin the command, unless the caller has given up; return whether. It can't give up afterwards."""
-        self._begun = self._begun or self._claimed.acquire(blocking=False)
-        return self._begun
-
-    def give_up(self) -> bool:
-        """Cancel the command, unless it has begun; return whether."""
-        return self._claimed.acquire(blocking=False)
-
-    def give(self, outcome: Promised) -> None:
-        """Hand the caller the result, or the refusal to raise."""
-        self._outcome = outcome
-        self._outstanding.release()
-
-    def result(self, timeout_s: float = -1) -> Promised:
-        """Wait for the result and return it. Raises the refusal, or TimeoutError."""
-        if not self._outstanding.acquire(timeout=timeout_s):
-            raise TimeoutError
-        self._outstanding.release()
-        if not isinstance(self._outcome, Exception):
-            return self._outcome
-        try:
-            raise self._outcome
-        finally:
-            # The traceback refers to this frame: without this, only the garbage collector would free both.
-            del self
 
 
 @dataclass(eq=False, slots=True)
@@ -61,7 +17,7 @@ class Pending(Generic[M]):
 
     key: str
     message: M
-    answer: Promise = field(default_factory=Promise)
+    answer: Promise
     arrived_at: float = field(default_factory=time.monotonic)
     found_locked_at: float | None = None
 

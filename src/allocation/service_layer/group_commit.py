@@ -33,7 +33,8 @@ from allocation.adapters.postgresql.database import (
 )
 from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.errors import AllocationError
-from allocation.service_layer.commit_queue import Pending, Promise, Promised
+from allocation.service_layer.callers import BlockingPromise, Caller, P, Promise, Promised
+from allocation.service_layer.commit_queue import Pending
 from allocation.service_layer.observer import Observer
 from allocation.service_layer.writer import LINGER_S, Writer
 
@@ -101,24 +102,29 @@ class GroupCommit(Generic[M]):
         )
         self._apart: dict[str, Writer[M]] = {}
 
-    def submit(self, message: M) -> Promise:
+    def submit(self, message: M) -> BlockingPromise:
         """Queue the command; return its future answer. Raises QueueFull."""
-        pending = Pending(self._key(message), message)
+        answer = BlockingPromise()
+        self._queue(message, answer)
+        return answer
+
+    async def answer(self, message: M, caller: Caller[P]) -> Promised:
+        """Queue the command and wait for its answer. Raises its refusal, QueueFull or GaveUp."""
+        answer = caller.promise()
+        self._queue(message, answer)
+        try:
+            return await caller.outcome(answer, self._limits.waiting_s)
+        except TimeoutError:
+            if answer.give_up():
+                raise GaveUp(f"not begun within {self._limits.waiting_s:g} s") from None
+            return await caller.outcome(answer)
+
+    def _queue(self, message: M, answer: Promise) -> None:
+        pending = Pending(self._key(message), message, answer)
         with self._lock:
             if sum(map(len, (self._together, *self._apart.values()))) >= self._limits.waiting:
                 raise QueueFull(f"{self._limits.waiting} commands wait already")
             self._apart.get(pending.key, self._together).put(pending)
-        return pending.answer
-
-    def answer(self, message: M) -> Promised:
-        """Queue the command and wait for its answer. Raises its refusal, QueueFull or GaveUp."""
-        answer = self.submit(message)
-        try:
-            return answer.result(self._limits.waiting_s)
-        except TimeoutError:
-            if answer.give_up():
-                raise GaveUp(f"not begun within {self._limits.waiting_s:g} s") from None
-            return answer.result()
 
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands; those that are locked are set apart."""

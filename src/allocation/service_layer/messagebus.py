@@ -10,20 +10,22 @@ own lock: any number of threads may call it.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import uuid4
 
+from allocation.adapters.coroutines import at_once
 from allocation.adapters.journal.original_positions import AbstractOriginalPositions
 from allocation.adapters.journal.rows import Cause
-from allocation.adapters.journal.tokens import mark_of
+from allocation.adapters.journal.tokens import ConsistencyToken, mark_of
 from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.write_model.repository import Needs, Waiting
 from allocation.adapters.write_model.unit_of_work import JournalledUnitOfWork
 from allocation.domain.commands import Command
 from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
-from allocation.service_layer.commit_queue import Promise
+from allocation.service_layer.callers import BlockingCaller, BlockingPromise, Caller, P
 from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits
 from allocation.service_layer.observer import Observer
 from allocation.service_layer.results import Results
@@ -39,6 +41,8 @@ CommandHandlers: TypeAlias = Mapping[type[Command], UseCase[Any, Any]]
 Reactions: TypeAlias = Mapping[type[Event], Sequence[Callable[..., Any]]]
 
 _Outcome: TypeAlias = Results | Refus | Locked
+
+_BLOCKING = BlockingCaller()
 
 
 class _Task(NamedTuple):
@@ -57,15 +61,15 @@ class _Renounced(AllocationError):
         self.results = results
 
 
-class _ToBeFinished(Promise):
-    """An answer to the first part of a command, which is finished when it is asked for."""
+class Submitted:
+    """A command under way, whose results can be asked for later."""
 
-    def __init__(self, first: Promise, finish: Callable[[Results], Results]) -> None:
-        super().__init__()
+    def __init__(self, first: BlockingPromise, finish: Callable[[Results], Results]) -> None:
         self._first = first
         self._finish = finish
 
     def result(self, timeout_s: float = -1) -> Results:
+        """Wait for the results, after all of its parts. Raises the refusal, or TimeoutError."""
         return self._finish(self._first.result(timeout_s))
 
 
@@ -78,7 +82,7 @@ class MessageBus(Generic[U]):
         *,
         command_handlers: CommandHandlers,
         reactions: Reactions,
-        after_commit: Callable[[int], None],
+        after_commit: Callable[[int], None] | None = None,
         original_positions: AbstractOriginalPositions,
         limits: Limits = DEFAULT_LIMITS,
         observer: Observer | None = None,
@@ -110,21 +114,28 @@ class MessageBus(Generic[U]):
         then, save that after StorageUnavailable the outcome may be unknown, and that a large command may have
         done some of its parts: the same command again tells, and goes on.
         """
-        results = self._finished(self._group_commit.answer(self._task(message)))
+        return at_once(self.handled(message, _BLOCKING))
+
+    async def handled(self, message: Message, caller: Caller[P]) -> Results:
+        """As `handle`, for a caller that waits in its own way."""
+        first = await self._group_commit.answer(self._task(message), caller)
+        results = await self._finished(first, caller)
         if results.position is None:
-            first = self._first_position(message)
-            results.position, results.mark = self._original_positions.token_at(first)
-        self._after_commit(results.position)
+            token = await caller.aside(lambda: self._first_token(message))
+            results.position, results.mark = token
+        if self._after_commit is not None:
+            await caller.aside(partial(self._after_commit, results.position))
         return results
 
-    def submit(self, message: Message) -> Promise:
+    def submit(self, message: Message) -> Submitted:
         """As `handle`, without waiting, and without what comes after the commit. Raises QueueFull."""
-        return _ToBeFinished(self._group_commit.submit(self._task(message)), self._finished)
+        first = self._group_commit.submit(self._task(message))
+        return Submitted(first, lambda results: at_once(self._finished(results, _BLOCKING)))
 
-    def _finished(self, results: Results) -> Results:
+    async def _finished(self, results: Results, caller: Caller[P]) -> Results:
         """The results, after all that was left to do."""
         while results.then is not None:
-            results.go_on(self._group_commit.answer(self._task(results.then)))
+            results.go_on(await self._group_commit.answer(self._task(results.then), caller))
         return results
 
     def _transact(self, tasks: Sequence[_Task], deadline: float, waiting: Waiting) -> Sequence[_Outcome]:
@@ -199,11 +210,13 @@ class MessageBus(Generic[U]):
         use_case = self._command_handlers[type(message)]
         return _Task(message, use_case.key(message), use_case.needs(message))
 
-    def _first_position(self, message: Message) -> int | None:
-        """Where the message was carried out, if that is known."""
-        if isinstance(message, Event):
-            return None
-        return self._command_handlers[type(message)].first_position(message, self._original_positions)
+    def _first_token(self, message: Message) -> ConsistencyToken:
+        """Where the message was carried out first, or the journal's end where that is not known."""
+        first = None
+        if isinstance(message, Command):
+            use_case = self._command_handlers[type(message)]
+            first = use_case.first_position(message, self._original_positions)
+        return self._original_positions.token_at(first)
 
 
 def _answer(handler: Callable[..., Any], command: Command, joined: JoinedUnitOfWork) -> Any:

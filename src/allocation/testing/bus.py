@@ -13,7 +13,7 @@ def in_memory_bus(
     *,
     command_handlers: CommandHandlers = bootstrap.COMMAND_HANDLERS,
     reactions: Reactions | None = None,
-    after_commit: Callable[[int], None] = lambda _: None,
+    after_commit: Callable[[int], None] | None = None,
 ) -> MessageBus[FakeUnitOfWork]:
     """A bus on this store, or on an empty one (`bus.uow.store`), that behaves like one on PostgreSQL.
 

@@ -6,9 +6,9 @@ does. Nobody gets an older answer than requested, unless the request allows it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import psycopg
 
@@ -64,24 +64,24 @@ class Answer(Generic[T]):
     served_by: str | None = None
 
 
-Ask = Callable[[ReadServer], Answer[T]]
+Ask: TypeAlias = Callable[[ReadServer], Awaitable[Answer[T]]]
 
 
-def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -> Answer[T]:
+async def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -> Answer[T]:
     """The answer to `ask`, as fresh as `wanted`.
 
     Raises ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks or StorageUnavailable.
     """
     if reads.replica is None and not wanted.after:
         # Most reads end here, without the cost of anything below.
-        return ask(reads.primary)
+        return await ask(reads.primary)
     reading = _Reading(reads, projection, ask, wanted)
     if reads.replica is None:
-        return reading.answered_by(reads.primary, ask)
+        return await reading.answered_by(reads.primary, ask)
     reason = "away"
     if replica := reads.usable_replica():
         try:
-            return reading.answered_by_replica(replica)
+            return await reading.answered_by_replica(replica)
         except _REPLICA_TROUBLE:
             reads.replica_failed()
         except (ViewLate, JetonInconnu):
@@ -89,10 +89,10 @@ def fresh(reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness) -
         except ProjectionPaused:
             reason = "paused"
     reads.fell_back(reason)
-    return reading.answered_by_fall_back()
+    return await reading.answered_by_fall_back()
 
 
-def fresh_on_primary(
+async def fresh_on_primary(
     reads: ReadServers, projection: str, ask: Ask[T], wanted: Freshness, *, reaching: int = 0
 ) -> Answer[T]:
     """The answer of the primary, as fresh as `wanted`, from a projection that has also reached `reaching`.
@@ -102,21 +102,21 @@ def fresh_on_primary(
     unknown = False
     try:
         if wanted.after:
-            have_known(reads.primary, wanted)
+            await have_known(reads.primary, wanted)
     except JetonInconnu:
         if not wanted.lenient:
             raise
         unknown = True
     needed = replace(wanted, after=reaching if unknown else max(wanted.after, reaching), mark=None)
-    answer = _Reading(reads, projection, ask, needed).answered_by(reads.primary, ask)
+    answer = await _Reading(reads, projection, ask, needed).answered_by(reads.primary, ask)
     answer.stale = answer.stale or unknown
     answer.served_by = None if reads.replica is None else "primary"
     return answer
 
 
-def have_known(server: ReadServer, wanted: Freshness) -> None:
+async def have_known(server: ReadServer, wanted: Freshness) -> None:
     """Raises JetonInconnu unless the journal has the event asked for, or StorageUnavailable."""
-    if not is_known(server.fetch, wanted.token):
+    if not await is_known(server.look_up, wanted.token):
         raise JetonInconnu(wanted.token)
 
 
@@ -130,47 +130,47 @@ class _Reading(Generic[T]):
         self._wanted = wanted
         self._deadline = time.monotonic() + wanted.wait_s
 
-    def answered_by_replica(self, replica: ReadServer) -> Answer[T]:
+    async def answered_by_replica(self, replica: ReadServer) -> Answer[T]:
         """The answer of the replica."""
 
-        def ask(server: ReadServer) -> Answer[T]:
-            answer = self._ask(server)
+        async def ask(server: ReadServer) -> Answer[T]:
+            answer = await self._ask(server)
             self._reads.replica_answered()
             return answer
 
-        return self._served_by("replica", self.answered_by(replica, ask))
+        return self._served_by("replica", await self.answered_by(replica, ask))
 
-    def answered_by_fall_back(self) -> Answer[T]:
+    async def answered_by_fall_back(self) -> Answer[T]:
         """The answer of the primary in place of the replica, for a limited number of reads at a time."""
 
-        def ask(server: ReadServer) -> Answer[T]:
+        async def ask(server: ReadServer) -> Answer[T]:
             with self._reads.falling_back.taken():
-                return self._ask(server)
+                return await self._ask(server)
 
-        return self._served_by("primary", self.answered_by(self._reads.primary, ask))
+        return self._served_by("primary", await self.answered_by(self._reads.primary, ask))
 
-    def answered_by(self, server: ReadServer, ask: Ask[T]) -> Answer[T]:
+    async def answered_by(self, server: ReadServer, ask: Ask[T]) -> Answer[T]:
         """The answer of one server: once it is fresh enough or, if a stale one is allowed, after the wait."""
-        answer = ask(server)
+        answer = await ask(server)
         if self._is_reached_by(answer) and self._wanted.mark is None:
             return answer
         try:
             if not self._is_reached_by(answer):
-                self._have_chance(server)
-                answer = self._waited_for(server, ask, answer)
+                await self._have_chance(server)
+                answer = await self._waited_for(server, ask, answer)
             if not self._is_reached_by(answer):
                 raise self._refusal(answer)
-            have_known(server, self._wanted)
+            await have_known(server, self._wanted)
         except (JetonInconnu, NotFresh, TooManyWaiting):
             if not self._wanted.lenient:
                 raise
             answer.stale = True
         return answer
 
-    def _have_chance(self, server: ReadServer) -> None:
+    async def _have_chance(self, server: ReadServer) -> None:
         """Raises JetonInconnu if waiting is pointless, as even the primary's journal has no such event."""
         try:
-            have_known(self._reads.primary, self._wanted)
+            await have_known(self._reads.primary, self._wanted)
         except StorageUnavailable:
             if server is self._reads.primary:
                 raise
@@ -178,16 +178,16 @@ class _Reading(Generic[T]):
     def _is_reached_by(self, answer: Answer[T]) -> bool:
         return answer.position >= self._wanted.after
 
-    def _waited_for(self, server: ReadServer, ask: Ask[T], answer: Answer[T]) -> Answer[T]:
+    async def _waited_for(self, server: ReadServer, ask: Ask[T], answer: Answer[T]) -> Answer[T]:
         if not self._may_become_fresh(answer):
             return answer
         with self._reads.waiting.taken():
             while True:
-                server.checkpoints.wait(self._projection, self._wanted.after, self._deadline)
-                answer = ask(server)
+                await server.reached(self._projection, self._wanted.after, self._deadline)
+                answer = await ask(server)
                 if not self._may_become_fresh(answer):
                     return answer
-                time.sleep(_RETRY_S)
+                await server.pause(_RETRY_S)
 
     def _may_become_fresh(self, answer: Answer[T]) -> bool:
         return not self._is_reached_by(answer) and answer.pause is None and time.monotonic() < self._deadline

@@ -9,11 +9,12 @@ subtracted, and neither are parked ones.
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from allocation.adapters.coroutines import at_once
 from allocation.adapters.journal.ledger import ETA, entering, moves, of_types
 from allocation.adapters.journal.serialization import upcast
 from allocation.adapters.postgresql.database import Row
 from allocation.adapters.postgresql.natural_order import natural
-from allocation.adapters.postgresql.read_servers import ReadServers
+from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.domain.events import LotCréé
 from allocation.domain.ledger import Compartiment
 from allocation.views.freshness import ANY, DEFAULT_WAIT_S, Answer, Freshness, fresh_on_primary
@@ -148,16 +149,18 @@ class HistoryOf:
     def __init__(self, select: str) -> None:
         self._select = select
 
-    def page(
+    async def page(
         self, parameters: Mapping[str, object], reads: ReadServers, wanted: Freshness
     ) -> Answer[History | None]:
         """A page of events, as of the journal's present end; None if nothing is known of their subject.
 
         Raises JetonInconnu or StorageUnavailable.
         """
-        return fresh_on_primary(
-            reads, "journal", lambda server: _history(server.fetch(self._select, parameters)), wanted
-        )
+
+        async def ask(server: ReadServer) -> Answer[History | None]:
+            return _history(await server.fetch(self._select, parameters))
+
+        return await fresh_on_primary(reads, "journal", ask, wanted)
 
 
 STOCK = HistoryOf(_STOCK_HISTORY)
@@ -171,13 +174,13 @@ def stock_history(sku: str, after: int, limit: int, source: ReadSource) -> Histo
 
     Each has position, survenu_le, type, version, data, commande and cause.
     """
-    return STOCK.page({"sku": sku, "after": after, "limit": limit}, source.reads, ANY).value
+    return at_once(STOCK.page({"sku": sku, "after": after, "limit": limit}, source.reads, ANY)).value
 
 
 def order_history(id_commande: str, after: int, limit: int, source: ReadSource) -> History | None:
     """At most `limit` events about this order, like `stock_history`."""
     parameters = {"id_commande": id_commande, "after": after, "limit": limit}
-    return ORDER.page(parameters, source.reads, ANY).value
+    return at_once(ORDER.page(parameters, source.reads, ANY)).value
 
 
 def allocations_at(
@@ -188,7 +191,7 @@ def allocations_at(
     Waits, at most `wait_s` seconds, until the view has reached that instant. Raises like `PastView.rows`.
     """
     wanted = Freshness(wait_s=wait_s)
-    return ALLOCATIONS_AT.rows({"id_commande": id_commande}, at, source.reads, wanted).value
+    return at_once(ALLOCATIONS_AT.rows({"id_commande": id_commande}, at, source.reads, wanted)).value
 
 
 def stock_at(sku: str, at: datetime, source: ReadSource, *, wait_s: float = DEFAULT_WAIT_S) -> Row | None:
@@ -196,7 +199,7 @@ def stock_at(sku: str, at: datetime, source: ReadSource, *, wait_s: float = DEFA
 
     Waits and raises like `allocations_at`.
     """
-    return STOCK_AT.row({"sku": sku}, at, source.reads, Freshness(wait_s=wait_s)).value
+    return at_once(STOCK_AT.row({"sku": sku}, at, source.reads, Freshness(wait_s=wait_s))).value
 
 
 def _history(rows: Sequence[Row]) -> Answer[History | None]:

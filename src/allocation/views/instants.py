@@ -1,6 +1,5 @@
 """From an instant of the past to the journal position that belongs to it for good."""
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -71,27 +70,27 @@ class _Place:
         return self.next is not None and self.next > self.now >= (self.last or self.now)
 
 
-def settled_position(reads: ReadServers, instant: datetime, wait_s: float) -> int:
+async def settled_position(reads: ReadServers, instant: datetime, wait_s: float) -> int:
     """The journal's position at `instant`, once no further event can have that instant or an earlier one.
 
     If the instant is in the future, waits for it, at most `wait_s` seconds. Raises InstantFutur,
     JournalEnAvance, TooManyWaiting or StorageUnavailable.
     """
-    place = _look(reads.primary, instant)
+    place = await _look(reads.primary, instant)
     if place.is_last and instant > place.latest:
         to_come = (instant - place.now).total_seconds()
         if to_come > wait_s:
             raise InstantFutur(instant, place.now)
         with reads.waiting.taken():
-            time.sleep(to_come)
+            await reads.primary.pause(to_come)
     if place.is_last and instant != place.last:
-        reads.primary.fetch(_AWAIT_APPENDERS, {})
-        place = _look(reads.primary, instant)
+        await reads.primary.fetch(_AWAIT_APPENDERS, {})
+        place = await _look(reads.primary, instant)
     if place.next is not None and place.is_undated:
         raise JournalEnAvance(instant, place.now, place.next)
     return place.position
 
 
-def _look(server: ReadServer, instant: datetime) -> _Place:
-    [row] = server.fetch(_LOOK, {"at": instant})
+async def _look(server: ReadServer, instant: datetime) -> _Place:
+    [row] = await server.fetch(_LOOK, {"at": instant})
     return _Place(**row)

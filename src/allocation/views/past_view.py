@@ -34,7 +34,7 @@ class PastView:
         self._projection = projection
         self._select = select
 
-    def rows(
+    async def rows(
         self, parameters: Mapping[str, object], at: datetime, reads: ReadServers, wanted: Freshness
     ) -> Answer[list[Row]]:
         """The rows at that instant, in order, from the primary, once the projection has reached it.
@@ -42,19 +42,19 @@ class PastView:
         Raises HistoireArchivée, and what `settled_position` and `fresh_on_primary` raise.
         """
         deadline = time.monotonic() + wanted.wait_s
-        target = settled_position(reads, at, wanted.wait_s)
+        target = await settled_position(reads, at, wanted.wait_s)
         wanted = replace(wanted, wait_s=max(0.0, deadline - time.monotonic()))
 
-        def ask(server: ReadServer) -> Answer[list[Row]]:
-            return _answer(server.fetch(self._select, {**parameters, "at": at, "target": target}), at)
+        async def ask(server: ReadServer) -> Answer[list[Row]]:
+            return _answer(await server.fetch(self._select, {**parameters, "at": at, "target": target}), at)
 
-        return fresh_on_primary(reads, self._projection, ask, wanted, reaching=target)
+        return await fresh_on_primary(reads, self._projection, ask, wanted, reaching=target)
 
-    def row(
+    async def row(
         self, parameters: Mapping[str, object], at: datetime, reads: ReadServers, wanted: Freshness
     ) -> Answer[Row | None]:
         """The only row at that instant, or None. Raises like `rows`."""
-        found = self.rows(parameters, at, reads, wanted)
+        found = await self.rows(parameters, at, reads, wanted)
         value = found.value[0] if found.value else None
         return Answer(value, found.position, found.pause, found.stale, found.served_by)
 

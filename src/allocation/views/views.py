@@ -11,13 +11,14 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from allocation.adapters.coroutines import at_once
 from allocation.adapters.postgresql.database import Row
 from allocation.adapters.postgresql.natural_order import natural
 from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.domain.errors import RéférenceAmbiguë
 from allocation.domain.lots import seul_sku
-from allocation.views.freshness import DEFAULT_WAIT_S, Answer, Freshness
-from allocation.views.view import View
+from allocation.views.freshness import DEFAULT_WAIT_S, Freshness
+from allocation.views.view import IDENTIFIER, View
 
 # A day is a day of UTC, whatever the time zone of a session; an arrival is late from the day after on.
 TODAY = "(now() AT TIME ZONE 'UTC')::date"
@@ -36,34 +37,73 @@ _STOCK_COLUMNS = f"""
 ALLOCATIONS = View(
     "allocations_view",
     "SELECT sku, réf_lot, quantité, ligne FROM allocations_view WHERE id_commande = {id_commande}",
-    parameters=["id_commande"],
+    parameters={"id_commande": IDENTIFIER},
     order=f"sku, {natural('ligne')}",
 )
 _LOTS = f"""
     SELECT réf, sku, quantité, quantité_allouée, eta, coalesce(eta < {TODAY}, false) AS eta_dépassée
     FROM lots_view WHERE réf = {{réf}}
 """  # noqa: S608 - our own text
-LOT = View("lots_view", f"{_LOTS} AND sku = {{sku}}", parameters=["réf", "sku"], order="sku")
+LOT = View(
+    "lots_view", f"{_LOTS} AND sku = {{sku}}", parameters={"réf": IDENTIFIER, "sku": IDENTIFIER}, order="sku"
+)
 # No more of them than a refusal names.
 LOTS = View(
     "lots_view",
     f"{_LOTS} ORDER BY sku LIMIT {RéférenceAmbiguë.SKUS_MAX}",
-    parameters=["réf"],
+    parameters={"réf": IDENTIFIER},
     order="sku",
 )
 STOCK = View(
     "stock_view",
     f"{_STOCK_COLUMNS} WHERE sku = {{sku}}",
-    parameters=["sku"],
+    parameters={"sku": IDENTIFIER},
     order="sku",
     also=["lots_view"],
+    is_object=True,
 )
 STOCK_PAGE = View(
     "stock_view",
     f"{_STOCK_COLUMNS} WHERE sku > {{after}} ORDER BY sku LIMIT {{limit}}",
-    parameters=["after", "limit"],
+    parameters={"after": IDENTIFIER, "limit": "bigint"},
     order="sku",
     also=["lots_view"],
+)
+# What can be sold: in all, of what is in stock, and of what arrives, day by day.
+_FREE = """
+    SELECT wanted.sku, place, disponible,
+           greatest(disponible - coalesce(arriving, 0), 0) AS disponible_en_stock,
+           coalesce(arrivées, '[]') AS arrivées
+    FROM json_array_elements_text({skus}) WITH ORDINALITY AS wanted (sku, place)
+    LEFT JOIN LATERAL (
+        SELECT disponible FROM stock_view WHERE sku = wanted.sku COLLATE "C" OFFSET 0
+    ) AS stock ON true
+    LEFT JOIN LATERAL (
+        SELECT sum(day.disponible) AS arriving,
+               json_agg(day ORDER BY eta) AS arrivées
+        FROM (
+            SELECT eta, sum(quantité - quantité_allouée) AS disponible FROM lots_view
+            WHERE sku = wanted.sku COLLATE "C" AND eta IS NOT NULL AND quantité_allouée < quantité
+            GROUP BY eta
+        ) AS day
+    ) AS arrival ON true
+"""
+DISPONIBILITÉS = View(
+    "stock_view",
+    f"""
+    SELECT coalesce(json_agg(entry ORDER BY place) FILTER (WHERE free.disponible IS NOT NULL), '[]')
+               AS disponibilités,
+           coalesce(json_agg(free.sku ORDER BY place) FILTER (WHERE free.disponible IS NULL), '[]')
+               AS inconnus
+    FROM ({_FREE}) AS free
+    CROSS JOIN LATERAL (
+        SELECT free.sku, free.disponible, free.disponible_en_stock, free.arrivées
+    ) AS entry
+    """,  # noqa: S608 - our own text
+    parameters={"skus": "json"},
+    order="disponibilités::text",
+    also=["lots_view"],
+    is_object=True,
 )
 
 
@@ -85,7 +125,7 @@ def allocations(
     id_commande: str, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S
 ) -> list[Row]:
     """The allocated lines of an order: sku, réf_lot, quantité, ligne; empty when there are none."""
-    return ALLOCATIONS.rows({"id_commande": id_commande}, uow.reads, _reached(after, wait_s)).value
+    return at_once(ALLOCATIONS.rows({"id_commande": id_commande}, uow.reads, _reached(after, wait_s))).value
 
 
 def lot(
@@ -101,14 +141,13 @@ def lot(
     None when there is none of this reference. Raises RéférenceAmbiguë where no SKU is given, and lots of
     several have it.
     """
-    return the_lot(réf, lots(réf, sku, uow.reads, _reached(after, wait_s)).value)
+    view, asked = lots(réf, sku)
+    return the_lot(réf, at_once(view.rows(asked, uow.reads, _reached(after, wait_s))).value)
 
 
-def lots(réf: str, sku: str | None, reads: ReadServers, wanted: Freshness) -> Answer[list[Row]]:
-    """The lots of this reference: the SKU's, or where that is None, those of all. Raises as `fresh` does."""
-    if sku is None:
-        return LOTS.rows({"réf": réf}, reads, wanted)
-    return LOT.rows({"réf": réf, "sku": sku}, reads, wanted)
+def lots(réf: str, sku: str | None) -> tuple[View, Mapping[str, object]]:
+    """Which view to ask for the lots of this reference, and what: of the SKU or, if that is None, of all."""
+    return (LOTS, {"réf": réf}) if sku is None else (LOT, {"réf": réf, "sku": sku})
 
 
 def the_lot(réf: str, found: Sequence[Row]) -> Row | None:
@@ -125,14 +164,16 @@ def stock(
     Of the arrivals that have free units, `prochaine_eta` is the next one, from today on, and `eta_dépassée`
     the oldest that is late; None when there is none.
     """
-    return STOCK.row({"sku": sku}, uow.reads, _reached(after, wait_s)).value
+    return at_once(STOCK.row({"sku": sku}, uow.reads, _reached(after, wait_s))).value
 
 
 def stock_page(
-    behind: str, limit: int, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S
+    after_sku: str, limit: int, uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S
 ) -> list[Row]:
-    """The stock of at most `limit` SKUs after the SKU `behind`, in the order of their code points."""
-    return STOCK_PAGE.rows({"after": behind, "limit": limit}, uow.reads, _reached(after, wait_s)).value
+    """The stock of at most `limit` SKUs after the SKU `after_sku`, in the order of their code points."""
+    return at_once(
+        STOCK_PAGE.rows({"after": after_sku, "limit": limit}, uow.reads, _reached(after, wait_s))
+    ).value
 
 
 def _reached(after: int | None, wait_s: float) -> Freshness:

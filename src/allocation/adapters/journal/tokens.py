@@ -6,8 +6,8 @@ ones. The mark tells them apart.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Self, TypeAlias
 from uuid import UUID
 
 # The largest bigint of PostgreSQL.
@@ -15,13 +15,18 @@ POSITION_MAX = 2**63 - 1
 
 _FORM = re.compile("([0-9]{1,18})(?:-([0-9a-f]{8}))?")
 _MARK = "left(coalesce(cause, id)::text, 8)"
-_LOOK = f"""
-    SELECT coalesce((SELECT max(position) FROM journal), 0) AS end,
-           (SELECT {_MARK} FROM journal WHERE position = %(position)s) AS mark,
-           coalesce((SELECT max(dernière_position) FROM journal_archives), 0) AS horizon
+_MARK_AT = f"SELECT {_MARK} AS mark FROM journal WHERE position = %(position)s"  # noqa: S608 - our own text
+# The journal's end, the mark at the position, and up to where the journal is archived: for each key.
+_KNOWN = f"""
+    SELECT coalesce((SELECT max(position) FROM journal), 0),
+           (SELECT {_MARK} FROM journal WHERE position = asked.position),
+           coalesce((SELECT max(dernière_position) FROM journal_archives), 0)
+    FROM ROWS FROM (json_to_recordset($1) AS (position bigint)) WITH ORDINALITY AS asked (position, place)
+    ORDER BY place
 """  # noqa: S608 - our own text
 
-Fetch = Callable[[str, Mapping[str, object]], Sequence[Mapping[str, Any]]]
+Fetch: TypeAlias = Callable[[str, Mapping[str, object]], Sequence[Mapping[str, Any]]]
+LookUp: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[list[bytes | None]]]
 
 
 class ConsistencyToken(NamedTuple):
@@ -49,19 +54,19 @@ def mark_of(cause: UUID) -> str:
 
 def marked(fetch: Fetch, position: int) -> ConsistencyToken:
     """The token of the event at this position, without a mark if the event is no longer in the journal."""
-    [look] = fetch(_LOOK, {"position": position})
-    return ConsistencyToken(position, look["mark"])
+    found = [row["mark"] for row in fetch(_MARK_AT, {"position": position})]
+    return ConsistencyToken(position, found[0] if found else None)
 
 
-def is_known(fetch: Fetch, token: ConsistencyToken) -> bool:
+async def is_known(look_up: LookUp, token: ConsistencyToken) -> bool:
     """Whether the journal has the event of this token.
 
     Archived events count as known, as every reader has passed them. So does any position without a mark, up
     to the end of the journal.
     """
-    [look] = fetch(_LOOK, {"position": token.position})
-    if token.position > look["end"]:
+    end, mark, horizon = await look_up(_KNOWN, {"position": token.position})
+    if token.position > int(end or 0):
         return False
-    if token.mark is None or token.position <= look["horizon"]:
+    if token.mark is None or token.position <= int(horizon or 0):
         return True
-    return bool(look["mark"] == token.mark)
+    return mark is not None and mark.decode() == token.mark

@@ -8,7 +8,7 @@ from allocation.adapters.postgresql.database import Database
 
 logger = logging.getLogger(__name__)
 
-# An API process has four pools: for writes, for reads, for lookups, and for rare work.
+# An API process has four pools: for writes, for reads, for those that are grouped, and for rare work.
 POOLS = 4
 # For the worker: journal readers and rebuilds, the listener, and the senders of messages.
 WORKER = 14

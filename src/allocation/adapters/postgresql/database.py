@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: a pool for each kind of work, and errors translated into their meaning."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import TracebackType
@@ -22,9 +22,9 @@ from allocation.adapters.postgresql.database_errors import (
     read_errors_translated,
     write_errors_translated,
 )
-from allocation.adapters.postgresql.lookups import Lookups, Prepared, first_row
-from allocation.adapters.postgresql.pools import POOL_TIMEOUT_S, borrowed, from_pool, new_pool
-from allocation.adapters.postgresql.read_servers import ReadServers
+from allocation.adapters.postgresql.lookups import Prepared, first_row
+from allocation.adapters.postgresql.pools import borrowed, from_pool, new_pool
+from allocation.adapters.postgresql.read_servers import BlockingReadServer, ReadServers
 from allocation.adapters.postgresql.sessions import NOTHING, Sessions, Settings
 from allocation.adapters.postgresql.write_state import LastWrite, WriteState
 
@@ -67,7 +67,12 @@ _WRITE_CONNECTION_LIFE_S = 60
 # A reader commits its effect and its checkpoint together: if a crash of the database loses the last few
 # commits, they are simply done again, so they need not wait for the disk. The timeout frees the checkpoint of
 # a reader that dies in the middle of a transaction.
-_FOLLOW_SETTINGS = {"synchronous_commit": "off", "idle_in_transaction_session_timeout": "15s"}
+_FOLLOW_SETTINGS = {
+    "synchronous_commit": "off",
+    "idle_in_transaction_session_timeout": "15s",
+    # A reader looks at the journal's end, which the planner does not know until the journal is next analysed.
+    "enable_seqscan": "off",
+}
 # `reset_val`, as the current value is this session's own, which is always read-only.
 _ONLY_READS = text("""
     SELECT pg_is_in_recovery() OR reset_val::boolean
@@ -95,14 +100,13 @@ class Database:
         writable: bool = True,
     ) -> None:
         info = connection_info(url)
+        self.pool_size = pool_size
         self.sessions = Sessions(of_primary(info) if writable else info, schema)
         self._writes = self._session_pool(
             _WRITE_SETTINGS, pool_size, WRITE_LIMIT_S, pool_recycle=_WRITE_CONNECTION_LIFE_S
         )
         # Reads run in autocommit mode: there is nothing to roll back.
         self._reads = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S, pool_reset_on_return=None)
-        lookups = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S)
-        self._lookups = Lookups(lookups, pool_size, POOL_TIMEOUT_S)
         self._followers = self._transaction_pool(_FOLLOW_SETTINGS, pool_size, FOLLOW_LIMIT_S)
         self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
         self._replica = (
@@ -110,7 +114,7 @@ class Database:
             if read_url is None
             else Database(read_url, schema=schema, pool_size=pool_size, writable=False)
         )
-        self.reads = ReadServers(self, self._replica)
+        self.reads = ReadServers(*map(BlockingReadServer, self.servers))
         self._last_write = LastWrite()
         self.checkpoints = CheckpointWatch(self.fetch)
 
@@ -150,14 +154,9 @@ class Database:
     def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
         """The first row of a SELECT with the parameter `$1`, as raw text; an empty list without a row.
 
-        It costs a third of `fetch`: values are not converted, and no pool is involved. Raises
-        StorageUnavailable.
+        It costs less than `fetch`, as values are not converted. Raises StorageUnavailable.
         """
-        try:
-            return self._lookups.first_row(query, parameter)
-        except (psycopg.Error, TimeoutError):
-            # The ordinary way repairs what has failed, or reports it.
-            return self._read(lambda connection, prepared: first_row(connection, prepared, query, parameter))
+        return self._read(lambda connection, prepared: first_row(connection, prepared, query, parameter))
 
     def _read(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
         """The result of `read` on a read-only autocommit connection of the driver."""
@@ -170,6 +169,15 @@ class Database:
     def _read_once(self, read: Callable[[psycopg.Connection, Prepared], C]) -> C:
         with read_errors_translated(), borrowed(self._reads) as (connection, prepared):
             return read(connection, prepared)
+
+    @property
+    def servers(self) -> Sequence["Database"]:
+        """This server and, if there is one, the replica."""
+        return (self,) if self._replica is None else (self, self._replica)
+
+    def begin_reading(self) -> psycopg.Connection:
+        """A session for reads of the caller's own, in autocommit mode. Raises the driver's errors."""
+        return self.sessions.begin(_READ_SETTINGS, bounded_by(READ_LIMIT_S))
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read-only autocommit connection. Raises StorageUnavailable."""
@@ -205,7 +213,6 @@ class Database:
         """Close every connection of the pools, the replica's included."""
         for engine in (self._writes, self._reads, self._followers, self._background):
             engine.dispose()
-        self._lookups.close()
         if self._replica is not None:
             self._replica.close()
 

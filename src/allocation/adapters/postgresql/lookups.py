@@ -1,66 +1,14 @@
-"""Statements so short that taking a connection from a pool would cost about as much as running them.
+"""Statements so short that psycopg's cursors would cost about as much as running them."""
 
-They bypass psycopg's cursors, on connections that are taken from an engine's pool once and kept.
-"""
-
-from queue import Empty, SimpleQueue
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import psycopg
 from psycopg.generators import execute
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
-from sqlalchemy import Engine, PoolProxiedConnection
 
 # The names of the statements that are prepared on a connection.
 Prepared: TypeAlias = dict[str, bytes]
-
-
-class Lookups:
-    """Runs lookups on at most `size` connections of an engine, outside transactions."""
-
-    def __init__(self, engine: Engine, size: int, timeout_s: float) -> None:
-        self._engine = engine
-        self._timeout_s = timeout_s
-        # A queue in C: with a semaphore in Python, waiting for a connection costs as much as using it.
-        self._places: SimpleQueue[PoolProxiedConnection | None] = SimpleQueue()
-        for _ in range(size):
-            self._places.put(None)
-
-    def first_row(self, query: str, parameter: str) -> list[bytes | None]:
-        """Like the function `first_row`. Raises TimeoutError if no connection becomes free in time."""
-        try:
-            kept = self._places.get(timeout=self._timeout_s)
-        except Empty:
-            raise TimeoutError("no connection became free in time") from None
-        try:
-            kept = kept or self._engine.raw_connection()
-            return first_row(cast(psycopg.Connection, kept.driver_connection), kept.info, query, parameter)
-        except BaseException:
-            if kept is not None:
-                if cast(psycopg.Connection, kept.driver_connection).closed:
-                    # The others were probably lost together with this one.
-                    self._let_go()
-                kept.invalidate()
-                kept = None
-            raise
-        finally:
-            self._places.put(kept)
-
-    def close(self) -> None:
-        """Close all connections that are not in use."""
-        self._let_go()
-        self._engine.dispose()
-
-    def _let_go(self) -> None:
-        for _ in range(self._places.qsize()):
-            try:
-                kept = self._places.get_nowait()
-            except Empty:
-                return
-            if kept is not None:
-                kept.invalidate()
-            self._places.put(None)
 
 
 def first_row(

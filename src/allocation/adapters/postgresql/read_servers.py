@@ -2,12 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+from pydantic_core import to_json
 
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
 from allocation.domain.errors import AllocationError
+
+Row: TypeAlias = dict[str, Any]
+RawRow: TypeAlias = list[bytes | None]
 
 # Far fewer than the threads of an API process: reads that wait must not block those that need not.
 MAX_WAITING = 32
@@ -25,20 +30,69 @@ class TooManyFallBacks(AllocationError):
 
 
 class ReadServer(Protocol):
-    """One server that answers reads, each from one snapshot."""
+    """One server that answers reads, each from one snapshot; its methods suspend, or block, their caller."""
+
+    async def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
+        """The rows of a prepared SELECT. Raises StorageUnavailable."""
+
+    async def look_up(self, query: str, key: Mapping[str, object]) -> RawRow:
+        """The row for one key, as raw text; empty without one.
+
+        The parameter `$1` of the query is a JSON array of keys, each an object: it gives a row for each, in
+        their order, or none at all. So what several callers ask can be one statement. Raises
+        StorageUnavailable.
+        """
+
+    async def reached(self, projection: str, position: int, deadline: float) -> None:
+        """Return once it is worth asking the view again, as `CheckpointWatch.wait` does."""
+
+    async def pause(self, seconds: float) -> None:
+        """Let this time pass."""
+
+
+class Lookable(Protocol):
+    """A server whose callers wait with their threads."""
 
     @property
     def checkpoints(self) -> CheckpointWatch:
         """Lets reads wait for the server's projections."""
 
-    def fetch(self, query: str, parameters: Mapping[str, object]) -> list[dict[str, Any]]:
+    def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
         """The rows of a prepared SELECT. Raises StorageUnavailable."""
 
-    def fetch_values(self, query: str, parameter: str) -> list[bytes | None]:
+    def fetch_values(self, query: str, parameter: str) -> RawRow:
         """The first row of a prepared SELECT with the parameter `$1`, as raw text; empty without a row.
 
         Raises StorageUnavailable.
         """
+
+
+class BlockingReadServer:
+    """A read server whose methods block."""
+
+    def __init__(self, server: Lookable) -> None:
+        self._server = server
+
+    async def fetch(self, query: str, parameters: Mapping[str, object]) -> list[Row]:
+        """The rows of a prepared SELECT. Raises StorageUnavailable."""
+        return self._server.fetch(query, parameters)
+
+    async def look_up(self, query: str, key: Mapping[str, object]) -> RawRow:
+        """The row for one key, as raw text; empty without one. Raises StorageUnavailable."""
+        return self._server.fetch_values(query, keys_document([key]))
+
+    async def reached(self, projection: str, position: int, deadline: float) -> None:
+        """Return once it is worth asking the view again."""
+        self._server.checkpoints.wait(projection, position, deadline)
+
+    async def pause(self, seconds: float) -> None:
+        """Let this time pass."""
+        time.sleep(seconds)
+
+
+def keys_document(keys: Sequence[Mapping[str, object]]) -> str:
+    """The keys of a look-up as its parameter."""
+    return to_json(keys).decode()
 
 
 class ReadObserver(Protocol):
@@ -70,11 +124,18 @@ class Slots:
 class ReadServers:
     """The servers, and how many reads of this process may wait or fall back to the primary at a time."""
 
-    def __init__(self, primary: ReadServer, replica: ReadServer | None = None) -> None:
+    def __init__(
+        self,
+        primary: ReadServer,
+        replica: ReadServer | None = None,
+        *,
+        max_waiting: int = MAX_WAITING,
+        max_fall_backs: int = MAX_FALL_BACKS,
+    ) -> None:
         self.primary = primary
         self.replica = replica
-        self.waiting = Slots(MAX_WAITING, TooManyWaiting)
-        self.falling_back = Slots(MAX_FALL_BACKS, TooManyFallBacks)
+        self.waiting = Slots(max_waiting, TooManyWaiting)
+        self.falling_back = Slots(max_fall_backs, TooManyFallBacks)
         self._observer: ReadObserver | None = None
         self._lock = threading.Lock()
         self._failed = False

@@ -162,9 +162,9 @@ def _import(
 ) -> None:
     from allocation.adapters.configuration import Settings
     from allocation.adapters.write_model.known_stock import KnownStock
-    from allocation.entrypoints.cli.database import open_database
     from allocation.entrypoints.csv_files.importing import IN_FLIGHT, Import, Report
     from allocation.entrypoints.csv_files.numbering import none_before
+    from allocation.entrypoints.database import open_database
 
     settings = Settings()
     report, stop = Report(), StopRequest()

@@ -49,7 +49,7 @@ def journal(
     from allocation.adapters.configuration import Settings
     from allocation.adapters.journal.archive import JournalArchive
     from allocation.adapters.journal.listener import JournalListener, Waker
-    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.database import open_database
 
     settings = Settings()
     waker = Waker()
@@ -86,7 +86,7 @@ def archive(
     """
     from allocation.adapters.configuration import Settings
     from allocation.adapters.journal.archiving import JournalArchiver
-    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.database import open_database
 
     instant = _instant(before)
     settings = Settings()

@@ -23,7 +23,7 @@ def migrate(
     """Bring the database's schema up to date. Only `serve` and `worker` do so by themselves."""
     from allocation.adapters.configuration import Settings
     from allocation.adapters.postgresql import schema
-    from allocation.entrypoints.cli.database import connected, prepare
+    from allocation.entrypoints.database import connected, prepare
 
     settings = Settings()
     with connected(settings) as database:

@@ -19,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
 def projections(*, as_json: AsJson = False) -> None:
     """Show how far each projection and subscription has come, and its lag."""
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.database import open_database
     from allocation.views.progress import progress
 
     with open_database(Settings()) as database:

@@ -123,7 +123,7 @@ def _meant(sku: str, parked: list[str]) -> str:
 @contextmanager
 def _readers() -> "Iterator[ParkedReaders]":
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.database import open_database
     from allocation.projections.parked import ParkedReaders
     from allocation.service_layer.bootstrap import journal_followers
 

@@ -140,7 +140,7 @@ def _repair(
 def _read_models() -> "Iterator[tuple[Database, dict[str, ProjectionFollower]]]":
     """The database, and the readers that maintain this program's read models, by name."""
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import open_database
+    from allocation.entrypoints.database import open_database
     from allocation.projections import projector
     from allocation.service_layer.bootstrap import projection_followers
 

@@ -60,7 +60,7 @@ def serve(
 def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, workers: int) -> None:
     from allocation.adapters.postgresql.connection_shares import needed, share_out
     from allocation.adapters.postgresql.database import Database
-    from allocation.entrypoints.cli.database import database_url, prepare
+    from allocation.entrypoints.database import database_url, prepare
     from allocation.entrypoints.serving import processes
     from allocation.entrypoints.serving.supervisor import Child, supervise
 
@@ -94,7 +94,7 @@ def _serve(settings: "Settings", address: "Address", url: str, metrics: Path, wo
 def worker() -> None:
     """Run projections and subscriptions, without the API, until Ctrl-C or SIGTERM."""
     from allocation.adapters.configuration import Settings
-    from allocation.entrypoints.cli.database import prepared_database
+    from allocation.entrypoints.database import prepared_database
     from allocation.entrypoints.serving.processes import configure_logging, run_worker
 
     settings = Settings()

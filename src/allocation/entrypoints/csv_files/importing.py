@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from allocation.domain.commands import Command
 from allocation.domain.errors import Refus, ValeurInvalide
@@ -18,15 +18,23 @@ from allocation.entrypoints.csv_files.numbering import LastNumber, LineNumbers, 
 from allocation.entrypoints.csv_files.outcome_files import OutcomeFile, check_place
 from allocation.entrypoints.csv_files.reading import CsvReading, CsvRow
 from allocation.entrypoints.csv_files.records import Record
-from allocation.service_layer.commit_queue import Promise
-from allocation.service_layer.messagebus import Results
+from allocation.service_layer.callers import BlockingPromise
+from allocation.service_layer.results import Results
 
 # Enough for large transactions, and less than a queue of the default size holds.
 IN_FLIGHT = 512
 
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
 
-Submit: TypeAlias = Callable[[Command], Promise]
+
+class Answer(Protocol):
+    """What a command that was sent off will be answered."""
+
+    def result(self) -> Results:
+        """Wait for the results and return them. Raises Refus."""
+
+
+Submit: TypeAlias = Callable[[Command], Answer]
 # Waits until it is known what became of a line.
 Finish: TypeAlias = Callable[[], LineOutcome]
 
@@ -145,7 +153,7 @@ class Import:
             return lambda: rejected
         return lambda: self._outcome(command, answer)
 
-    def _outcome(self, command: Command, answer: Promise) -> LineOutcome:
+    def _outcome(self, command: Command, answer: Answer) -> LineOutcome:
         try:
             return self.kind.outcome(command, answer.result())
         except Refus as refusal:
@@ -170,8 +178,8 @@ class Import:
 def one_by_one(handle: Callable[[Command], Results]) -> Submit:
     """A `submit` that calls `handle` and returns only when the command is done, instead of queueing it."""
 
-    def submit(command: Command) -> Promise:
-        answer = Promise()
+    def submit(command: Command) -> Answer:
+        answer = BlockingPromise()
         try:
             answer.give(handle(command))
         except Refus as refusal:

@@ -1,13 +1,11 @@
 """The write side of HTTP: a request becomes a command, its results become an answer."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
-
-from flask import Response, jsonify
 
 from allocation.adapters.postgresql.database import (
     Locked,
@@ -27,6 +25,7 @@ from allocation.domain.errors import (
 )
 from allocation.entrypoints.http.freshness import announce_token, token_header
 from allocation.entrypoints.http.identifiers import spellings_of_lot
+from allocation.entrypoints.http.messages import Request, Response, json_response
 from allocation.entrypoints.http.route import Header, Route, read_body, read_query
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation, LotDeLaLigne
 from allocation.entrypoints.http.schemas.lots import (
@@ -37,8 +36,7 @@ from allocation.entrypoints.http.schemas.lots import (
     LotConnu,
 )
 from allocation.service_layer.group_commit import GaveUp, QueueFull
-from allocation.service_layer.messagebus import MessageBus, Results
-from allocation.service_layer.results import Outcome
+from allocation.service_layer.results import Outcome, Results
 
 # What the database, or the way to it, may say to any command.
 ANY_COMMAND = (ValueRefused, StorageUnavailable, Locked, OutcomeUnknown, VersionConflict, QueueFull, GaveUp)
@@ -46,10 +44,10 @@ LOCATION = Header("Location", "where to read the result", {"type": "string"}, (2
 
 
 class HttpCommands:
-    """What may be asked to change stock."""
+    """What may be asked to change stock; `handle` has a command carried out, and suspends or blocks."""
 
-    def __init__(self, bus: MessageBus[Any]) -> None:
-        self._bus = bus
+    def __init__(self, handle: Callable[[Command], Awaitable[Results]]) -> None:
+        self._handle = handle
 
     def routes(self) -> Sequence[Route]:
         """The methods below, and what is promised about them."""
@@ -83,43 +81,40 @@ class HttpCommands:
         )
         return (allocating, receiving, replace(receiving, rule="/add_batch"), correcting)
 
-    def allocate(self) -> Response:
+    async def allocate(self, request: Request) -> Response:
         """Tie an order line to a lot; a repeated line gets its lot again."""
-        demande = read_body(DemandeAllocation)
-        results = self._handle(demande.command()).raise_for_refusal()
-        return _created(
-            results, {"réf_lot": results[0]}, f"/allocations/{quote(demande.id_commande, safe='')}"
-        )
+        demande = await read_body(request, DemandeAllocation)
+        results = (await self._results(request, demande.command())).raise_for_refusal()
+        location = f"/allocations/{quote(demande.id_commande, safe='')}"
+        return _created(results, {"réf_lot": results[0]}, location)
 
-    def receive_lot(self) -> Response:
+    async def receive_lot(self, request: Request) -> Response:
         """Receive a lot; the same lot again changes nothing."""
-        demande = read_body(DemandeLot)
-        results = self._handle(demande.command())
+        demande = await read_body(request, DemandeLot)
+        results = await self._results(request, demande.command())
         location = f"/lots/{quote(demande.réf, safe='')}?{urlencode({'sku': demande.sku})}"
         return _created(results, {"réf": demande.réf}, location)
 
-    def correct_quantity(self, ref: str) -> Response:
+    async def correct_quantity(self, request: Request, ref: str) -> Response:
         """Correct what a lot holds; lines that no longer fit are allocated elsewhere."""
-        demande = read_body(DemandeCorrection)
-        for réf, sku in spellings_of_lot(ref, read_query(DemandeSku).sku):
+        demande = await read_body(request, DemandeCorrection)
+        for réf, sku in spellings_of_lot(ref, read_query(request, DemandeSku).sku):
             with suppress(LotInconnu):
-                results = self._handle(demande.command(réf, sku))
-                return jsonify({"réf": réf, "quantité": demande.quantité, **_reallocations(results)})
+                results = await self._results(request, demande.command(réf, sku))
+                return json_response({"réf": réf, "quantité": demande.quantité, **_reallocations(results)})
         raise LotInconnu(ref)
 
-    def _handle(self, command: Command) -> Results:
+    async def _results(self, request: Request, command: Command) -> Results:
         """The results of the command; whatever is answered says from which position on it can be read."""
-        results = self._bus.handle(command)
-        announce_token(results.token)
+        results = await self._handle(command)
+        announce_token(request, results.token)
         return results
 
 
 def _created(results: Results, body: dict[str, str], location: str) -> Response:
     """201 if the command has changed something, 200 if it was a repetition."""
-    response = jsonify(body)
-    response.status_code = HTTPStatus.CREATED if results.outcome is Outcome.DONE else HTTPStatus.OK
-    response.headers["Location"] = location
-    return response
+    status = HTTPStatus.CREATED if results.outcome is Outcome.DONE else HTTPStatus.OK
+    return json_response(body, status, {"Location": location})
 
 
 def _reallocations(results: Results) -> dict[str, list[dict[str, Any]]]:

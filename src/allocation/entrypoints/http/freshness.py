@@ -3,11 +3,11 @@
 import re
 from typing import Any, TypeVar
 
-from flask import Response, after_this_request, request
 from pydantic import ValidationError
 
 from allocation.adapters.journal.tokens import ConsistencyToken
 from allocation.adapters.postgresql.read_servers import TooManyFallBacks, TooManyWaiting
+from allocation.entrypoints.http.messages import Request
 from allocation.entrypoints.http.preferences import preferences_in
 from allocation.entrypoints.http.refusals import ChampsInvalides
 from allocation.entrypoints.http.route import Header
@@ -27,9 +27,6 @@ POSITION, STALE, APPLIED, SERVED_BY = (
     "Served-By",
 )
 
-# The token's WSGI variable: looking there is faster than looking among the headers made from it.
-_TOKEN_VARIABLE = f"HTTP_{TOKEN.upper().replace('-', '_')}"
-
 REFUSALS = (ViewLate, ProjectionPaused, JetonInconnu, TooManyWaiting, TooManyFallBacks)
 
 _NUMBER = {"type": "integer", "minimum": 0}
@@ -46,19 +43,14 @@ def token_header(*statuses: int) -> Header:
     return Header(TOKEN, "to be sent with reads that must reflect this write", TOKEN_SCHEMA, statuses)
 
 
-def announce_token(token: ConsistencyToken) -> None:
-    """Put the token of the write into the headers of this request's answer or refusal."""
-    _announce({TOKEN: str(token)})
+def announce_token(request: Request, token: ConsistencyToken) -> None:
+    """Put the token of the write into the headers of whatever is answered."""
+    request.announce({TOKEN: str(token)})
 
 
-def announce_freshness(answer: Answer[Any]) -> None:
-    """Put the answer's freshness and its server into the headers of this request's answer or refusal."""
-    _announce(freshness_headers(answer))
-
-
-def announced(answer: Answer[T]) -> T:
-    """The value of a view's answer, whose freshness goes into the headers of whatever is answered."""
-    announce_freshness(answer)
+def announced(request: Request, answer: Answer[T]) -> T:
+    """The value of a view's answer; how fresh it is goes into the headers of whatever is answered."""
+    request.announce(freshness_headers(answer))
     return answer.value
 
 
@@ -72,12 +64,15 @@ def freshness_headers(answer: Answer[Any]) -> dict[str, str]:
     return headers
 
 
-def wanted_freshness() -> Freshness:
+def wanted_freshness(request: Request) -> Freshness:
     """The freshness that this request asks for. Raises ChampsInvalides."""
-    if _TOKEN_VARIABLE not in request.environ:
+    token = request.header(TOKEN.lower())
+    if token is None:
         return ANY
     try:
-        demande = DemandeDeLecture.model_validate(dict(request.headers))
+        demande = DemandeDeLecture.model_validate(
+            {TOKEN: token, PREFER: request.header(PREFER.lower()) or ""}
+        )
     except ValidationError as error:
         raise ChampsInvalides.found_by(error) from error
     preferences = preferences_in(demande.préférences)
@@ -91,10 +86,3 @@ def wanted_freshness() -> Freshness:
 
 
 _SECONDS = re.compile("[0-9]+")
-
-
-def _announce(headers: dict[str, str]) -> None:
-    @after_this_request
-    def add(response: Response) -> Response:
-        response.headers.update(headers)
-        return response

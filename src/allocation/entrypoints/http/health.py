@@ -6,10 +6,9 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, jsonify
-
 from allocation.adapters.postgresql import schema
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
+from allocation.entrypoints.http.messages import Request, Response, json_response
 from allocation.entrypoints.http.metrics import MEDIA_TYPE, HttpMetrics
 from allocation.entrypoints.http.route import Route
 from allocation.entrypoints.http.schemas.read_models import EtatDuService, Vivant
@@ -34,25 +33,30 @@ class HttpHealth:
         """The methods below, and what is promised about them."""
         return (
             Route("GET", "/health/live", self.live, answers={200: Vivant}),
-            Route("GET", "/health/ready", self.ready, answers={200: EtatDuService, 503: EtatDuService}),
-            Route("GET", "/metrics", self.metrics, answers={200: "text/plain"}),
+            Route(
+                "GET",
+                "/health/ready",
+                self.ready,
+                answers={200: EtatDuService, 503: EtatDuService},
+                blocks=True,
+            ),
+            Route("GET", "/metrics", self.metrics, answers={200: "text/plain"}, blocks=True),
         )
 
-    def live(self) -> Response:
+    async def live(self, _: Request) -> Response:
         """Whether this process answers."""
-        return jsonify({"status": "ok"})
+        return json_response({"status": "ok"})
 
-    def ready(self) -> Response:
+    async def ready(self, _: Request) -> Response:
         """Whether requests can be served: the state of the database, its schema and the read models."""
         state = self._state()
-        response = jsonify(state)
-        if state["status"] != "ok":
-            response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-        return response
+        return json_response(
+            state, HTTPStatus.OK if state["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
+        )
 
-    def metrics(self) -> Response:
+    async def metrics(self, _: Request) -> Response:
         """The metrics of all worker processes, in Prometheus' text format."""
-        return Response(self._metrics.exposition(), content_type=MEDIA_TYPE)
+        return Response(self._metrics.exposition(), media_type=MEDIA_TYPE)
 
     def _state(self) -> dict[str, Any]:
         try:

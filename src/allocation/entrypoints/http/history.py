@@ -11,16 +11,17 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
-from flask import Response, jsonify, request
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from allocation.adapters.journal.tokens import POSITION_MAX
 from allocation.adapters.postgresql.database import StorageUnavailable
+from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.domain.events import Alloué
 from allocation.entrypoints.http import freshness
 from allocation.entrypoints.http.freshness import announced, wanted_freshness
 from allocation.entrypoints.http.identifiers import spellings
+from allocation.entrypoints.http.messages import Request, Response, json_response
 from allocation.entrypoints.http.refusals import Introuvable
 from allocation.entrypoints.http.route import Route, read_query
 from allocation.entrypoints.http.schemas.fields import digits
@@ -30,7 +31,6 @@ from allocation.entrypoints.http.words import Words
 from allocation.views import history
 from allocation.views.history import History, HistoryOf
 from allocation.views.staleness import JetonInconnu
-from allocation.views.views import ReadSource
 
 # In a query, a plus sign that is not percent-encoded stands for a space.
 _LOST_PLUS = re.compile(r" (\d{2}:\d{2})$")
@@ -94,8 +94,8 @@ class PageDHistoire(BaseModel):
 class HttpHistory:
     """The routes for what the journal tells about a SKU or an order."""
 
-    def __init__(self, source: ReadSource) -> None:
-        self._source = source
+    def __init__(self, reads: ReadServers) -> None:
+        self._reads = reads
 
     def routes(self) -> Sequence[Route]:
         """The methods below, and what is promised about them."""
@@ -116,16 +116,18 @@ class HttpHistory:
             )
         )
 
-    def of_stock(self, sku: str) -> Response:
+    async def of_stock(self, request: Request, sku: str) -> Response:
         """What happened to a SKU, when, and by which command."""
-        page = self._page(history.STOCK, "sku", sku, "/stock/{}/histoire")
+        page = await self._page(request, history.STOCK, "sku", sku, "/stock/{}/histoire")
         if page is None:
             raise unknown_sku(sku)
         return page
 
-    def of_order(self, id_commande: str) -> Response:
+    async def of_order(self, request: Request, id_commande: str) -> Response:
         """What happened to an order, when, and by which command."""
-        page = self._page(history.ORDER, "id_commande", id_commande, "/allocations/{}/histoire")
+        page = await self._page(
+            request, history.ORDER, "id_commande", id_commande, "/allocations/{}/histoire"
+        )
         if page is None:
             raise Introuvable(
                 Words(
@@ -135,12 +137,15 @@ class HttpHistory:
             )
         return page
 
-    def _page(self, view: HistoryOf, champ: str, given: str, path: str) -> Response | None:
+    async def _page(
+        self, request: Request, view: HistoryOf, champ: str, given: str, path: str
+    ) -> Response | None:
         """A page of what happened, and the path of the next one; None if nothing is known of it."""
-        demande = read_query(DemandeHistoire)
+        demande = read_query(request, DemandeHistoire)
         for spelling in spellings(champ, given):
             parameters = {champ: spelling, **demande.model_dump()}
-            events = announced(view.page(parameters, self._source.reads, wanted_freshness()))
+            answer = await view.page(parameters, self._reads, wanted_freshness(request))
+            events = announced(request, answer)
             if events is not None:
                 return _answer(path.format(quote(spelling, safe="")), demande, events)
         return None
@@ -151,13 +156,13 @@ def unknown_sku(sku: str) -> Introuvable:
     return Introuvable(Words(f"SKU inconnu : {sku}", f"Unknown SKU: {sku}"))
 
 
-def wanted_instant() -> datetime | None:
+def wanted_instant(request: Request) -> datetime | None:
     """The instant that this request asks for, or None. Raises ChampsInvalides."""
-    return read_query(DemandeInstant).at if request.query_string else None
+    return read_query(request, DemandeInstant).at if request.query_string else None
 
 
 def _answer(path: str, demande: DemandeHistoire, events: History) -> Response:
     suivant = None
     if len(events) == demande.limit:
         suivant = f"{path}?" + urlencode({"after": events[-1]["position"], "limit": demande.limit})
-    return jsonify({"histoire": events, "suivant": suivant, "horizon": events.horizon})
+    return json_response({"histoire": events, "suivant": suivant, "horizon": events.horizon})

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from flask import Response
-
 from allocation import __version__
+from allocation.entrypoints.http.messages import Request, Response
 from allocation.entrypoints.http.route import Route
 from allocation.entrypoints.http.words import Words, wanted_language
 
@@ -51,11 +50,11 @@ class HttpHome:
         """The method below, and what is promised about it."""
         return (Route("GET", "/", self.page, answers={200: "text/html"}),)
 
-    def page(self) -> Response:
+    async def page(self, request: Request) -> Response:
         """What this service is, with links to its other pages."""
-        language = wanted_language()
+        language = wanted_language(request.header("accept-language"))
         links = (f'<li><a href="{path}">{path}</a>: {words.said(language)}</li>' for path, words in _LINKS)
         page = _PAGE.format(
             language=language, version=__version__, what=_WHAT.said(language), links="\n".join(links)
         )
-        return Response(page, mimetype="text/html", headers=_HEADERS)
+        return Response(page.encode(), media_type="text/html; charset=utf-8", headers=dict(_HEADERS))

@@ -1,12 +1,10 @@
 """Metrics for Prometheus: requests, counted in every worker, and the progress of the journal's readers."""
 
 import os
-import time
 from collections.abc import Iterator
 from functools import cache
 from http import HTTPMethod
 
-from flask import Flask, Response, g, request
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -48,26 +46,16 @@ class HttpMetrics:
         self.reads = ReadMetrics(counted_in)
         self._registry.register(_JournalReaders(source))
 
-    def observe(self, app: Flask) -> None:
-        """Count and time every request of the app."""
-        app.before_request(self._begin)
-        app.after_request(self._end)
+    def answered(self, method: str, rule: str | None, status: int, seconds: float) -> None:
+        """Count an answer, and how long it took; the rule is that of its route, if it has one."""
+        if method not in _METHODS:
+            method = _OTHER_METHOD
+        self._requests(method, rule or "-", status).inc()
+        self._durations(method, rule or "-").observe(seconds)
 
     def exposition(self) -> bytes:
         """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
-
-    def _begin(self) -> None:
-        g.began = time.perf_counter()
-
-    def _end(self, response: Response) -> Response:
-        rule, method = request.url_rule, request.method
-        route = rule.rule if rule else "-"
-        if method not in _METHODS:
-            method = _OTHER_METHOD
-        self._requests(method, route, response.status_code).inc()
-        self._durations(method, route).observe(time.perf_counter() - g.began)
-        return response
 
 
 class GroupCommitMetrics:

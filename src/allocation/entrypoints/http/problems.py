@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from allocation.domain.errors import ValeurInvalide
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, INTERNAL, MEDIA_TYPE, PROBLEMS, Problem
+from allocation.entrypoints.http.messages import Request, Response, json_response
 from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable
 from allocation.entrypoints.http.words import Language, Words, reason_of, wanted_language
 from allocation.views.staleness import NotFresh
@@ -19,17 +19,22 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER_S = 1
 
 
-def register_error_handlers(app: Flask) -> None:
-    """Make the app answer every error with a problem document."""
-    for error_type in PROBLEMS:
-        app.register_error_handler(error_type, _answer)
-    app.register_error_handler(HTTPException, _answer_http_exception)
-    app.register_error_handler(Exception, _answer_unexpected)
+def refused(request: Request, error: Exception) -> Response:
+    """The answer to a request that has ended with this error."""
+    if isinstance(error, HTTPException):
+        return _refused_by_http(request, error)
+    problem = PROBLEMS.get(type(error))
+    if problem is None:
+        logger.error("unexpected error", exc_info=error)
+        return _document(request, INTERNAL)
+    if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
+        return _document(request, problem, error)
+    return _unavailable(request, problem, error)
 
 
-def problem_response(problem: Problem, error: Exception | None = None) -> Response:
+def _document(request: Request, problem: Problem, error: Exception | None = None) -> Response:
     """The problem document for this error, in the client's language."""
-    language = wanted_language()
+    language = wanted_language(request.header("accept-language"))
     document = {
         "type": problem.type,
         "title": problem.title.said(language),
@@ -37,35 +42,29 @@ def problem_response(problem: Problem, error: Exception | None = None) -> Respon
         "detail": _detail(problem, error, language),
         **_facts(error, language),
     }
-    response = jsonify(document)
-    response.status_code = problem.status
-    response.mimetype = MEDIA_TYPE
-    response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language"
+    response = json_response(document, problem.status)
+    response.media_type = MEDIA_TYPE
+    response.headers |= {"Content-Language": language, "Vary": "Accept-Language"}
     return response
 
 
-def _answer(error: Exception) -> Response:
-    problem = PROBLEMS[type(error)]
-    if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
-        return problem_response(problem, error)
+def _unavailable(request: Request, problem: Problem, error: Exception) -> Response:
     logger.warning("answered 503: %s", error)
     if isinstance(error, NotFresh):
-        response = problem_response(problem, error)
+        response = _document(request, problem, error)
         response.headers["Projection-Position"] = str(error.position)
-        response.headers["Consistency-Token"] = request.headers.get(
-            "Consistency-Token", str(error.position_attendue)
-        )
+        token = request.header("consistency-token")
+        response.headers["Consistency-Token"] = str(error.position_attendue) if token is None else token
     else:
-        response = problem_response(problem)
+        response = _document(request, problem)
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
 
 
-def _answer_http_exception(error: HTTPException) -> Response:
+def _refused_by_http(request: Request, error: HTTPException) -> Response:
     code = error.code or INTERNAL.status
-    response = problem_response(HTTP_PROBLEMS.get(code) or _other(code, error))
-    response.headers.extend((key, value) for key, value in error.get_headers() if key != "Content-Type")
+    response = _document(request, HTTP_PROBLEMS.get(code) or _other(code, error))
+    response.headers |= {key: value for key, value in error.get_headers() if key != "Content-Type"}
     if code == HTTPStatus.REQUEST_TIMEOUT:
         # The unread rest of the body must not be taken for another request.
         response.headers["Connection"] = "close"
@@ -76,11 +75,6 @@ def _other(code: int, error: HTTPException) -> Problem:
     """The problem for an HTTP error without a row in the table."""
     detail = Words("Cette requête est refusée.", error.description or error.name)
     return Problem(code, f"http-{code}", Words("Requête refusée", error.name), detail)
-
-
-def _answer_unexpected(error: Exception) -> Response:
-    logger.error("unexpected error", exc_info=error)
-    return problem_response(INTERNAL)
 
 
 def _detail(problem: Problem, error: Exception | None, language: Language) -> str:

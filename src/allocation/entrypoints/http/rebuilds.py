@@ -6,10 +6,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from flask import Response, jsonify
-
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
 from allocation.adapters.read_models.rebuilds import RebuildState
+from allocation.entrypoints.http.messages import Request, Response, json_response
 from allocation.entrypoints.http.refusals import Introuvable
 from allocation.entrypoints.http.route import Header, Route, read_body
 from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction, ReconstructionVue
@@ -40,27 +39,33 @@ class HttpRebuilds:
                 body=DemandeReconstruction,
                 refusals=(RebuildRefused, StorageUnavailable),
                 answer_headers=(LOCATION,),
+                blocks=True,
             ),
-            Route("GET", rule, self.watch, answers={200: ReconstructionVue}, refusals=(StorageUnavailable,)),
+            Route(
+                "GET",
+                rule,
+                self.watch,
+                answers={200: ReconstructionVue},
+                refusals=(StorageUnavailable,),
+                blocks=True,
+            ),
         )
 
-    def request(self, name: str) -> Response:
+    async def request(self, request: Request, name: str) -> Response:
         """Rebuild a read model beside the one in use, or resume the rebuild under way."""
-        demande = read_body(DemandeReconstruction)
+        demande = await read_body(request, DemandeReconstruction)
         state = rebuilding.request(
             self._database, self._projection(name), source=demande.source, throttle=demande.débit_max
         )
-        response = _state(state)
-        response.status_code = HTTPStatus.ACCEPTED
-        response.headers["Location"] = f"/projections/{quote(name, safe='')}/rebuild"
-        return response
+        location = f"/projections/{quote(name, safe='')}/rebuild"
+        return json_response(_facts(state), HTTPStatus.ACCEPTED, {"Location": location})
 
-    def watch(self, name: str) -> Response:
+    async def watch(self, _: Request, name: str) -> Response:
         """How far the rebuild of a read model has come, or how the last one ended."""
         state = rebuilding.find(self._database, self._projection(name).name)
         if state is None:
             raise Introuvable(Words(f"{name} n'a pas été reconstruite", f"{name} has not been rebuilt"))
-        return _state(state)
+        return json_response(_facts(state))
 
     def _projection(self, name: str) -> Projection:
         if name not in self._projections:
@@ -68,8 +73,5 @@ class HttpRebuilds:
         return self._projections[name]
 
 
-def _state(state: RebuildState) -> Response:
-    facts: dict[str, Any] = {
-        key: value for key, value in asdict(state).items() if key in ReconstructionVue.model_fields
-    }
-    return jsonify(facts)
+def _facts(state: RebuildState) -> dict[str, Any]:
+    return {key: value for key, value in asdict(state).items() if key in ReconstructionVue.model_fields}

@@ -2,21 +2,23 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
-from flask import request
 from pydantic import BaseModel, ValidationError
-from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
+from allocation.entrypoints.http.messages import JSON, Request, Response
 from allocation.entrypoints.http.refusals import ChampsInvalides, JsonMalformé
 from allocation.entrypoints.http.words import REPEATED, UNKNOWN
 
 MAX_BODY = 64 * 1024
 
 M = TypeVar("M", bound=BaseModel)
+
+# Called with the request and what stands in the path.
+RouteFunction: TypeAlias = Callable[..., Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,19 @@ class Route:
 
     `answers` has a schema for each status of success or, if the answer is not JSON, a media type. `refusals`
     are the errors of PROBLEMS that it may raise; `headers` are the request's, `answer_headers` the answer's.
+    A function that `blocks` its thread while it works gets one of few: what is rare may.
     """
 
     method: str
     rule: str
-    function: Callable[..., Any]
+    function: RouteFunction
     answers: Mapping[int, Any]
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
     refusals: tuple[type[Exception], ...] = ()
     answer_headers: tuple[Header, ...] = ()
+    blocks: bool = False
 
     @property
     def summary(self) -> str:
@@ -53,19 +57,11 @@ class Route:
         return (self.function.__doc__ or "").partition("\n")[0]
 
 
-def call(route: Route, **arguments: Any) -> Any:
-    """The answer of the route's function. Raises ChampsInvalides for query parameters it does not have."""
-    if request.query_string:
-        _check_names(request.args, route.query.model_fields if route.query else ())
-    return route.function(**arguments)
-
-
-def read_body(model: type[M]) -> M:
-    """The request's JSON body. Raises JsonMalformé, ChampsInvalides, or werkzeug's 413 and 415."""
-    if request.mimetype != "application/json":
+async def read_body(request: Request, model: type[M]) -> M:
+    """The request's JSON body. Raises JsonMalformé, ChampsInvalides, or werkzeug's 408, 413 and 415."""
+    if request.mimetype != JSON:
         raise UnsupportedMediaType
-    # Reading one byte more than allowed reveals a body that is too long, with or without a declared length.
-    body = request.environ["wsgi.input"].read(MAX_BODY + 1)
+    body = await request.read_body(MAX_BODY)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     try:
@@ -79,17 +75,20 @@ def read_body(model: type[M]) -> M:
     return found
 
 
-def read_query(model: type[M]) -> M:
+def read_query(request: Request, model: type[M]) -> M:
     """The request's query parameters. Raises ChampsInvalides."""
     try:
-        return model.model_validate(request.args.to_dict())
+        return model.model_validate(dict(request.query))
     except ValidationError as error:
         raise ChampsInvalides.found_by(error) from error
 
 
-def _check_names(given: MultiDict[str, str], known: Container[str]) -> None:
+def check_names(route: Route, request: Request) -> None:
+    """Raises ChampsInvalides for query parameters that the route does not have, or that are repeated."""
+    known = route.query.model_fields if route.query else ()
+    given = Counter(name for name, _ in request.query)
     wrong = [(name, UNKNOWN) for name in given if name not in known]
-    wrong += [(name, REPEATED) for name, values in given.lists() if name in known and len(values) > 1]
+    wrong += [(name, REPEATED) for name, times in given.items() if name in known and times > 1]
     if wrong:
         raise ChampsInvalides(wrong)
 

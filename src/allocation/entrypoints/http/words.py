@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from flask import request
 from pydantic_core import ErrorDetails
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 from allocation.domain.errors import ValeurInvalide
 
@@ -29,11 +30,12 @@ class Words:
         return words.format(*facts, **named) if facts or named else words
 
 
-def wanted_language() -> Language:
-    """The language for this request's client: English if it prefers that to French."""
-    if len(request.headers.get("Accept-Language", "")) > _MAX_ACCEPT_LANGUAGE:
+def wanted_language(accept_language: str | None) -> Language:
+    """The language that this header asks for: English if it is preferred to French."""
+    if not accept_language or len(accept_language) > _MAX_ACCEPT_LANGUAGE:
         return "fr"
-    return "en" if request.accept_languages.best_match(LANGUAGES) == "en" else "fr"
+    wanted = parse_accept_header(accept_language, LanguageAccept).best_match(LANGUAGES)
+    return "en" if wanted == "en" else "fr"
 
 
 # Why a value is refused: by the reasons of the domain, as they stand there,

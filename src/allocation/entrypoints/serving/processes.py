@@ -4,11 +4,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable
-from contextlib import closing
-from functools import partial
-from typing import Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -18,18 +15,19 @@ from granian.log import LogLevels
 from allocation.adapters.configuration import Settings
 from allocation.adapters.journal.listener import JournalListener, Waker
 from allocation.adapters.postgresql.database import Database
-from allocation.entrypoints import flask_app
-from allocation.entrypoints.http.bodies import WholeRequests
+from allocation.entrypoints.event_loop.rsgi_app import LoopApp
+from allocation.entrypoints.flask_app import create_app
+from allocation.entrypoints.http.metrics import HttpMetrics
 from allocation.projections.projector import Projector
 from allocation.projections.rebuild import Rebuilder
-from allocation.service_layer.bootstrap import journal_followers, projection_followers
+from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
 
-# For each API process: the requests worked on at a time, and the connections, idle ones included.
-PLACES = 64
-CONNECTIONS = 512
-# How long a request's headers may take, counted from the connection's start or the previous answer; its body.
+# For each API process: the connections, idle ones included. A request that waits costs little more than one.
+CONNECTIONS = 16_384
+# How long a request's headers may take, counted from the connection's start or the previous answer.
 HEADERS_TIMEOUT_MS = 20_000
-BODY_TIMEOUT_S = 10
+# Beside its connections: those to the database, the metrics' files, the program's own.
+OTHER_FILES = 256
 # In bytes: more than any request to this service needs.
 MAX_HEADERS = 16 * 1024
 STOP_TIMEOUT_S = 20
@@ -59,14 +57,13 @@ def run_api(host: str, port: int, workers: int) -> None:
     """Serve HTTP in `workers` processes until SIGTERM; requests under way are finished."""
     follow_parent()
     server = Granian(
-        target="allocation.entrypoints.flask_app:app",
+        target="allocation.entrypoints.event_loop.rsgi_app",
         address=host,
         port=port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        websockets=False,
         workers=workers,
-        # A thread for each connection, so that one waiting for a slow body is not missed.
-        blocking_threads=CONNECTIONS,
-        backpressure=CONNECTIONS,
+        backpressure=_allow_connections(),
         # HTTP/1.1 only: there, the time for a request's headers is limited from the connection's first byte.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_TIMEOUT_MS, max_buffer_size=MAX_HEADERS),
@@ -74,25 +71,38 @@ def run_api(host: str, port: int, workers: int) -> None:
         workers_kill_timeout=STOP_TIMEOUT_S,
         log_level=LogLevels.error,
     )
-    server.serve(target_loader=partial(_load_app, port), wrap_loader=False)
+    # It takes objects with the methods of RSGI as well as functions.
+    server.serve(target_loader=_load_app, wrap_loader=False)  # type: ignore[arg-type]
 
 
-def _load_app(port: int) -> Callable[..., Any]:
+def _allow_connections() -> int:
+    """How many connections a process may have, once it may have as many files open as the system allows."""
+    if sys.platform == "win32":
+        return CONNECTIONS
+    import resource  # noqa: PLC0415 - it does not exist on Windows
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        most = CONNECTIONS + OTHER_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return max(1, min(CONNECTIONS, most - OTHER_FILES))
+
+
+def _load_app() -> LoopApp:
+    """The app of one API process."""
     follow_parent()
-    configure_logging(Settings().log_level)
-    app = WholeRequests(flask_app.app, timeout_s=BODY_TIMEOUT_S, places=PLACES)
-    threading.Thread(target=app.sweep_for_ever, args=(port,), name="slow-bodies", daemon=True).start()
-    return in_one_piece(app)
-
-
-def in_one_piece(app: Callable[..., Any]) -> Callable[..., list[bytes]]:
-    """The app with each answer as a list: Granian sends a list at once, but iterates over anything else."""
-
-    def answer(*request: Any) -> list[bytes]:
-        with closing(app(*request)) as pieces:
-            return list(pieces)
-
-    return answer
+    settings = Settings()
+    configure_logging(settings.log_level)
+    database = Database(
+        settings.database_url or "",
+        schema=settings.database_schema,
+        read_url=settings.read_database_url,
+        pool_size=settings.pool_size,
+    )
+    metrics = HttpMetrics(database)
+    bus = bootstrap(database, settings=settings, inline=False, observer=metrics.group_commit)
+    flask_app = create_app(bus, database, metrics=metrics, ready_max_lag=settings.ready_max_lag)
+    return LoopApp(bus, database, flask_app, metrics, ready_max_lag=settings.ready_max_lag)
 
 
 def run_worker_from_environment() -> None:

@@ -3,16 +3,18 @@
 from datetime import date
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from allocation.domain.values import (
     CARACTÈRES_DE_CONTRÔLE,
     LONGUEUR_MAX,
 )
-from allocation.entrypoints.http.schemas.fields import digits
+from allocation.entrypoints.http.identifiers import Identifiant
+from allocation.entrypoints.http.schemas.fields import Demande, digits
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+MAX_SKUS = 100
 
 
 class DemandePage(BaseModel):
@@ -47,3 +49,34 @@ class PageDeStock(BaseModel):
 
     stock: list[StockVue]
     suivant: str | None = Field(description="the path of the next page, if there is one", examples=[None])
+
+
+class DemandeDisponibilites(Demande):
+    """The SKUs that are asked about; one that is named twice is answered once."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"skus": ["LAMPE-ROUGE", "CHAISE"]}]})
+
+    skus: list[Identifiant] = Field(min_length=1, max_length=MAX_SKUS)
+
+
+class Arrivee(BaseModel):
+    """What of the arrivals of one day can be sold, in units."""
+
+    eta: date = Field(examples=["2027-01-31"])
+    disponible: int = Field(examples=[40])
+
+
+class Disponibilite(BaseModel):
+    """What can be sold of a SKU, in units: in all, from stock, and by day of arrival."""
+
+    sku: str = Field(examples=["LAMPE-ROUGE"])
+    disponible: int = Field(examples=[90])
+    disponible_en_stock: int = Field(examples=[50])
+    arrivées: list[Arrivee]
+
+
+class Disponibilites(BaseModel):
+    """What can be sold of the SKUs that are known, and which are not, in the order of the request."""
+
+    disponibilités: list[Disponibilite]
+    inconnus: list[str] = Field(examples=[[]])

@@ -1,0 +1,1 @@
+"""Reads driven by an event loop: many questions in one statement, and waiting without threads."""

@@ -1,0 +1,45 @@
+"""The bodies of requests on the loop: bounded, and within a time limit."""
+
+import asyncio
+
+from granian._granian import RSGIHTTPProtocol
+from granian.rsgi import Scope
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
+
+BODY_TIMEOUT_S = 10.0
+
+
+async def read_body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> bytes:
+    """The body, or of a longer one a part that is longer than `limit` bytes.
+
+    Raises RequestTimeout if it does not arrive in time, or not at all; RequestEntityTooLarge if it says that
+    it is longer than the limit.
+    """
+    announced = _length(scope)
+    if announced is not None and announced > limit:
+        raise RequestEntityTooLarge
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            body = await (_in_pieces(protocol, limit) if announced is None else protocol())
+    except TimeoutError:
+        raise RequestTimeout from None
+    if announced is not None and len(body) < announced:
+        # The client has gone.
+        raise RequestTimeout
+    return body
+
+
+async def _in_pieces(protocol: RSGIHTTPProtocol, limit: int) -> bytes:
+    body = bytearray()
+    async for piece in protocol:
+        body += piece
+        if len(body) > limit:
+            break
+    return bytes(body)
+
+
+def _length(scope: Scope) -> int | None:
+    """The length of the body in bytes; None if it comes in chunks, as long as they come."""
+    if "transfer-encoding" in scope.headers:
+        return None
+    return int(scope.headers.get("content-length", "0"))
