@@ -1,10 +1,11 @@
 """Requests as the bytes that go over the wire, made before the clock starts."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, cycle
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from benchmarks.load import Address
 
@@ -13,18 +14,22 @@ SAMPLE = 20_000
 SEED = 12
 # Of one of many lots: some are used up while it is measured.
 LOT_UNITS = 1000
+# As many as one request may ask about.
+SKUS_AT_ONCE = 100
+NO_HEADERS: Mapping[str, str] = {}
 
 
-def get(path: str, host: Address) -> bytes:
+def get(path: str, host: Address, headers: Mapping[str, str] = NO_HEADERS) -> bytes:
     """A GET request."""
-    return f"GET {path} HTTP/1.1\r\nHost: {host[0]}:{host[1]}\r\n\r\n".encode()
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: {host[0]}:{host[1]}\r\n{lines}\r\n".encode()
 
 
 def post(path: str, host: Address, body: dict[str, Any]) -> bytes:
     """A POST request with a JSON body."""
     content = json.dumps(body, ensure_ascii=False).encode()
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {host[0]}:{host[1]}\r\n"
+        f"POST {quote(path)} HTTP/1.1\r\nHost: {host[0]}:{host[1]}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content
@@ -54,3 +59,10 @@ def order_reads(host: Address, orders: int) -> Iterator[bytes]:
     """Without end, reads of random ones of the orders `c-1` to `c-<orders>`."""
     numbers = Random(SEED).choices(range(1, orders + 1), k=SAMPLE)
     return cycle([get(f"/allocations/c-{number}", host) for number in numbers])
+
+
+def availabilities(host: Address, skus: Sequence[str]) -> Iterator[bytes]:
+    """Without end, questions for what can be sold of a hundred of the SKUs at random."""
+    chance = Random(SEED)
+    bodies = [{"skus": chance.sample(skus, SKUS_AT_ONCE)} for _ in range(SKUS_AT_ONCE)]
+    return cycle([post("/disponibilités", host, body) for body in bodies])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from benchmarks.contestants import Bench, HttpShop, PlainSql
+from benchmarks.experiments.availability import availability
 from benchmarks.experiments.flat_cost import flat_cost
 from benchmarks.experiments.generator import generator
 from benchmarks.experiments.importing import importing
@@ -12,6 +13,7 @@ from benchmarks.experiments.large_correction import large_correction
 from benchmarks.experiments.live_rebuild import live_rebuild
 from benchmarks.experiments.memory import MemoryProbe
 from benchmarks.experiments.open_lots import open_lots
+from benchmarks.experiments.overload import overload
 from benchmarks.experiments.reads import reads
 from benchmarks.experiments.rebuilding import rebuilding
 from benchmarks.experiments.replay import replay
@@ -19,6 +21,7 @@ from benchmarks.experiments.soundness import soundness
 from benchmarks.experiments.starting import starting
 from benchmarks.experiments.steady import steady
 from benchmarks.experiments.takeover import takeover
+from benchmarks.experiments.waiting_reads import waiting_reads
 from benchmarks.experiments.writes import hot_sku, spread
 from benchmarks.findings import Finding, Series, better
 from benchmarks.laboratory import Laboratory, execute
@@ -52,11 +55,14 @@ def _while_serving(bench: Bench) -> Iterator[Finding]:
     yield (spread_out := spread(bench))
     yield (read := reads(bench))
     yield generator(bench, loaded=[series for series in read.series if series.loads])
+    yield availability(bench)
+    yield waiting_reads(bench)
     yield flat_cost(bench)
     yield open_lots(bench)
     yield large_correction(bench)
     yield lag(bench)
     yield steady(bench, maximum=_most(spread_out, bench.shop))
+    yield overload(bench)
     yield live_rebuild(bench)
     yield importing(bench)
     yield memory.finish(bench)

@@ -17,6 +17,8 @@ class Sizes:
     open_lots: int
     correction_lines: int
     steady_seconds: float
+    overload_seconds: float
+    waiting_reads: int
     rebuild_seconds: float
     starts: int
     allocations_before_memory: int
@@ -33,6 +35,8 @@ QUICK = Sizes(
     open_lots=2_000,
     correction_lines=5_000,
     steady_seconds=4,
+    overload_seconds=4,
+    waiting_reads=2_000,
     rebuild_seconds=6,
     starts=2,
     allocations_before_memory=20_000,
@@ -48,6 +52,8 @@ FULL = Sizes(
     open_lots=10_000,
     correction_lines=20_000,
     steady_seconds=20,
+    overload_seconds=30,
+    waiting_reads=10_000,
     rebuild_seconds=60,
     starts=5,
     allocations_before_memory=100_000,

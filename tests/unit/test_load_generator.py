@@ -1,6 +1,7 @@
 """The load generator of the benchmarks, against a small server whose every answer is known beforehand."""
 
 import math
+import resource
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from benchmarks.http_messages import allocations, get, order_reads
 from benchmarks.load import HEAD_END, Address, drive
 from benchmarks.load_result import LoadResult
 from benchmarks.responder import responder
+from benchmarks.waiting_clients import clients_allowed, waiting_clients
+from tests.waiting import eventually
 
 PROJECT = Path(__file__).parents[2]
 SERVICE_TIME_S = 0.03
@@ -150,6 +153,28 @@ def test_la_latence_des_succès_se_compte_à_part() -> None:
 
     assert (load.percentile_of_successes_s(50), load.percentile_s(50)) == (0.2, 0.002)
     assert (load.succeeded, load.failed) == (2, 2)
+
+
+def test_qui_attend_compte_à_sa_réponse(serve: Serve) -> None:
+    go_on = threading.Event()
+
+    def late(number: int) -> bytes | None:
+        if number > 0:
+            go_on.wait()
+        return None if number == 1 else response(200)
+
+    with waiting_clients(serve(late).address, REQUEST, 5) as clients:
+        eventually(lambda: clients.answered == 1)
+        go_on.set()
+
+        assert clients.statuses() == {200: 4, 0: 1}
+
+
+def test_il_y_a_autant_de_clients_que_le_système_permet_de_fichiers() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    assert clients_allowed(10) == 10
+    assert clients_allowed(10 * most) < most
 
 
 def test_chaque_commande_a_un_identifiant_à_elle() -> None:
