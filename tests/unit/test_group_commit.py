@@ -149,6 +149,29 @@ def test_une_commande_commencée_est_attendue_jusqu_au_bout(group: Group, transa
     assert answers == ["COMMENCÉE"]
 
 
+def test_quand_on_attend_trop_qui_vient_est_refusé_et_accepté_de_nouveau_après(
+    group: Group, transactions: Transactions
+) -> None:
+    commits = group(batch=1, crowded_s=0.0)
+    first = held(commits, transactions)
+    waiting = [commits.submit(name) for name in ("a1", "a2")]
+    transactions.free.set()
+    assert [each.result(30) for each in (first, *waiting)] == ["PREMIER", "A1", "A2"]
+    transactions.free.clear()
+
+    under_way = held(commits, transactions)
+    queued = commits.submit("a3")
+    with pytest.raises(QueueFull, match="the last ones for"):
+        answer(commits, "a4")
+    # What sends without waiting for the answer, such as an import, bounds itself.
+    later = commits.submit("a5")
+    transactions.free.set()
+
+    assert [each.result(30) for each in (under_way, queued, later)] == ["PREMIER", "A3", "A5"]
+    assert answer(commits, "a6") == "A6"
+    assert ["a4"] not in transactions.batches
+
+
 def test_un_gestionnaire_qui_veut_tout_arrêter_n_arrête_que_sa_commande(
     group: Group, transactions: Transactions
 ) -> None:

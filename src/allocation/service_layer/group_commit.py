@@ -10,6 +10,7 @@ makes transactions larger, not more numerous. Databases do the same with their l
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +64,8 @@ class Limits:
     """How many commands may wait and how long; how many share a transaction, and how long it may run them.
 
     Up to `apart` keys may have a writer of their own, each with its own connection; leave one for the rest.
+    While the last batch had waited for more than `crowded_s` and more than a batch waits, no caller is let in
+    who would wait for the answer: with more to do than can be done, what is accepted is answered soon.
     """
 
     waiting: int = 1000
@@ -70,6 +73,7 @@ class Limits:
     batch: int = 256
     batch_s: float = 0.1
     apart: int = 4
+    crowded_s: float = 0.5
 
 
 DEFAULT_LIMITS = Limits()
@@ -105,13 +109,13 @@ class GroupCommit(Generic[M]):
     def submit(self, message: M) -> BlockingPromise:
         """Queue the command; return its future answer. Raises QueueFull."""
         answer = BlockingPromise()
-        self._queue(message, answer)
+        self._queue(message, answer, crowded_s=math.inf)
         return answer
 
     async def answer(self, message: M, caller: Caller[P]) -> Promised:
         """Queue the command and wait for its answer. Raises its refusal, QueueFull or GaveUp."""
         answer = caller.promise()
-        self._queue(message, answer)
+        self._queue(message, answer, crowded_s=self._limits.crowded_s)
         try:
             return await caller.outcome(answer, self._limits.waiting_s)
         except TimeoutError:
@@ -119,12 +123,15 @@ class GroupCommit(Generic[M]):
                 raise GaveUp(f"not begun within {self._limits.waiting_s:g} s") from None
             return await caller.outcome(answer)
 
-    def _queue(self, message: M, answer: Promise) -> None:
+    def _queue(self, message: M, answer: Promise, *, crowded_s: float) -> None:
         pending = Pending(self._key(message), message, answer)
         with self._lock:
             if sum(map(len, (self._together, *self._apart.values()))) >= self._limits.waiting:
                 raise QueueFull(f"{self._limits.waiting} commands wait already")
-            self._apart.get(pending.key, self._together).put(pending)
+            writer = self._apart.get(pending.key, self._together)
+            if len(writer) >= self._limits.batch and writer.waited_s > crowded_s:
+                raise QueueFull(f"{len(writer)} commands wait, the last ones for {writer.waited_s:.1f} s")
+            writer.put(pending)
 
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands; those that are locked are set apart."""

@@ -1,6 +1,7 @@
 """A thread that carries out the commands in its queue, all that have arrived in the meantime at once."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +48,8 @@ class Writer(Generic[M]):
         self._arrival = threading.Condition(lock)
         self._thread: threading.Thread | None = None
         self._crowded = False
+        # How long the oldest command of the last batch had waited.
+        self.waited_s = 0.0
 
     def __len__(self) -> int:
         """How many commands are waiting."""
@@ -89,6 +92,7 @@ class Writer(Generic[M]):
             self._gather()
         with self._arrival:
             batch = self._queue.take(self._limit)
+            self.waited_s = time.monotonic() - min((each.arrived_at for each in batch), default=math.inf)
         self._crowded = len(batch) > 1
         return batch
 

@@ -12,6 +12,7 @@ from allocation.entrypoints.http.errors import HTTP_PROBLEMS, INTERNAL, MEDIA_TY
 from allocation.entrypoints.http.messages import Request, Response, json_response
 from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable
 from allocation.entrypoints.http.words import Language, Words, reason_of, wanted_language
+from allocation.service_layer.group_commit import QueueFull
 from allocation.views.staleness import NotFresh
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def _document(request: Request, problem: Problem, error: Exception | None = None
 
 
 def _unavailable(request: Request, problem: Problem, error: Exception) -> Response:
-    logger.warning("answered 503: %s", error)
+    # Under overload there are thousands of these, and the metrics count them.
+    logger.log(logging.DEBUG if isinstance(error, QueueFull) else logging.WARNING, "answered 503: %s", error)
     if isinstance(error, NotFresh):
         response = _document(request, problem, error)
         response.headers["Projection-Position"] = str(error.position)
