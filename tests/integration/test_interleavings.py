@@ -27,7 +27,7 @@ from allocation.domain.events import Alloué, Désalloué, Event, LotCréé, Qua
 from allocation.projections.projector import Projector, register
 from allocation.projections.verify import verify
 from allocation.service_layer.bootstrap import bootstrap, journal_followers, projection_followers
-from allocation.service_layer.group_commit import Limits
+from allocation.service_layer.limits import Limits
 from allocation.service_layer.messagebus import MessageBus, Submitted
 from allocation.views.progress import progress
 

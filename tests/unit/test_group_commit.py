@@ -20,7 +20,8 @@ from allocation.adapters.write_model.repository import Waiting
 from allocation.service_layer import group_commit
 from allocation.service_layer.callers import BlockingCaller, BlockingPromise
 from allocation.service_layer.commit_queue import FairQueue, Pending
-from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull
+from allocation.service_layer.group_commit import GaveUp, GroupCommit, QueueFull
+from allocation.service_layer.limits import Limits
 
 
 @pytest.fixture

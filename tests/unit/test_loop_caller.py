@@ -11,7 +11,8 @@ from tests.transactions import Observations, Transactions
 from tests.waiting import PATIENCE_S, eventually
 
 from allocation.entrypoints.event_loop.caller import LoopCaller
-from allocation.service_layer.group_commit import GaveUp, GroupCommit, Limits, QueueFull
+from allocation.service_layer.group_commit import GaveUp, GroupCommit, QueueFull
+from allocation.service_layer.limits import Limits
 
 Shop: TypeAlias = Callable[..., "LoopShop"]
 

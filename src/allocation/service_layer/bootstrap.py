@@ -19,7 +19,7 @@ from allocation.projections.lots_view import mettre_à_jour_lots_vue
 from allocation.projections.outside import subscription_follower
 from allocation.projections.stock_view import mettre_à_jour_stock_vue
 from allocation.service_layer import handlers
-from allocation.service_layer.group_commit import DEFAULT_LIMITS, Limits
+from allocation.service_layer.limits import DEFAULT_LIMITS, Limits
 from allocation.service_layer.messagebus import CommandHandlers, MessageBus, Reactions
 from allocation.service_layer.observer import Observer
 

@@ -14,7 +14,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tenacity import (
@@ -36,6 +35,7 @@ from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.errors import AllocationError
 from allocation.service_layer.callers import BlockingPromise, Caller, P, Promise, Promised
 from allocation.service_layer.commit_queue import Pending
+from allocation.service_layer.limits import Limits
 from allocation.service_layer.observer import Observer
 from allocation.service_layer.writer import LINGER_S, Writer
 
@@ -57,26 +57,6 @@ class QueueFull(AllocationError):
 
 class GaveUp(AllocationError):
     """The command was not begun in time: it was removed from the queue, and nothing has changed."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How many commands may wait and how long; how many share a transaction, and how long it may run them.
-
-    Up to `apart` keys may have a writer of their own, each with its own connection; leave one for the rest.
-    While the last batch had waited for more than `crowded_s` and more than a batch waits, no caller is let in
-    who would wait for the answer: with more to do than can be done, what is accepted is answered soon.
-    """
-
-    waiting: int = 1000
-    waiting_s: float = 10.0
-    batch: int = 256
-    batch_s: float = 0.1
-    apart: int = 4
-    crowded_s: float = 0.5
-
-
-DEFAULT_LIMITS = Limits()
 
 
 class GroupCommit(Generic[M]):

@@ -26,7 +26,8 @@ from allocation.domain.commands import Command
 from allocation.domain.errors import AllocationError, Refus
 from allocation.domain.events import Event
 from allocation.service_layer.callers import BlockingCaller, BlockingPromise, Caller, P
-from allocation.service_layer.group_commit import DEFAULT_LIMITS, GroupCommit, Limits
+from allocation.service_layer.group_commit import GroupCommit
+from allocation.service_layer.limits import DEFAULT_LIMITS, Limits
 from allocation.service_layer.observer import Observer
 from allocation.service_layer.results import Results
 from allocation.service_layer.unit_of_work import JoinedUnitOfWork
