@@ -3,10 +3,10 @@
 import asyncio
 
 import psycopg
-from psycopg.pq import DiagnosticField, ExecStatus
+from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
-from allocation.adapters.postgresql.lookups import Prepared
+from allocation.adapters.postgresql.lookups import Prepared, checked
 from allocation.adapters.postgresql.read_servers import RawRow
 
 
@@ -65,12 +65,7 @@ class LoopSession:
         finally:
             too_late.cancel()
             self._answer = None
-        if result.status == expected:
-            return result
-        if result.error_field(DiagnosticField.SQLSTATE) is None:
-            # Without a state, the error is not from PostgreSQL: nothing arrived.
-            raise psycopg.OperationalError(result.get_error_message())
-        raise psycopg.errors.error_from_result(result)
+        return checked(result, expected)
 
     def _send(self) -> None:
         """Send what is left to send, now or when the socket takes more."""

@@ -30,9 +30,12 @@ def first_row(
 
 
 def _result(connection: psycopg.Connection, expected: ExecStatus) -> PGresult:
-    """What PostgreSQL answers. Raises the driver's error for any other kind of result."""
     results: list[PGresult] = connection.wait(execute(connection.pgconn))
-    result = results[-1]
+    return checked(results[-1], expected)
+
+
+def checked(result: PGresult, expected: ExecStatus) -> PGresult:
+    """This result of a statement. Raises the driver's error for any other kind than is expected."""
     if result.status == expected:
         return result
     if result.error_field(DiagnosticField.SQLSTATE) is None:
