@@ -1,11 +1,16 @@
 """A stand-in for the write model: what the queue before it carries out, and when."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.write_model.repository import Waiting
+from allocation.service_layer.group_commit import GroupCommit
+
+# Makes a group commit with these limits.
+Group: TypeAlias = Callable[..., GroupCommit[str]]
 
 
 @dataclass

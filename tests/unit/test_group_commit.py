@@ -1,12 +1,12 @@
 """The queue before the write model: what is together, what is apart, and what happens in trouble."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.transactions import Observations, Transactions
+from tests.transactions import Group, Observations, Transactions
 from tests.waiting import eventually
 
 from allocation.adapters.coroutines import at_once
@@ -21,37 +21,6 @@ from allocation.service_layer import group_commit
 from allocation.service_layer.callers import BlockingCaller, BlockingPromise
 from allocation.service_layer.commit_queue import FairQueue, Pending
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, QueueFull
-from allocation.service_layer.limits import Limits
-
-
-@pytest.fixture
-def transactions() -> Iterator[Transactions]:
-    transactions = Transactions()
-    yield transactions
-    transactions.free.set()
-
-
-@pytest.fixture
-def observed() -> Observations:
-    return Observations()
-
-
-Group = Callable[..., GroupCommit[str]]
-
-
-@pytest.fixture
-def group(transactions: Transactions, observed: Observations) -> Group:
-    """A group commit in which the first letter of a command is its key."""
-
-    def make(**limits: float) -> GroupCommit[str]:
-        return GroupCommit(
-            transactions.transact,
-            key=lambda message: message[0],
-            limits=Limits(**limits),  # type: ignore[arg-type]
-            observer=observed,
-        )
-
-    return make
 
 
 def answer(commits: GroupCommit[str], message: str) -> str:

@@ -7,12 +7,11 @@ from typing import Any, TypeAlias
 
 import pytest
 from tests.loops import next_turn
-from tests.transactions import Observations, Transactions
+from tests.transactions import Group, Observations, Transactions
 from tests.waiting import PATIENCE_S, eventually
 
 from allocation.entrypoints.event_loop.caller import LoopCaller
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, QueueFull
-from allocation.service_layer.limits import Limits
 
 Shop: TypeAlias = Callable[..., "LoopShop"]
 
@@ -44,40 +43,13 @@ class LoopShop:
 
 
 @pytest.fixture
-def transactions() -> Iterator[Transactions]:
-    transactions = Transactions()
-    yield transactions
-    transactions.free.set()
-
-
-@pytest.fixture
-def observed() -> Observations:
-    return Observations()
-
-
-@pytest.fixture
 def executor() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as executor:
         yield executor
 
 
 @pytest.fixture
-def group(transactions: Transactions, observed: Observations) -> Callable[..., GroupCommit[str]]:
-    """A group commit in which the first letter of a command is its key."""
-
-    def make(**limits: float) -> GroupCommit[str]:
-        return GroupCommit(
-            transactions.transact,
-            key=lambda message: message[0],
-            limits=Limits(**limits),  # type: ignore[arg-type]
-            observer=observed,
-        )
-
-    return make
-
-
-@pytest.fixture
-def shop(group: Callable[..., GroupCommit[str]], executor: ThreadPoolExecutor) -> Shop:
+def shop(group: Group, executor: ThreadPoolExecutor) -> Shop:
     return lambda **limits: LoopShop(group(**limits), executor)
 
 
@@ -202,7 +174,7 @@ def test_un_client_qui_part_n_arrête_ni_sa_commande_ni_les_autres(
 
 
 def test_une_boucle_terminée_n_empêche_pas_les_autres_d_être_servis(
-    group: Callable[..., GroupCommit[str]], transactions: Transactions, executor: ThreadPoolExecutor
+    group: Group, transactions: Transactions, executor: ThreadPoolExecutor
 ) -> None:
     commits = group()
     first = commits.submit("premier")
