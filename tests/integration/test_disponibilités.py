@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
 
+Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]
 
 TODAY = datetime.now(UTC).date()
@@ -210,3 +212,12 @@ def test_la_documentation_en_promet_autant(client: DrivenClient) -> None:
 
     assert {"200", "413", "415", "422", "503"} <= set(operation["responses"])
     assert "Consistency-Token" in {each["name"] for each in operation["parameters"]}
+
+
+def test_sans_projection_inscrite_tout_article_est_inconnu(client: DrivenClient, sql: Sql) -> None:
+    sql("DELETE FROM projections")
+
+    answer = asked(client, "LAMPE", "CHAISE")
+
+    assert answer.status_code == 200
+    assert json.loads(answer.data) == {"disponibilités": [], "inconnus": ["LAMPE", "CHAISE"]}

@@ -122,7 +122,11 @@ class HttpViews:
         """What can be sold of up to a hundred SKUs: in all, from stock, and by day of arrival."""
         demande = await read_body(request, DemandeDisponibilites)
         skus = list(dict.fromkeys(demande.skus))
-        return Response(await self._document(request, views.DISPONIBILITÉS, {"skus": skus}) or b"")
+        found = await self._document(request, views.DISPONIBILITÉS, {"skus": skus})
+        if found is None:
+            # No projection is registered yet.
+            return json_response({"disponibilités": [], "inconnus": skus})
+        return Response(found)
 
     async def _document(self, request: Request, view: View, parameters: Mapping[str, object]) -> bytes | None:
         """What the view says, as a JSON document; None if it has nothing."""
