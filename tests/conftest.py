@@ -1,6 +1,7 @@
 """A real PostgreSQL for the whole run, and in it a database of its own for each test that asks for one."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from itertools import count
@@ -23,6 +24,12 @@ settings.register_profile("allocation", deadline=None)
 settings.load_profile("allocation")
 
 _numbers = count(1)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C stop what the tests start: a run in the background ignores it, and passes that on."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

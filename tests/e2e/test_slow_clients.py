@@ -72,6 +72,15 @@ def test_des_en_têtes_démesurés_sont_refusés(service: Service) -> None:
         assert client.recv(4096).startswith(b"HTTP/1.1 431 ")
 
 
+def test_un_jeton_illisible_est_refusé_et_non_pris_pour_absent(service: Service) -> None:
+    for token in (b"\xff\xfe", "é".encode()):
+        request = b"GET /stock HTTP/1.1\r\nHost: localhost\r\nConsistency-Token: %s\r\n\r\n" % token
+        status, _, body = exchanged(service, request)
+
+        assert status == 422
+        assert [each["champ"] for each in json.loads(body)["champs"]] == ["Consistency-Token"]
+
+
 def test_des_requêtes_envoyées_d_un_trait_sont_répondues_dans_l_ordre(service: Service) -> None:
     numbers = range(20)
     with connect(service) as client:

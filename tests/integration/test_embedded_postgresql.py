@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import psutil
 import psycopg
 import pytest
+from psycopg.pq import Conninfo
 from tests.postgresql_server import kill_all, run_program
 from tests.waiting import eventually
 
@@ -230,10 +231,15 @@ def test_il_prend_autant_de_connexions_que_demandé(used: Path) -> None:
 
 
 def test_les_réglages_du_dehors_ne_le_touchent_pas(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PGPORT", "6000")
-    monkeypatch.setenv("PGDATA", "/nowhere")
+    variables = {option.envvar.decode(): "3" for option in Conninfo.get_defaults() if option.envvar}
+    variables |= {"PGPORT": "6000", "PGDATA": "/nowhere", "PGSERVICEFILE": "/nowhere", "PGTZ": "nowhere"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
     with embedded_postgresql(used) as server:
         assert query(server, "SHOW port") == [("5432",)]
+
+    assert {name: os.environ[name] for name in variables} == variables
 
 
 def test_il_est_relancé_sans_qu_on_l_attende_et_sa_base_suit(used: Path) -> None:

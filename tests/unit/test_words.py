@@ -21,6 +21,7 @@ from allocation.domain.errors import (
 )
 from allocation.domain.model import Lot, Produit
 from allocation.domain.values import identifiant, vérifier_quantité
+from allocation.entrypoints import http as http_room
 from allocation.entrypoints.http import words
 from allocation.entrypoints.http.errors import HTTP_PROBLEMS, PROBLEMS
 from allocation.entrypoints.http.history import DemandeHistoire, DemandeInstant
@@ -29,9 +30,9 @@ from allocation.entrypoints.http.refusals import ChampsInvalides, Introuvable, J
 from allocation.entrypoints.http.schemas.allocations import DemandeAllocation
 from allocation.entrypoints.http.schemas.fields import Demande
 from allocation.entrypoints.http.schemas.freshness import DemandeDeLecture
-from allocation.entrypoints.http.schemas.lots import DemandeLot
+from allocation.entrypoints.http.schemas.lots import DemandeCorrection, DemandeLot, DemandeSku
 from allocation.entrypoints.http.schemas.read_models import DemandeReconstruction
-from allocation.entrypoints.http.schemas.stock import DemandePage
+from allocation.entrypoints.http.schemas.stock import DemandeDisponibilites, DemandePage
 from allocation.entrypoints.http.words import Words, wanted_language
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
@@ -130,22 +131,40 @@ def test_toute_raison_du_domaine_a_ses_mots_anglais(refusal: ValeurInvalide) -> 
 
 BAD_VALUES: list[Any] = [
     *(None, "", "x" * 300, "a\n", "\u200b", 3, -1, 10**30, 1.5, True, [], {}),
+    *(["LAMPE", 3], ["LAMPE"] * 1000, [""], [None]),
     *("2027-02-30", "2027-01-31T10:00:00", "demain", date(2027, 1, 31), "+5"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("model", "sound"),
-    [
-        (DemandeAllocation, {"id_commande": "c-1", "sku": "LAMPE", "quantité": 1}),
-        (DemandeLot, {"réf": "lot-1", "sku": "LAMPE", "quantité": 1, "eta": None}),
-        (DemandeReconstruction, {"source": "model", "débit_max": 1}),
-        (DemandePage, {"after": "", "limit": "1"}),
-        (DemandeHistoire, {"after": "1", "limit": "1"}),
-        (DemandeInstant, {"at": "2027-01-31T10:00:00+01:00"}),
-        (DemandeDeLecture, {"Consistency-Token": "1", "Prefer": "wait=1"}),
-    ],
-)
+REQUESTS: dict[type[BaseModel], dict[str, Any]] = {
+    DemandeAllocation: {"id_commande": "c-1", "sku": "LAMPE", "quantité": 1},
+    DemandeLot: {"réf": "lot-1", "sku": "LAMPE", "quantité": 1, "eta": None},
+    DemandeCorrection: {"quantité": 1},
+    DemandeDisponibilites: {"skus": ["LAMPE"]},
+    DemandeReconstruction: {"source": "model", "débit_max": 1},
+    DemandePage: {"after": "", "limit": "1"},
+    DemandeHistoire: {"after": "1", "limit": "1"},
+    DemandeInstant: {"at": "2027-01-31T10:00:00+01:00"},
+    DemandeDeLecture: {"Consistency-Token": "1", "Prefer": "wait=1"},
+}
+# Takes any text, which the domain then judges.
+JUDGED_BY_THE_DOMAIN = {DemandeSku}
+
+
+def test_toute_demande_est_essayée_ici() -> None:
+    known, todo = set(), [BaseModel]
+    while todo:
+        known |= (subclasses := set(todo.pop().__subclasses__()))
+        todo += subclasses
+    http = {each for each in known if each.__module__.startswith(http_room.__name__)}
+    assert {each for each in http if each.__name__.startswith("Demande")} == {
+        Demande,
+        *REQUESTS,
+        *JUDGED_BY_THE_DOMAIN,
+    }
+
+
+@pytest.mark.parametrize(("model", "sound"), REQUESTS.items())
 def test_aucune_phrase_de_pydantic_ne_sort(model: type[BaseModel], sound: dict[str, Any]) -> None:
     model.model_validate(sound)
     in_text = not issubclass(model, Demande)

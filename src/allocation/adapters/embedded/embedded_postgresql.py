@@ -39,7 +39,11 @@ from allocation.adapters.embedded.postmaster import (
     start_postmaster,
     stop_postmaster,
 )
-from allocation.adapters.embedded.socket_directory import PORT, SocketDirectory
+from allocation.adapters.embedded.socket_directory import (
+    PORT,
+    SocketDirectory,
+    settings_of_clients_set_aside,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -205,8 +209,8 @@ def embedded_postgresql(
 ) -> Iterator[EmbeddedPostgreSQL]:
     """The running server of `data_dir`, which is created if need be.
 
-    If the server is not running yet, it is started with room for at least `connections` connections. Raises
-    EmbeddedServerTrouble or OSError.
+    If the server is not running yet, it is started with room for at least `connections` connections. Until it
+    is given up, the environment has none of libpq's variables (PG…). Raises EmbeddedServerTrouble or OSError.
     """
     data_dir = make_data_dir(Path(data_dir))
     server = EmbeddedPostgreSQL(data_dir, connections)
@@ -218,8 +222,9 @@ def embedded_postgresql(
             f"the data directory {data_dir} is another user's: run the program as {data_dir.owner()}"
         ) from error
     try:
-        server.ensure_running()
-        yield server
+        with settings_of_clients_set_aside():
+            server.ensure_running()
+            yield server
     finally:
         users.release_read_lock()
         if users.acquire_write_lock(blocking=False):

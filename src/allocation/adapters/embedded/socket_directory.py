@@ -1,7 +1,9 @@
-"""A path to the socket of the embedded PostgreSQL that every client accepts."""
+"""The way to the embedded PostgreSQL: a path to its socket that every client accepts, and no PG… settings."""
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -33,7 +35,7 @@ class SocketDirectory:
             )
 
     def url(self, user: str, database: str) -> str:
-        """The URL of a database of the server, complete, so that no PG* variable can change it."""
+        """The URL of a database of the server."""
         return f"postgresql://{user}@/{database}?host={quote(str(self._place))}&port={PORT}"
 
     def make(self) -> None:
@@ -48,6 +50,20 @@ class SocketDirectory:
 
     def _leads_there(self) -> bool:
         return self._place.is_symlink() and self._place.readlink() == self._pgdata
+
+
+@contextmanager
+def settings_of_clients_set_aside() -> Iterator[None]:
+    """Keep libpq's variables (PG…) out of the environment: they are about another server than this one.
+
+    No URL outweighs all of them: PGSERVICE may name a service that there is not, and PGREQUIREAUTH a way to
+    prove who one is that this server does not ask for.
+    """
+    set_aside = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PG")}
+    try:
+        yield
+    finally:
+        os.environ |= set_aside
 
 
 def _is_plain(path: Path) -> bool:

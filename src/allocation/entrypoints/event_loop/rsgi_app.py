@@ -33,6 +33,9 @@ from allocation.service_layer.messagebus import MessageBus
 
 # For what blocks: health, metrics, rebuilds, the documentation.
 THREADS = 8
+# Stands for the value of a header that is not ASCII, which Granian does not give: it is refused as any wrong
+# value is, and not taken for one that was left out.
+UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 
 
 class LoopApp:
@@ -135,9 +138,12 @@ def _with_body(request: Request, body: bytes) -> Request:
 
 
 def _header(scope: Scope, name: str) -> str | None:
+    """The value of the header, or None."""
+    if name not in scope.headers:
+        return None
     # A list may come in several parts, each in a header of its own. (The stubs lack the method.)
     values: list[str] = scope.headers.get_all(name)  # type: ignore[attr-defined]
-    return ",".join(values) if values else None
+    return ",".join(values) if values else UNREADABLE
 
 
 def _headers(response: Response) -> list[tuple[str, str]]:

@@ -68,6 +68,12 @@ _OF_PYDANTIC: Mapping[str, Words] = {
     "string_pattern_mismatch": Words(
         "les caractères de contrôle sont refusés", "control characters are refused"
     ),
+    "list_type": Words("une liste est attendue", "a list is expected"),
+    "too_short": Words("au moins {min_length} élément est attendu", "at least {min_length} item is expected"),
+    "too_long": Words(
+        "au plus {max_length} éléments sont attendus, non {actual_length}",
+        "at most {max_length} items are expected, not {actual_length}",
+    ),
     "int_type": Words("un nombre entier est attendu", "a whole number is expected"),
     "greater_than_equal": Words("au moins {ge} est attendu", "at least {ge} is expected"),
     "less_than_equal": Words("au plus {le} est attendu", "at most {le} is expected"),
