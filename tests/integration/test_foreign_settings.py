@@ -9,6 +9,7 @@ from tests.integration.conftest import Sql
 from tests.postgresql_server import Server
 
 from allocation.adapters.postgresql import sessions
+from allocation.adapters.postgresql.connection_info import connection_info
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.schema import migrate
 from allocation.adapters.postgresql.sessions import EVERYWHERE, UnsuitableServer, check_server
@@ -42,6 +43,7 @@ ODD = {
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "20ms",
     "idle_session_timeout": "20ms",
+    "transaction_timeout": "250ms",
 }
 
 
@@ -95,6 +97,21 @@ def test_une_durée_limitée_par_la_base_n_arrête_pas_un_long_travail(odd: Data
     for connected in (odd.working, odd.following):
         with connected() as connection, connection.begin():
             connection.execute(text("SELECT pg_sleep(0.5)"))
+
+
+def test_aucune_durée_limitée_par_la_base_ne_court_avant_la_première_instruction(
+    odd: Database, database_url: str
+) -> None:
+    """Behind a pooler, a transaction sets the rest by a statement that may itself take its time."""
+    with sessions.Sessions(connection_info(database_url)).connect() as connection:
+        in_force = connection.execute(
+            """
+            SELECT name, setting FROM pg_settings
+            WHERE name ~ '^(idle|statement|transaction).*_timeout$' AND setting::int > 0
+            """
+        ).fetchall()
+
+    assert in_force == []
 
 
 def test_la_durabilité_ne_dépend_pas_de_la_base_et_n_est_jamais_affaiblie(

@@ -116,9 +116,10 @@ _SET = """
 _STAY = """
     SELECT set_config(name, '0', false)
     FROM unnest(ARRAY[
-        'idle_in_transaction_session_timeout', 'idle_session_timeout', 'statement_timeout'
+        'idle_in_transaction_session_timeout', 'idle_session_timeout',
+        'statement_timeout', 'transaction_timeout'  -- which came with PostgreSQL 17
     ]) AS name
-    WHERE pg_backend_pid() = %s
+    WHERE pg_backend_pid() = %s AND current_setting(name, true) IS NOT NULL
 """
 
 
