@@ -17,6 +17,7 @@ from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUn
 from allocation.domain.commands import Allouer
 from allocation.projections.rebuild import Rebuilder, run
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.group_commit import QueueFull
 from allocation.service_layer.messagebus import MessageBus
 
 Sql = Callable[..., list[dict[str, Any]]]
@@ -622,6 +623,23 @@ class TestReconstructions:
         assert refusal(wrong) == (422, "champs-invalides")
         assert wrong.json is not None
         assert {each["champ"] for each in wrong.json["champs"]} == {"source", "débit_max"}
+
+
+def test_quand_rien_ne_peut_plus_être_accepté_un_corps_n_est_pas_même_lu(
+    stocked: Client, bus: MessageBus[PostgreSQLUnitOfWork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> NoReturn:
+        raise QueueFull("too many")
+
+    monkeypatch.setattr(bus, "check_room", refuse)
+    for answer in (
+        stocked.post("/allocate", data=b"this is no JSON", content_type="application/json"),
+        stocked.post("/lots", data=b"this is no JSON", content_type="application/json"),
+        stocked.patch("/lots/lot-1", data=b"this is no JSON", content_type="application/json"),
+    ):
+        assert refusal(answer) == (503, "file-pleine")
+        assert answer.headers["Retry-After"] == "1"
+    assert stocked.get("/stock/LAMPE").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -127,10 +127,14 @@ def test_quand_on_attend_trop_qui_vient_est_refusé_et_accepté_de_nouveau_aprè
     waiting = [commits.submit(name) for name in ("a1", "a2")]
     transactions.free.set()
     assert [each.result(30) for each in (first, *waiting)] == ["PREMIER", "A1", "A2"]
+    assert all(transactions.begun.acquire(timeout=30) for _ in waiting)
     transactions.free.clear()
 
     under_way = held(commits, transactions)
+    commits.check_room()
     queued = commits.submit("a3")
+    with pytest.raises(QueueFull, match="the last ones for"):
+        commits.check_room()
     with pytest.raises(QueueFull, match="the last ones for"):
         answer(commits, "a4")
     # What sends without waiting for the answer, such as an import, bounds itself.

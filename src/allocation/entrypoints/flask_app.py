@@ -46,9 +46,9 @@ def create_app(
     """The app on this bus, which reads its views from `database` and adds its counts to `metrics`."""
     metrics = metrics or HttpMetrics(database)
     database.reads.observe(metrics.reads)
-    caller = BlockingCaller()
     routes = all_routes(
-        lambda command: bus.handled(command, caller),
+        bus,
+        BlockingCaller(),
         database.reads,
         database,
         metrics,

@@ -86,6 +86,14 @@ class GroupCommit(Generic[M]):
         )
         self._apart: dict[str, Writer[M]] = {}
 
+    def check_room(self) -> None:
+        """Raises QueueFull while a caller who would wait for the answer would not be let in.
+
+        Who asks before reading the command has spent nothing on one that is refused. (A command whose key
+        has a writer of its own might be let in all the same.)
+        """
+        self._check_room_with(self._together, self._limits.crowded_s)
+
     def submit(self, message: M) -> BlockingPromise:
         """Queue the command; return its future answer. Raises QueueFull."""
         answer = BlockingPromise()
@@ -109,9 +117,12 @@ class GroupCommit(Generic[M]):
             if sum(map(len, (self._together, *self._apart.values()))) >= self._limits.waiting:
                 raise QueueFull(f"{self._limits.waiting} commands wait already")
             writer = self._apart.get(pending.key, self._together)
-            if len(writer) >= self._limits.batch and writer.waited_s > crowded_s:
-                raise QueueFull(f"{len(writer)} commands wait, the last ones for {writer.waited_s:.1f} s")
+            self._check_room_with(writer, crowded_s)
             writer.put(pending)
+
+    def _check_room_with(self, writer: Writer[M], crowded_s: float) -> None:
+        if len(writer) >= self._limits.batch and writer.waited_s > crowded_s:
+            raise QueueFull(f"{len(writer)} commands wait, the last ones for {writer.waited_s:.1f} s")
 
     def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
         """Answer these commands; those that are locked are set apart."""

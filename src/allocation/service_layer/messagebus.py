@@ -117,6 +117,10 @@ class MessageBus(Generic[U]):
         """
         return at_once(self.handled(message, _BLOCKING))
 
+    def check_room(self) -> None:
+        """Raises QueueFull while there is more to do than can be done, and `handle` would raise it, too."""
+        self._group_commit.check_room()
+
     async def handled(self, message: Message, caller: Caller[P]) -> Results:
         """As `handle`, for a caller that waits in its own way."""
         first = await self._group_commit.answer(self._task(message), caller)

@@ -63,15 +63,18 @@ class LoopApp:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="rare")
         self._reads = LoopReads(self._database, loop)
         self._reads.observe(self._metrics.reads)
-        caller = LoopCaller(loop, self._threads)
         routes = all_routes(
-            lambda command: self._bus.handled(command, caller),
+            self._bus,
+            LoopCaller(loop, self._threads),
             self._reads,
             self._database,
             self._metrics,
             ready_max_lag=self._ready_max_lag,
         )
         self._routes = {f"{route.method} {route.rule}": route for route in routes}
+        self._at_fixed_paths = {
+            (route.method, route.rule): route for route in routes if "<" not in route.rule
+        }
 
     def __rsgi_del__(self, _: asyncio.AbstractEventLoop) -> None:
         """Give back what it has taken for the loop."""
@@ -95,6 +98,8 @@ class LoopApp:
 
     def _route(self, scope: Scope) -> tuple[Route | None, dict[str, str]]:
         """The route, if the request is for one of them, and what stands in the path."""
+        if route := self._at_fixed_paths.get((scope.method, scope.path)):
+            return route, {}
         try:
             endpoint, arguments = self._addresses.match(scope.path, scope.method)
         except HTTPException:

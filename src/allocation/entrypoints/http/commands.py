@@ -1,11 +1,13 @@
 """The write side of HTTP: a request becomes a command, its results become an answer."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
+
+from pydantic import BaseModel
 
 from allocation.adapters.postgresql.database import (
     Locked,
@@ -35,8 +37,12 @@ from allocation.entrypoints.http.schemas.lots import (
     DemandeSku,
     LotConnu,
 )
+from allocation.service_layer.callers import Caller
 from allocation.service_layer.group_commit import GaveUp, QueueFull
+from allocation.service_layer.messagebus import MessageBus
 from allocation.service_layer.results import Outcome, Results
+
+M = TypeVar("M", bound=BaseModel)
 
 # What the database, or the way to it, may say to any command.
 ANY_COMMAND = (ValueRefused, StorageUnavailable, Locked, OutcomeUnknown, VersionConflict, QueueFull, GaveUp)
@@ -44,10 +50,11 @@ LOCATION = Header("Location", "where to read the result", {"type": "string"}, (2
 
 
 class HttpCommands:
-    """What may be asked to change stock; `handle` has a command carried out, and suspends or blocks."""
+    """What may be asked to change stock: by commands on this bus, whose results the caller waits for."""
 
-    def __init__(self, handle: Callable[[Command], Awaitable[Results]]) -> None:
-        self._handle = handle
+    def __init__(self, bus: MessageBus[Any], caller: Caller[Any]) -> None:
+        self._bus = bus
+        self._caller = caller
 
     def routes(self) -> Sequence[Route]:
         """The methods below, and what is promised about them."""
@@ -83,30 +90,35 @@ class HttpCommands:
 
     async def allocate(self, request: Request) -> Response:
         """Tie an order line to a lot; a repeated line gets its lot again."""
-        demande = await read_body(request, DemandeAllocation)
+        demande = await self._asked(request, DemandeAllocation)
         results = (await self._results(request, demande.command())).raise_for_refusal()
         location = f"/allocations/{quote(demande.id_commande, safe='')}"
         return _created(results, {"réf_lot": results[0]}, location)
 
     async def receive_lot(self, request: Request) -> Response:
         """Receive a lot; the same lot again changes nothing."""
-        demande = await read_body(request, DemandeLot)
+        demande = await self._asked(request, DemandeLot)
         results = await self._results(request, demande.command())
         location = f"/lots/{quote(demande.réf, safe='')}?{urlencode({'sku': demande.sku})}"
         return _created(results, {"réf": demande.réf}, location)
 
     async def correct_quantity(self, request: Request, ref: str) -> Response:
         """Correct what a lot holds; lines that no longer fit are allocated elsewhere."""
-        demande = await read_body(request, DemandeCorrection)
+        demande = await self._asked(request, DemandeCorrection)
         for réf, sku in spellings_of_lot(ref, read_query(request, DemandeSku).sku):
             with suppress(LotInconnu):
                 results = await self._results(request, demande.command(réf, sku))
                 return json_response({"réf": réf, "quantité": demande.quantité, **_reallocations(results)})
         raise LotInconnu(ref)
 
+    async def _asked(self, request: Request, model: type[M]) -> M:
+        """The request's JSON body, unless no command is accepted now: refusing must cost next to nothing."""
+        self._bus.check_room()
+        return await read_body(request, model)
+
     async def _results(self, request: Request, command: Command) -> Results:
         """The results of the command; whatever is answered says from which position on it can be read."""
-        results = await self._handle(command)
+        results = await self._bus.handled(command, self._caller)
         announce_token(request, results.token)
         return results
 

@@ -94,6 +94,6 @@ def check_names(route: Route, request: Request) -> None:
 
 
 def _refuse_repeated(members: list[tuple[str, object]]) -> None:
-    repeated = [name for name, times in Counter(name for name, _ in members).items() if times > 1]
-    if repeated:
-        raise ChampsInvalides((name, REPEATED) for name in repeated)
+    if len(dict(members)) < len(members):
+        times = Counter(name for name, _ in members)
+        raise ChampsInvalides((name, REPEATED) for name in times if times[name] > 1)
