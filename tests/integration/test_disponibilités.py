@@ -16,6 +16,7 @@ from allocation.domain.commands import Allouer, CréerLot
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
+from allocation.views import views
 
 Sql = Callable[..., list[dict[str, Any]]]
 Bus = MessageBus[PostgreSQLUnitOfWork]
@@ -62,6 +63,23 @@ def test_d_un_article_on_dit_ce_qui_est_à_vendre_en_tout_en_stock_et_par_jour_d
             ],
         }
     ]
+
+
+def test_de_python_on_lit_la_même_chose_et_les_jours_sont_des_dates(bus: Bus) -> None:
+    bus.handle(CréerLot("en-stock", "LAMPE", 30))
+    bus.handle(CréerLot("semaine", "LAMPE", 7, NEXT_WEEK))
+    bus.handle(CréerLot("lot-2", "TABLE", 1))
+
+    assert views.disponibilités(["TABLE", "INCONNU", "LAMPE", "TABLE"], bus.uow) == [
+        {"sku": "TABLE", "disponible": 1, "disponible_en_stock": 1, "arrivées": []},
+        {
+            "sku": "LAMPE",
+            "disponible": 37,
+            "disponible_en_stock": 30,
+            "arrivées": [{"eta": NEXT_WEEK, "disponible": 7}],
+        },
+    ]
+    assert views.disponibilités([], bus.uow) == []
 
 
 def test_un_lot_épuisé_n_est_pas_une_arrivée_et_une_arrivée_entamée_dit_son_reste(

@@ -103,6 +103,7 @@ from allocation.views import (
     ViewLate,
     allocations,
     allocations_at,
+    disponibilités,
     lot,
     order_history,
     stock,
@@ -174,6 +175,7 @@ def test_les_vues_répondent(bus: MessageBus[Any]) -> None:
     assert assert_type(allocations("c-1", uow, after=2, wait_s=1.0), list[Row])
     assert assert_type(lot("lot-1", uow, sku="LAMPE", after=2, wait_s=1.0), Row | None)
     assert assert_type(stock("LAMPE", uow, after=2, wait_s=1.0), Row | None)
+    assert assert_type(disponibilités(["LAMPE"], uow, after=2, wait_s=1.0), list[Row])
     assert assert_type(stock_page("", 10, uow, after=2, wait_s=1.0), list[Row])
 
 

@@ -18,6 +18,7 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 from sqlalchemy import Connection, Table
 
 from allocation.adapters.journal.ledger import EventRows, given
+from allocation.adapters.postgresql.driver_statements import executed
 from allocation.domain.events import Event
 
 P = ParamSpec("P")
@@ -108,7 +109,7 @@ class SqlHandler(EventHandler[[Sequence[Event], Connection], None]):
 
     def over(self, events: EventRows, connection: Connection) -> None:
         """Execute the statement over these events."""
-        connection.exec_driver_sql(self._statement(events.relation), tuple(events.parameters))
+        executed(connection, self._statement(events.relation), tuple(events.parameters))
 
     def _over_given(self, events: Sequence[Event], connection: Connection) -> None:
         self.over(given(events), connection)

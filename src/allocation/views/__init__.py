@@ -5,7 +5,7 @@ from allocation.views.history import History, allocations_at, order_history, sto
 from allocation.views.instants import InstantFutur, JournalEnAvance
 from allocation.views.past_view import HistoireArchivée
 from allocation.views.staleness import JetonInconnu, NotFresh, ProjectionPaused, ViewLate
-from allocation.views.views import ReadSource, allocations, lot, stock, stock_page
+from allocation.views.views import ReadSource, allocations, disponibilités, lot, stock, stock_page
 
 __all__ = [
     "HistoireArchivée",
@@ -21,6 +21,7 @@ __all__ = [
     "ViewLate",
     "allocations",
     "allocations_at",
+    "disponibilités",
     "lot",
     "order_history",
     "stock",

@@ -7,8 +7,10 @@ TooManyFallBacks; and StorageUnavailable, with or without it.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import date
 from typing import Protocol
 
+from psycopg.types.json import Json
 from sqlalchemy import Connection
 
 from allocation.adapters.coroutines import at_once
@@ -174,6 +176,21 @@ def stock_page(
     return at_once(
         STOCK_PAGE.rows({"after": after_sku, "limit": limit}, uow.reads, _reached(after, wait_s))
     ).value
+
+
+def disponibilités(
+    skus: Sequence[str], uow: ReadSource, *, after: int | None = None, wait_s: float = DEFAULT_WAIT_S
+) -> list[Row]:
+    """What can be sold of those of the SKUs that are known, in units: sku, disponible, disponible_en_stock.
+
+    `arrivées` has a row for each day on which units arrive that are free: eta, disponible.
+    """
+    asked = {"skus": Json(list(dict.fromkeys(skus)))}
+    found = at_once(DISPONIBILITÉS.row(asked, uow.reads, _reached(after, wait_s))).value
+    rows: list[Row] = [] if found is None else found["disponibilités"]
+    for arrivée in (each for row in rows for each in row["arrivées"]):
+        arrivée["eta"] = date.fromisoformat(arrivée["eta"])
+    return rows
 
 
 def _reached(after: int | None, wait_s: float) -> Freshness:

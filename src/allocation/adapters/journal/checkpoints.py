@@ -27,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from allocation.adapters.journal.ledger import journal
+from allocation.adapters.postgresql.driver_statements import executed
 from allocation.adapters.postgresql.metadata import identifier, metadata
 
 
@@ -128,7 +129,7 @@ class Checkpoints:
     def move(self, name: str, position: int, *, applied: int) -> None:
         """Note that everything up to `position` is done, without trouble; `applied` events were read."""
         values = {"name": name, "position": position, "applied": applied}
-        self._connection.exec_driver_sql(_MOVE.format(table=self._table.name), values)
+        executed(self._connection, _MOVE.format(table=self._table.name), values)
 
     def note_failures(self, name: str, reason: str, failures: int) -> None:
         """Note why the reader does not go on, and how often it has failed in a row."""
@@ -181,7 +182,7 @@ class Checkpoints:
 
     def _checkpoint(self, name: str, lock: str) -> Checkpoint | None:
         query = f"SELECT {self._columns} FROM {self._table.name} WHERE name = %s {lock}"  # noqa: S608 - our own
-        row = self._connection.exec_driver_sql(query, (name,)).one_or_none()
+        row = executed(self._connection, query, (name,)).fetchone()
         return None if row is None else Checkpoint(*row)
 
 
@@ -204,7 +205,7 @@ class ParkedEvents:
 
     def skus(self) -> frozenset[str]:
         """The SKUs that have parked events."""
-        return frozenset(self._connection.exec_driver_sql(_PARKED_SKUS, (self._reader,)).scalars())
+        return frozenset(sku for (sku,) in executed(self._connection, _PARKED_SKUS, (self._reader,)))
 
     def positions(self, sku: str) -> Sequence[int]:
         """The positions of the SKU's parked events, oldest first."""

@@ -20,6 +20,7 @@ from allocation.adapters.journal.rows import (
     readable,
 )
 from allocation.adapters.journal.serialization import as_json
+from allocation.adapters.postgresql.driver_statements import executed
 from allocation.adapters.postgresql.installation import advisory_lock, channel
 from allocation.adapters.postgresql.messages import Statement
 from allocation.domain.errors import AllocationError
@@ -176,13 +177,13 @@ class PostgreSQLJournal(AbstractJournal):
 
     def end_of_batch(self, after: int, size: int) -> int | None:
         """The last position of the next `size` events after `after`; None if there are none."""
-        position: int | None = self._connection.exec_driver_sql(_END, (after, size)).scalar()
+        [position] = executed(self._connection, _END, (after, size)).fetchone() or [None]
         return position
 
     def ahead(self, after: int, size: int, types: Iterable[type[Event]], reader: str) -> Ahead:
         """What the next `size` events contain for this reader, in one query. Raises EventsArchived."""
         wanted = {"after": after, "size": size, "types": names(types), "reader": reader}
-        rows = self._connection.exec_driver_sql(_AHEAD, wanted).all()
+        rows = executed(self._connection, _AHEAD, wanted).fetchall()
         end, horizon, parked = rows[0][:3]
         if horizon is not None:
             raise EventsArchived(after, horizon)
@@ -197,7 +198,7 @@ class PostgreSQLJournal(AbstractJournal):
 
     def read_rows_at(self, positions: Sequence[int]) -> list[StoredEvent]:
         """The events at these positions, in order."""
-        rows = self._connection.exec_driver_sql(f"{_STORED} {_AT}", (list(positions),))
+        rows = executed(self._connection, f"{_STORED} {_AT}", (list(positions),))
         return [StoredEvent._make(row) for row in rows]
 
     def last_position(self) -> int:
@@ -211,12 +212,12 @@ class PostgreSQLJournal(AbstractJournal):
         Call it after reading: events that are archived meanwhile leave the table in the commit that registers
         it.
         """
-        horizon: int | None = self._connection.exec_driver_sql(_HORIZON, (after,)).scalar()
+        [horizon] = executed(self._connection, _HORIZON, (after,)).fetchone() or [None]
         if horizon is not None:
             raise EventsArchived(after, horizon)
 
     def _rows_after(self, after: int, query: str, *parameters: object) -> Sequence[Sequence[Any]]:
         """The rows of a query for events after position `after`. Raises EventsArchived."""
-        rows = self._connection.exec_driver_sql(query, (after, *parameters)).all()
+        rows = executed(self._connection, query, (after, *parameters)).fetchall()
         self.raise_if_archived(after)
         return rows

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
 from allocation.adapters.postgresql.bounded_connection import BoundedConnection, bounded_by
@@ -23,9 +24,9 @@ from allocation.adapters.postgresql.database_errors import (
     write_errors_translated,
 )
 from allocation.adapters.postgresql.lookups import Prepared, first_row
-from allocation.adapters.postgresql.pools import borrowed, from_pool, new_pool
+from allocation.adapters.postgresql.pools import borrowed, connected, new_pool
 from allocation.adapters.postgresql.read_servers import BlockingReadServer, ReadServers
-from allocation.adapters.postgresql.sessions import NOTHING, Sessions, Settings
+from allocation.adapters.postgresql.sessions import Sessions, Settings
 from allocation.adapters.postgresql.write_state import LastWrite, WriteState
 
 __all__ = [
@@ -73,12 +74,17 @@ _FOLLOW_SETTINGS = {
     # A reader looks at the journal's end, which the planner does not know until the journal is next analysed.
     "enable_seqscan": "off",
 }
+# Its statements are few and long, so each is planned for its own values.
+_BACKGROUND_SETTINGS = {"plan_cache_mode": "force_custom_plan"}
 # `reset_val`, as the current value is this session's own, which is always read-only.
 _ONLY_READS = text("""
     SELECT pg_is_in_recovery() OR reset_val::boolean
     FROM pg_settings WHERE name = 'default_transaction_read_only'
 """)
 _READ_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": "5s"}
+
+# Notes with a pooled connection whether it is a session of its own, without a pooler of others in between.
+_OWN_SESSION = "own session"
 
 
 class Database:
@@ -108,7 +114,7 @@ class Database:
         # Reads run in autocommit mode: there is nothing to roll back.
         self._reads = self._session_pool(_READ_SETTINGS, pool_size, READ_LIMIT_S, pool_reset_on_return=None)
         self._followers = self._transaction_pool(_FOLLOW_SETTINGS, pool_size, FOLLOW_LIMIT_S)
-        self._background = self._transaction_pool(NOTHING, pool_size, BACKGROUND_LIMIT_S)
+        self._background = self._transaction_pool(_BACKGROUND_SETTINGS, pool_size, BACKGROUND_LIMIT_S)
         self._replica = (
             None
             if read_url is None
@@ -181,21 +187,21 @@ class Database:
 
     def reading(self) -> AbstractContextManager[Connection]:
         """A read-only autocommit connection. Raises StorageUnavailable."""
-        return self._connected(self._reads)
+        return connected(self._reads)
 
     def following(self) -> AbstractContextManager[Connection]:
         """A connection for readers of the journal, whose last commits a crash may undo, to be done again.
 
         It works through a pooler in transaction mode.
         """
-        return self._connected(self._followers)
+        return connected(self._followers)
 
     def working(self) -> AbstractContextManager[Connection]:
         """A connection for background work, without time limits. Raises StorageUnavailable.
 
         It works through a pooler in transaction mode.
         """
-        return self._connected(self._background)
+        return connected(self._background)
 
     def write_state(self) -> WriteState:
         """Whether writes work: not on a standby, nor while they fail. Raises StorageUnavailable."""
@@ -216,20 +222,23 @@ class Database:
         if self._replica is not None:
             self._replica.close()
 
-    @staticmethod
-    @contextmanager
-    def _connected(engine: Engine) -> Iterator[Connection]:
-        with from_pool(engine.connect) as connection:
-            yield connection
-
     def _session_pool(self, settings: Settings, size: int, limit_s: float, **options: Any) -> Engine:
         """Sessions of the program's own, for single statements and transactions begun explicitly."""
         begin = partial(self.sessions.begin, settings, bounded_by(limit_s))
         return new_pool(begin, size, isolation_level="AUTOCOMMIT", **options)
 
     def _transaction_pool(self, settings: Settings, size: int, limit_s: float) -> Engine:
-        """Connections for transactions, which may lead through a pooler."""
+        """Connections for transactions; through a pooler, each of these makes the settings anew."""
         connect = partial(self.sessions.connect, bounded_by(limit_s))
         engine = new_pool(connect, size, isolation_level="READ COMMITTED")
-        event.listen(engine, "begin", lambda began: self.sessions.begin_transaction(began, settings))
+
+        def set_up(connection: psycopg.Connection, record: ConnectionPoolEntry) -> None:
+            record.info[_OWN_SESSION] = self.sessions.set_up(connection, settings)
+
+        def begin(connection: Connection) -> None:
+            if not connection.info[_OWN_SESSION]:
+                self.sessions.begin_transaction(connection, settings)
+
+        event.listen(engine, "connect", set_up)
+        event.listen(engine, "begin", begin)
         return engine

@@ -56,6 +56,13 @@ def read_errors_translated() -> Iterator[None]:
 
 
 @contextmanager
+def conflicts_translated() -> Iterator[None]:
+    """Turn the driver's errors into VersionConflict or StorageUnavailable where they mean that."""
+    with _translated(_of_conflicts):
+        yield
+
+
+@contextmanager
 def write_errors_translated() -> Iterator[None]:
     """Turn the driver's errors into VersionConflict, ValueRefused, Locked or StorageUnavailable."""
     with _translated(_of_writing):

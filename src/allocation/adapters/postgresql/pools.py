@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import psycopg
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from allocation.adapters.postgresql.bounded_connection import BoundedConnection
@@ -31,19 +31,27 @@ def new_pool(connect: Callable[[], psycopg.Connection], size: int, **options: An
     return engine
 
 
-def from_pool(connect: Callable[[], C]) -> C:
-    """The connection that `connect` takes from a pool. Raises StorageUnavailable if none is free in time."""
-    try:
-        return connect()
-    except PoolTimeoutError as error:
-        raise StorageUnavailable("no connection became free in time") from error
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """SQLAlchemy's connection, from the pool of the engine. Raises StorageUnavailable if none is free."""
+    pool = engine.pool
+    with _from_pool(engine.connect) as connection:
+        try:
+            yield connection
+        finally:
+            if connection.invalidated:
+                # The other connections in the pool were probably lost together with this one.
+                engine.dispose()
+            elif engine.pool is not pool:
+                # Returned to a pool that was disposed of, it would never be closed.
+                connection.invalidate()
 
 
 @contextmanager
 def borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
     """The driver's own connection, from the pool of the engine, and the statements prepared on it."""
     pool = engine.pool
-    pooled = from_pool(engine.raw_connection)
+    pooled = _from_pool(engine.raw_connection)
     connection = cast(BoundedConnection, pooled.driver_connection)
     try:
         yield connection, pooled.info
@@ -57,3 +65,11 @@ def borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
             pooled.invalidate()
         else:
             pooled.close()
+
+
+def _from_pool(connect: Callable[[], C]) -> C:
+    """The connection that `connect` takes from a pool. Raises StorageUnavailable if none is free in time."""
+    try:
+        return connect()
+    except PoolTimeoutError as error:
+        raise StorageUnavailable("no connection became free in time") from error

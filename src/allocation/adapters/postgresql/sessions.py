@@ -1,6 +1,6 @@
 """Sessions that depend on no outside setting: of the server, the database, the role or the environment.
 
-The settings that the program needs are made at the start of a session or, where a pooler may give each
+The settings that the program needs are made at the start of a session or, where a pooler gives each
 transaction another session, at the start of a transaction. What operators decide is left alone: tablespaces,
 whether the database may be written at all, and how much memory and parallelism statements get.
 """
@@ -142,18 +142,18 @@ class Sessions:
         Raises UnsuitableServer, as also for a pooler in between, or the driver's errors.
         """
         connection = self.connect(kind)
+        is_own_session = False
         try:
-            connection.autocommit = True
-            self._set(connection, settings)
-        except BaseException:
-            connection.close()
-            raise
-        connection.autocommit = False
-        connection.prepare_threshold = PREPARE_THRESHOLD
+            is_own_session = self.set_up(connection, settings)
+        finally:
+            if not is_own_session:
+                connection.close()
+        if not is_own_session:
+            raise UnsuitableServer(_POOLER)
         return connection
 
     def connect(self, kind: type[psycopg.Connection] = psycopg.Connection) -> psycopg.Connection:
-        """A connection that may lead through a pooler; begin each transaction with `begin_transaction`.
+        """A connection that may lead through a pooler: `set_up` tells, and makes the settings if it does not.
 
         Raises UnsuitableServer or the driver's errors.
         """
@@ -187,15 +187,23 @@ class Sessions:
             raise
         return connection
 
+    def set_up(self, connection: psycopg.Connection, settings: Settings = NOTHING) -> bool:
+        """Make these settings for the session; false if there is a pooler in between.
+
+        Nothing is set then, and each transaction must begin with `begin_transaction`.
+        """
+        connection.autocommit = True
+        parameters = self._parameters(connection, settings, for_transaction=False)
+        is_own_session = connection.execute(_SET, parameters).rowcount > 0
+        connection.autocommit = False
+        if is_own_session:
+            connection.prepare_threshold = PREPARE_THRESHOLD
+        return is_own_session
+
     def begin_transaction(self, connection: Connection, settings: Settings = NOTHING) -> None:
         """Make these settings for the transaction that has just begun."""
         driver = cast(psycopg.Connection, connection.connection.driver_connection)
         connection.exec_driver_sql(_SET, self._parameters(driver, settings, for_transaction=True))
-
-    def _set(self, connection: psycopg.Connection, settings: Settings) -> None:
-        parameters = self._parameters(connection, settings, for_transaction=False)
-        if connection.execute(_SET, parameters).rowcount == 0:
-            raise UnsuitableServer(_POOLER)
 
     def _parameters(
         self, connection: psycopg.Connection, settings: Settings, *, for_transaction: bool
