@@ -133,9 +133,9 @@ def test_quand_on_attend_trop_qui_vient_est_refusé_et_accepté_de_nouveau_aprè
     under_way = held(commits, transactions)
     commits.check_room()
     queued = commits.submit("a3")
-    with pytest.raises(QueueFull, match="the last ones for"):
+    with pytest.raises(QueueFull, match="one more would for about"):
         commits.check_room()
-    with pytest.raises(QueueFull, match="the last ones for"):
+    with pytest.raises(QueueFull, match="one more would for about"):
         answer(commits, "a4")
     # What sends without waiting for the answer, such as an import, bounds itself.
     later = commits.submit("a5")
@@ -223,6 +223,19 @@ def test_un_conflit_avec_d_autres_écrivains_sépare_puis_se_retente(
     assert (observed.splits, observed.retries) == (1, 1)
 
 
+@pytest.mark.parametrize(("last_took_s", "waiting"), [(0.001, Waiting.BRIEFLY), (0.2, Waiting.LONGER)])
+def test_quand_les_transactions_sont_longues_les_verrous_des_autres_sont_attendus_plus_longtemps(
+    group: Group, transactions: Transactions, last_took_s: float, waiting: Waiting
+) -> None:
+    commits = group()
+    commits._together.took_s = last_took_s
+    transactions.free.set()
+
+    assert answer(commits, "a1") == "A1"
+
+    assert transactions.waits == [waiting]
+
+
 def test_ce_que_le_temps_n_a_pas_permis_passe_en_premier_ensuite(
     group: Group, transactions: Transactions
 ) -> None:
@@ -290,9 +303,9 @@ def test_ce_qui_est_verrouillé_ne_retient_que_sa_propre_clé(
     apart = threading.Event()
     patiently = GroupCommit._carry_out_apart
 
-    def held_apart(self: GroupCommit[str], batch: Sequence[Pending[str]]) -> None:
+    def held_apart(self: GroupCommit[str], batch: Sequence[Pending[str]]) -> int:
         assert apart.wait(30)
-        patiently(self, batch)
+        return patiently(self, batch)
 
     monkeypatch.setattr(GroupCommit, "_carry_out_apart", held_apart)
     commits = group(batch=2)

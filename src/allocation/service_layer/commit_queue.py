@@ -35,6 +35,11 @@ class FairQueue(Generic[M]):
     def __len__(self) -> int:
         return self._length
 
+    def ahead_of(self, key: str) -> int:
+        """How many commands, at most, would have their turn before a new one with this key."""
+        turns = len(self._lanes.get(key, ())) + 1
+        return min(self._length, turns * len(self._lanes))
+
     def put(self, pending: Pending[M]) -> None:
         """Add a command, after all others of its key."""
         self._lanes.setdefault(pending.key, deque()).append(pending)

@@ -47,6 +47,8 @@ MAX_ATTEMPTS = 10
 MAX_RETRY_TIME_S = 5
 # A key's own writer lingers, as the next command for the key would otherwise delay the others again.
 APART_LINGER_S = 2.0
+# Where this process's transactions take longer, so may those of others, whose locks are waited for longer.
+LONG_S = 0.05
 # How long a locked command without a writer of its own is retried among the others.
 LOCK_PATIENCE_S = 3.0
 
@@ -62,9 +64,9 @@ class GaveUp(AllocationError):
 class GroupCommit(Generic[M]):
     """Answers commands from many threads, one transaction at a time; more at a time for keys that are locked.
 
-    `transact(messages, deadline, waiting)` carries out the messages in one transaction and returns for each,
-    in order, its result or its refusal, an exception. Once the deadline (monotonic, in seconds) has passed,
-    it may leave out the last ones. If it raises anything but OutcomeUnknown, nothing has changed. Commands
+    `transact(messages, seconds, waiting)` carries out the messages in one transaction and returns for each,
+    in order, its result or its refusal, an exception. Once it has run them for that many seconds, it may
+    leave out the last ones. If it raises anything but OutcomeUnknown, nothing has changed. Commands
     with the same `key` keep their order.
     """
 
@@ -92,7 +94,7 @@ class GroupCommit(Generic[M]):
         Who asks before reading the command has spent nothing on one that is refused. (A command whose key
         has a writer of its own might be let in all the same.)
         """
-        self._check_room_with(self._together, self._limits.crowded_s)
+        self._check_room_with(self._together, None, self._limits.crowded_s)
 
     def submit(self, message: M) -> BlockingPromise:
         """Queue the command; return its future answer. Raises QueueFull."""
@@ -117,15 +119,15 @@ class GroupCommit(Generic[M]):
             if sum(map(len, (self._together, *self._apart.values()))) >= self._limits.waiting:
                 raise QueueFull(f"{self._limits.waiting} commands wait already")
             writer = self._apart.get(pending.key, self._together)
-            self._check_room_with(writer, crowded_s)
+            self._check_room_with(writer, pending.key, crowded_s)
             writer.put(pending)
 
-    def _check_room_with(self, writer: Writer[M], crowded_s: float) -> None:
-        if len(writer) >= self._limits.batch and writer.waited_s > crowded_s:
-            raise QueueFull(f"{len(writer)} commands wait, the last ones for {writer.waited_s:.1f} s")
+    def _check_room_with(self, writer: Writer[M], key: str | None, crowded_s: float) -> None:
+        if len(writer) >= self._limits.batch and (answer_s := writer.answer_s(key)) > crowded_s:
+            raise QueueFull(f"{len(writer)} commands wait: one more would for about {answer_s:.1f} s")
 
-    def _carry_out(self, batch: Sequence[Pending[M]]) -> None:
-        """Answer these commands; those that are locked are set apart."""
+    def _carry_out(self, batch: Sequence[Pending[M]]) -> int:
+        """Answer these commands, or the first of them, and return how many; those locked are set apart."""
         began = time.monotonic()
         outcomes = self._outcomes(batch, self._waiting_for(batch))
         with self._lock:
@@ -139,15 +141,17 @@ class GroupCommit(Generic[M]):
         self._set_apart(locked)
         if len(outcomes) > len(locked):
             self._tell_of(batch, len(outcomes) - len(locked), began)
+        return len(outcomes)
 
     def _waiting_for(self, batch: Sequence[Pending[M]]) -> Waiting:
         """How long to wait for locks: others should not wait again for what is known to be locked."""
-        if not self._limits.apart:
+        found_locked = {pending.found_locked_at is not None for pending in batch}
+        if not self._limits.apart or (found_locked == {False} and self._together.took_s > LONG_S):
             return Waiting.LONGER
-        return Waiting.NOT_AT_ALL if len({p.found_locked_at is None for p in batch}) > 1 else Waiting.BRIEFLY
+        return Waiting.NOT_AT_ALL if len(found_locked) > 1 else Waiting.BRIEFLY
 
-    def _carry_out_apart(self, batch: Sequence[Pending[M]]) -> None:
-        """Answer these commands of one key, however long it takes."""
+    def _carry_out_apart(self, batch: Sequence[Pending[M]]) -> int:
+        """Answer these commands of one key, or the first of them, however long it takes; return how many."""
         began = time.monotonic()
         outcomes = self._outcomes(batch, Waiting.PATIENTLY)
         with self._lock:
@@ -155,6 +159,7 @@ class GroupCommit(Generic[M]):
         for pending, outcome in zip(batch, outcomes, strict=False):
             pending.answer.give(outcome)
         self._tell_of(batch, len(outcomes), began)
+        return len(outcomes)
 
     def _set_apart(self, locked: Iterable[Pending[M]]) -> None:
         """Move these commands, and all others of their keys, to writers of their own, as far as these go."""
@@ -235,7 +240,7 @@ class GroupCommit(Generic[M]):
             before_sleep=lambda _: self._tell(lambda observer: observer.transaction_retried()),
             reraise=True,
         )
-        return retrying(lambda: self._transact(messages, time.monotonic() + self._limits.batch_s, waiting))
+        return retrying(lambda: self._transact(messages, self._limits.batch_s, waiting))
 
     def _tell_of(self, batch: Sequence[Pending[M]], answered: int, began: float) -> None:
         waited_s = began - min(pending.arrived_at for pending in batch)

@@ -8,8 +8,8 @@ class Limits:
     """How many commands may wait and how long; how many share a transaction, and how long it may run them.
 
     Up to `apart` keys may have a writer of their own, each with its own connection; leave one for the rest.
-    While the last batch had waited for more than `crowded_s` and more than a batch waits, no caller is let in
-    who would wait for the answer: with more to do than can be done, what is accepted is answered soon.
+    While more than a batch waits, no caller is let in who would wait for the answer for more than about
+    `crowded_s`: with more to do than can be done, what is accepted is answered soon.
     """
 
     waiting: int = 1000
@@ -17,7 +17,7 @@ class Limits:
     batch: int = 256
     batch_s: float = 0.1
     apart: int = 4
-    crowded_s: float = 0.5
+    crowded_s: float = 0.8
 
 
 DEFAULT_LIMITS = Limits()

@@ -143,12 +143,14 @@ class MessageBus(Generic[U]):
             results.go_on(await self._group_commit.answer(self._task(results.then), caller))
         return results
 
-    def _transact(self, tasks: Sequence[_Task], deadline: float, waiting: Waiting) -> Sequence[_Outcome]:
+    def _transact(self, tasks: Sequence[_Task], seconds: float, waiting: Waiting) -> Sequence[_Outcome]:
         """Carry the tasks out in one transaction, or as many as there is time for; the outcome of each."""
         outcomes: list[_Outcome] = []
         try:
             with self._new_uow() as uow:
                 uow.produits.prepare([task.needs for task in tasks], waiting)
+                # To leave out what has been loaded already would only cost time.
+                deadline = time.monotonic() + seconds
                 for task in tasks:
                     outcomes.append(self._outcome(task.message, uow))
                     if time.monotonic() > deadline:

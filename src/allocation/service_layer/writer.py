@@ -1,7 +1,6 @@
 """A thread that carries out the commands in its queue, all that have arrived in the meantime at once."""
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,14 +25,14 @@ class Writer(Generic[M]):
     """Carries out batches of at most `limit` commands; its thread ends when none comes for `linger_s`.
 
     Call every method with the `lock` held. `at_end`, when the thread ends, is called with the lock held as
-    well; `carry_out` is called without it.
+    well; `carry_out` is called without it, and returns how many commands of the batch are done with.
     """
 
     def __init__(  # noqa: PLR0913 - one for each part
         self,
         name: str,
         lock: threading.Lock,
-        carry_out: Callable[[Sequence[Pending[M]]], None],
+        carry_out: Callable[[Sequence[Pending[M]]], int],
         limit: int,
         linger_s: float,
         *,
@@ -48,12 +47,24 @@ class Writer(Generic[M]):
         self._arrival = threading.Condition(lock)
         self._thread: threading.Thread | None = None
         self._crowded = False
-        # How long the oldest command of the last batch had waited.
-        self.waited_s = 0.0
+        # How long batches take, and each of their commands, unless there is little to do.
+        self.took_s = 0.0
+        self._seconds_each = 0.0
 
     def __len__(self) -> int:
         """How many commands are waiting."""
         return len(self._queue)
+
+    def answer_s(self, key: str | None = None) -> float:
+        """How long a new command would wait for its answer, with this key or any, as the last batches tell.
+
+        0 if the last one had little to do.
+        """
+        if not self._seconds_each:
+            return 0.0
+        ahead = len(self._queue) if key is None else self._queue.ahead_of(key)
+        # After the batch that is under way come those ahead of it, and its own batch.
+        return 2 * self.took_s + ahead * self._seconds_each
 
     def put(self, pending: Pending[M]) -> None:
         """Add a command, after all others of its key."""
@@ -76,10 +87,13 @@ class Writer(Generic[M]):
             begun = [pending for pending in batch if pending.answer.begin()]
             if not begun:
                 continue
+            began = time.monotonic()
             try:
-                self._carry_out(begun)
+                done = self._carry_out(begun)
             except Exception:
                 logger.exception("%s goes on", self._name)
+            else:
+                self._learn(len(begun), done, time.monotonic() - began)
 
     def _next_batch(self) -> Sequence[Pending[M]]:
         """Wait for commands and take a batch; if none come in time, an empty one, and this thread ends."""
@@ -92,9 +106,17 @@ class Writer(Generic[M]):
             self._gather()
         with self._arrival:
             batch = self._queue.take(self._limit)
-            self.waited_s = time.monotonic() - min((each.arrived_at for each in batch), default=math.inf)
         self._crowded = len(batch) > 1
         return batch
+
+    def _learn(self, begun: int, done: int, seconds: float) -> None:
+        """Take in how long a batch has taken; of several, the later ones count for more."""
+        if done == begun <= self._limit // 2:
+            self.took_s, self._seconds_each = seconds, 0.0
+            return
+        each = seconds / max(done, 1)
+        self.took_s = (self.took_s + seconds) / 2
+        self._seconds_each = (self._seconds_each + each) / 2 if self._seconds_each else each
 
     def _gather(self) -> None:
         """Wait in steps as long as more commands arrive."""

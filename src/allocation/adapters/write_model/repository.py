@@ -18,7 +18,7 @@ class Waiting(Enum):
     BRIEFLY = auto()
     """As long as a transaction of another process may take, since everybody in this one waits meanwhile."""
     LONGER = auto()
-    """As long as those of many other processes may take, because there is no other place to wait longer."""
+    """As long as those of many other processes may take, or any of them where there is much to do."""
     NOT_AT_ALL = auto()
     """Products that are locked are left out; whatever else is locked is waited for briefly."""
     PATIENTLY = auto()
