@@ -545,7 +545,7 @@ class TestImport:
 
         assert (first.returncode, second.returncode) == (3, 3), first.stderr + second.stderr
         assert json.loads(second.stdout)["repeated by place"] == 1
-        assert "1 lines without a number were taken for repetitions" in second.stderr
+        assert "taken for repetitions of known lines as when a file is imported again: 1." in second.stderr
         assert {path.name for path in tmp_path.iterdir()} == {"stdin.rejected.csv", "stdin.rejected.2.csv"}
 
     @pytest.mark.parametrize(("stop_signal", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -49,8 +49,8 @@ def print_report(file: "CsvReading", report: "Report", seconds: float, *, as_jso
         _say("The file has a header but no lines.")
     if report.repeated_by_place:
         _say(
-            f"{report.repeated_by_place} lines without a number were taken for repetitions of known lines, "
-            "as when a file is imported again. If they are further lines of their orders, use --append."
+            "Lines without a number, taken for repetitions of known lines as when a file is imported again: "
+            f"{report.repeated_by_place}. If they are further lines of their orders, use --append."
         )
 
 
