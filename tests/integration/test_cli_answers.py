@@ -93,6 +93,28 @@ def test_des_arguments_étranges_ont_une_phrase_pour_réponse(
     assert "Traceback" not in finished.stderr
 
 
+def test_les_options_d_un_import_disent_comment_lire_le_fichier_et_qu_en_faire(
+    run: Run, shop: Database, tmp_path: Path
+) -> None:
+    lots, lines = tmp_path / "lots.csv", tmp_path / "lignes.txt"
+    lots.write_text("réf,sku,quantité\nlot-1,LAMPE,12\nlot-2,LAMPE,5\n", encoding="utf-8")
+    lines.write_bytes("commande\tarticle\tquantité\nc-é\tLAMPE\t1\n".encode("cp1252"))
+    columns = ("--column", "id_commande=commande", "--column", "sku=article")
+    reading = ("import", "commandes", str(lines), "--delimiter", r"\t", "--encoding", "cp1252", *columns)
+
+    assert run("import", "lots", str(lots), "--update").status == 0
+    assert run(*reading).status == 0
+    assert run(*reading).status == 0
+    assert run(*reading, "--append").status == 0
+
+    assert [row["quantité"] for row in shop.fetch("SELECT quantité FROM lots ORDER BY référence", {})] == [
+        12,
+        5,
+    ]
+    found = shop.fetch("SELECT id_commande, ligne FROM order_lines WHERE id_commande <> 'c-1' ORDER BY 2", {})
+    assert [(row["id_commande"], row["ligne"]) for row in found] == [("c-é", "1"), ("c-é", "2")]
+
+
 @pytest.mark.parametrize(("parked", "given"), [("É1", " E\u03011 "), ("E\u03011", "E\u03011")])
 def test_un_sku_mis_à_part_se_nomme_en_toute_forme(run: Run, shop: Database, parked: str, given: str) -> None:
     """The second is older than the rule that brings identifiers into one form."""

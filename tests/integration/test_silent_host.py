@@ -69,6 +69,21 @@ def test_un_serveur_muet_est_abandonné_et_le_pool_renouvelé(
     assert time.monotonic() - began < PATIENCE_S
 
 
+@pytest.mark.parametrize("use", ["writing", "reading", "following", "working"])
+def test_chaque_connexion_demande_à_libpq_de_sonder_un_hôte_qui_se_tait(database: Database, use: str) -> None:
+    with getattr(database, use)() as connection:
+        driver = connection if use == "writing" else connection.connection.driver_connection
+        asked = driver.info.get_parameters()
+
+    assert {name: value for name, value in asked.items() if "keepalive" in name or "tcp" in name} == {
+        "keepalives": "1",
+        "keepalives_idle": "5",
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "10000",
+    }
+
+
 def test_qui_était_muet_ensemble_ne_se_redécouvre_pas_un_à_un(wired: Database, wire: Wire) -> None:
     """Five connections are silent: after the first of them is given up, nobody meets the others."""
     together = threading.Barrier(5)
