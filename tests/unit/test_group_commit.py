@@ -76,6 +76,21 @@ def test_après_une_foule_la_suivante_est_attendue_tant_qu_elle_grossit(
     assert steps == [2, 1, 0]
 
 
+def test_une_transaction_pleine_n_attend_plus_personne(
+    group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("allocation.service_layer.writer.time.sleep", slept.append)
+    commits = group(batch=2)
+    alone = held(commits, transactions)
+    crowd = [commits.submit(name) for name in ("a1", "a2", "a3", "a4")]
+    transactions.free.set()
+
+    assert [answer.result(30) for answer in (alone, *crowd)] == ["PREMIER", "A1", "A2", "A3", "A4"]
+    assert transactions.batches == [["premier"], ["a1", "a2"], ["a3", "a4"]]
+    assert slept == []
+
+
 def test_une_file_pleine_refuse_tout_de_suite_et_ne_perd_rien(
     group: Group, transactions: Transactions
 ) -> None:

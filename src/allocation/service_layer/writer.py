@@ -119,9 +119,11 @@ class Writer(Generic[M]):
         self._seconds_each = (self._seconds_each + each) / 2 if self._seconds_each else each
 
     def _gather(self) -> None:
-        """Wait in steps as long as more commands arrive."""
+        """Wait in steps as long as more commands arrive, and a batch is not full."""
         for _ in range(MAX_GATHERING_STEPS):
             waiting = len(self._queue)
+            if waiting >= self._limit:
+                return
             time.sleep(GATHERING_STEP_S)
             if len(self._queue) == waiting:
                 return
