@@ -20,6 +20,7 @@ from tests.conftest import find_free_port
 from tests.postgresql_server import OTHER_PROGRAMS, OtherServer, kill_all, let_user_own_data, other_server
 from tests.waiting import PATIENCE_S, eventually
 
+FLASK = [sys.executable, "-m", "flask", "--app", "allocation.entrypoints.flask_app", "run"]
 ALLOCATION = str(Path(sys.executable).with_name("allocation"))
 
 RunAllocation = Callable[..., subprocess.CompletedProcess[str]]
@@ -172,3 +173,32 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.
         check=False,
         timeout=600,
     )
+
+
+@pytest.fixture
+def flask_shop() -> Iterator[httpx.Client]:
+    """A client of the app under `flask run`, whose embedded database has just been made."""
+    with TemporaryDirectory(prefix="allocation-e2e-", ignore_cleanup_errors=True) as directory:
+        let_user_own_data(Path(directory))
+        url = f"http://127.0.0.1:{(port := find_free_port())}"
+        log = Path(directory) / "flask.log"
+        with log.open("wb") as output:
+            process = psutil.Popen(
+                [*FLASK, "--port", str(port)],
+                env=os.environ | {"ALLOCATION_DATA_DIR": directory},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            return httpx.get(f"{url}/health/live", timeout=PATIENCE_S).status_code == 200
+
+        try:
+            eventually(ready)
+            with httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
+                yield client
+        finally:
+            # As Ctrl-C does: the app stops the database that it has started.
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE_S)

@@ -4,14 +4,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.e2e.conftest import Service
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
-def test_au_hasard_on_ne_reçoit_que_des_réponses_annoncées(service: Service, tmp_path: Path) -> None:
+@pytest.fixture(params=["event loop", "Flask"])
+def url(request: pytest.FixtureRequest) -> str:
+    """Where the program is served by one of its drivers."""
+    if request.param == "Flask":
+        return str(request.getfixturevalue("flask_shop").base_url).rstrip("/")
+    service: Service = request.getfixturevalue("service")
+    return service.url
+
+
+def test_au_hasard_on_ne_reçoit_que_des_réponses_annoncées(url: str, tmp_path: Path) -> None:
     program = str(Path(sys.executable).with_name("schemathesis"))
-    options = ["--max-examples", "60", f"{service.url}/openapi.json"]
+    options = ["--max-examples", "60", f"{url}/openapi.json"]
 
     finished = subprocess.run(
         [program, "--config-file", str(CONFIGURATION), "run", *options],
