@@ -16,7 +16,7 @@ M = TypeVar("M")
 # waits, step by step, as long as more commands arrive: a larger transaction costs less per command. A lone
 # command never waits.
 GATHERING_STEP_S = 0.001
-MAX_GATHERING_STEPS = 5
+MAX_GATHERING_STEPS = 10
 # A writer thread ends when it has had nothing to do for this long; the next command starts another.
 LINGER_S = 0.2
 
