@@ -17,7 +17,7 @@ class Limits:
     batch: int = 256
     batch_s: float = 0.1
     apart: int = 4
-    crowded_s: float = 0.8
+    crowded_s: float = 0.5
 
 
 DEFAULT_LIMITS = Limits()
