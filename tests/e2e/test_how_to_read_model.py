@@ -26,12 +26,26 @@ def snippets() -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def installed(snippets: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page's package is installed."""
+def handlers(snippets: dict[str, list[str]]) -> str:
+    """The last line of the page's file: which handler gets which events."""
+    return snippets["python"][0].splitlines()[-1]
+
+
+@pytest.fixture(scope="module", params=["in Python", "in SQL"])
+def installed(
+    request: pytest.FixtureRequest,
+    snippets: dict[str, list[str]],
+    handlers: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Where the page's package is installed, with its handler in Python or in SQL."""
+    file, _, in_sql = snippets["python"]
+    if request.param == "in SQL":
+        file = f"{file}\n\n{in_sql}\n\n{handlers}\n"
     project, target = tmp_path_factory.mktemp("promised"), tmp_path_factory.mktemp("installed")
     (project / "promised").mkdir()
     (project / "promised" / "__init__.py").touch()
-    (project / "promised" / "read_model.py").write_text(snippets["python"][0], "utf-8")
+    (project / "promised" / "read_model.py").write_text(file, "utf-8")
     (project / "pyproject.toml").write_text(snippets["toml"][0], "utf-8")
     assert snippets["sh"] == ["pip install .\n"]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]

@@ -67,8 +67,10 @@ from allocation.projections import (
     EventHandler,
     Projection,
     RecordedEvent,
+    SqlHandler,
     Subscription,
     delivered,
+    in_sql,
 )
 from allocation.service_layer import (
     AbstractUnitOfWork,
@@ -300,10 +302,15 @@ def test_un_gestionnaire_se_déclare_avec_sa_façon_d_être_servi() -> None:
             seen.append(uow.produits.get(event.sku))
             uow.commit()
 
-    handlers: list[EventHandler[..., Any]] = [project, call, react]
+    @in_sql(by=view)
+    def remember(events: str) -> str:
+        return f"INSERT INTO promises SELECT sku FROM {events} ON CONFLICT DO NOTHING"
+
+    in_one_statement: SqlHandler = remember
+    handlers: list[EventHandler[..., Any]] = [project, call, react, in_one_statement]
     react(LotCréé("lot-1", "LAMPE", 10), FakeUnitOfWork())
 
-    assert [handler.delivery for handler in handlers] == [view, calls, REACTION]
+    assert [handler.delivery for handler in handlers] == [view, calls, REACTION, view]
     assert seen == [None]
     assert EVENT_HANDLERS.keys() >= {Alloué, Désalloué}
 
