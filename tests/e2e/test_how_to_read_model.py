@@ -25,22 +25,16 @@ def snippets() -> dict[str, list[str]]:
     return documents.snippets(PAGE)
 
 
-@pytest.fixture(scope="module")
-def handlers(snippets: dict[str, list[str]]) -> str:
-    """The last line of the page's file: which handler gets which events."""
-    return snippets["python"][0].splitlines()[-1]
-
-
 @pytest.fixture(scope="module", params=["in Python", "in SQL"])
 def installed(
     request: pytest.FixtureRequest,
     snippets: dict[str, list[str]],
-    handlers: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """Where the page's package is installed, with its handler in Python or in SQL."""
     file, _, in_sql = snippets["python"]
     if request.param == "in SQL":
+        handlers = file.splitlines()[-1]
         file = f"{file}\n\n{in_sql}\n\n{handlers}\n"
     project, target = tmp_path_factory.mktemp("promised"), tmp_path_factory.mktemp("installed")
     (project / "promised").mkdir()

@@ -114,6 +114,19 @@ def test_aucune_durée_limitée_par_la_base_ne_court_avant_la_première_instruct
     assert in_force == []
 
 
+def test_une_session_dont_les_réglages_échouent_est_fermée(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_SET", "SELECT 1 / 0")
+    ours = sessions.Sessions(connection_info(database_url))
+    connection = ours.connect()
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        ours.set_up(connection)
+
+    assert connection.closed
+
+
 def test_la_durabilité_ne_dépend_pas_de_la_base_et_n_est_jamais_affaiblie(
     database: Database, database_url: str, sql: Sql
 ) -> None:

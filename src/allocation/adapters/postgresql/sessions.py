@@ -142,13 +142,8 @@ class Sessions:
         Raises UnsuitableServer, as also for a pooler in between, or the driver's errors.
         """
         connection = self.connect(kind)
-        is_own_session = False
-        try:
-            is_own_session = self.set_up(connection, settings)
-        finally:
-            if not is_own_session:
-                connection.close()
-        if not is_own_session:
+        if not self.set_up(connection, settings):
+            connection.close()
             raise UnsuitableServer(_POOLER)
         return connection
 
@@ -190,12 +185,17 @@ class Sessions:
     def set_up(self, connection: psycopg.Connection, settings: Settings = NOTHING) -> bool:
         """Make these settings for the session; false if there is a pooler in between.
 
-        Nothing is set then, and each transaction must begin with `begin_transaction`.
+        Nothing is set then, and each transaction must begin with `begin_transaction`. Raises the driver's
+        errors; the connection is closed then.
         """
-        connection.autocommit = True
         parameters = self._parameters(connection, settings, for_transaction=False)
-        is_own_session = connection.execute(_SET, parameters).rowcount > 0
-        connection.autocommit = False
+        try:
+            connection.autocommit = True
+            is_own_session = connection.execute(_SET, parameters).rowcount > 0
+            connection.autocommit = False
+        except BaseException:
+            connection.close()
+            raise
         if is_own_session:
             connection.prepare_threshold = PREPARE_THRESHOLD
         return is_own_session
