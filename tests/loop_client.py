@@ -44,6 +44,7 @@ def loop_client(app: LoopApp) -> Iterator[DrivenClient]:
         yield DrivenClient(_through(app, loop), app._reads)
     finally:
         _run(loop, _called(app.__rsgi_del__, loop))
+        _run(loop, _end_all())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -55,6 +56,14 @@ def _run(loop: asyncio.AbstractEventLoop, coroutine: Any) -> Any:
 
 async def _called(function: Callable[..., None], *arguments: object) -> None:
     function(*arguments)
+
+
+async def _end_all() -> None:
+    """Cancel what still waits, so that nothing is left for the garbage collector to complain of."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _through(app: LoopApp, loop: asyncio.AbstractEventLoop) -> Callable[..., Iterable[bytes]]:

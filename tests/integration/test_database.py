@@ -2,13 +2,14 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from types import FrameType
+from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from tests.waiting import eventually
 
@@ -20,6 +21,10 @@ from allocation.adapters.postgresql.database import (
     ValueRefused,
     VersionConflict,
 )
+
+Sql = Callable[..., list[dict[str, Any]]]
+
+OWN_PID = "SELECT pg_backend_pid()"
 
 # As of a lost connection, a server that only reads, a locked-out role, a full disk, too many connections, an
 # object in use, an administrator's hand, a failing device.
@@ -97,6 +102,32 @@ def test_une_lecture_survit_aux_connexions_coupées_du_pool(database: Database) 
     assert not before & after
     assert value.decode() not in {f"{pid}é" for pid in before | after}
     assert value.decode().endswith("é")
+
+
+@pytest.mark.parametrize("kind", ["writing", "reading", "following", "working"])
+def test_une_connexion_rendue_pendant_que_le_pool_ferme_se_ferme_aussi(
+    database: Database, kind: str, sql: Sql
+) -> None:
+    pools = [database._writes, database._reads, database._followers, database._background]
+    for pool in pools:
+        event.listen(pool, "checkin", lambda *_: database.close(), once=True)
+
+    with getattr(database, kind)() as connection:
+        pid = connection.info.backend_pid if kind == "writing" else connection.scalar(text(OWN_PID))
+
+    connected = f"SELECT pid FROM pg_stat_activity WHERE pid = {pid}"
+    eventually(lambda: sql(connected) == [])
+
+
+def test_une_connexion_perdue_du_pool_d_avant_ne_renouvelle_pas_le_suivant(database: Database) -> None:
+    with database.writing() as lost:
+        database.close()
+        with database.writing() as kept:
+            pid = kept.info.backend_pid
+        lost.close()
+
+    with database.writing() as connection:
+        assert connection.info.backend_pid == pid
 
 
 def _end_backends(pids: Iterable[str], database: Database) -> None:

@@ -24,7 +24,7 @@ from allocation.adapters.postgresql.database_errors import (
     write_errors_translated,
 )
 from allocation.adapters.postgresql.lookups import Prepared, first_row
-from allocation.adapters.postgresql.pools import borrowed, connected, new_pool
+from allocation.adapters.postgresql.pools import borrowed, connected, new_pool, renew
 from allocation.adapters.postgresql.read_servers import BlockingReadServer, ReadServers
 from allocation.adapters.postgresql.sessions import Sessions, Settings
 from allocation.adapters.postgresql.write_state import LastWrite, WriteState
@@ -218,7 +218,7 @@ class Database:
     def close(self) -> None:
         """Close every connection of the pools, the replica's included."""
         for engine in (self._writes, self._reads, self._followers, self._background):
-            engine.dispose()
+            renew(engine, engine.pool)
         if self._replica is not None:
             self._replica.close()
 

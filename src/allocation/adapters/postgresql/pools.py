@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any, TypeVar, cast
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Pool, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from allocation.adapters.postgresql.bounded_connection import BoundedConnection
 from allocation.adapters.postgresql.database_errors import StorageUnavailable, translate
 from allocation.adapters.postgresql.lookups import Prepared
 
-C = TypeVar("C")
+C = TypeVar("C", Connection, PoolProxiedConnection)
 
 POOL_TIMEOUT_S = 5
+
+_renewing = Lock()
 
 
 def new_pool(connect: Callable[[], psycopg.Connection], size: int, **options: Any) -> Engine:
@@ -34,42 +37,66 @@ def new_pool(connect: Callable[[], psycopg.Connection], size: int, **options: An
 @contextmanager
 def connected(engine: Engine) -> Iterator[Connection]:
     """SQLAlchemy's connection, from the pool of the engine. Raises StorageUnavailable if none is free."""
-    pool = engine.pool
-    with _from_pool(engine.connect) as connection:
-        try:
-            yield connection
-        finally:
-            if connection.invalidated:
-                # The other connections in the pool were probably lost together with this one.
-                engine.dispose()
-            elif engine.pool is not pool:
-                # Returned to a pool that was disposed of, it would never be closed.
-                connection.invalidate()
+    with _taken(engine, engine.connect, lambda connection: connection.invalidated) as connection:
+        yield connection
 
 
 @contextmanager
 def borrowed(engine: Engine) -> Iterator[tuple[BoundedConnection, Prepared]]:
     """The driver's own connection, from the pool of the engine, and the statements prepared on it."""
-    pool = engine.pool
-    pooled = _from_pool(engine.raw_connection)
-    connection = cast(BoundedConnection, pooled.driver_connection)
+    with _taken(engine, engine.raw_connection, lambda pooled: _driver(pooled).closed) as pooled:
+        yield _driver(pooled), pooled.info
+
+
+def renew(engine: Engine, pool: Pool) -> None:
+    """Close the pool's connections, and give the engine another pool; those in use are closed when returned.
+
+    The other pool comes first, so that whoever returns a connection to this one either is in time to have it
+    closed here, or sees that it must be closed there.
+    """
+    with _renewing:
+        if engine.pool is pool:
+            engine.dispose(close=False)
+    pool.dispose()
+
+
+@contextmanager
+def _taken(engine: Engine, take: Callable[[], C], is_lost: Callable[[C], bool]) -> Iterator[C]:
+    """What `take` takes from the pool, returned at the end.
+
+    One that is lost has the pool renewed: the others were probably lost together with it.
+    """
+    pool, connection = _from_pool(engine, take)
+    lost = False
     try:
-        yield connection, pooled.info
+        try:
+            yield connection
+        finally:
+            lost = is_lost(connection)
+            if lost:
+                connection.invalidate()
+            connection.close()
     finally:
-        if connection.closed:
-            # The other connections in the pool were probably lost together with this one.
-            pooled.invalidate()
-            engine.dispose()
+        if lost:
+            renew(engine, pool)
         elif engine.pool is not pool:
-            # Returned to a pool that was disposed of, it would never be closed.
-            pooled.invalidate()
-        else:
-            pooled.close()
+            pool.dispose()
 
 
-def _from_pool(connect: Callable[[], C]) -> C:
-    """The connection that `connect` takes from a pool. Raises StorageUnavailable if none is free in time."""
-    try:
-        return connect()
-    except PoolTimeoutError as error:
-        raise StorageUnavailable("no connection became free in time") from error
+def _from_pool(engine: Engine, take: Callable[[], C]) -> tuple[Pool, C]:
+    """What `take` takes from the pool, and which pool that is. Raises StorageUnavailable if none is free."""
+    while True:
+        pool = engine.pool
+        try:
+            connection = take()
+        except PoolTimeoutError as error:
+            raise StorageUnavailable("no connection became free in time") from error
+        if engine.pool is pool:
+            return pool, connection
+        # It may be from either pool.
+        connection.invalidate()
+        connection.close()
+
+
+def _driver(pooled: PoolProxiedConnection) -> BoundedConnection:
+    return cast(BoundedConnection, pooled.driver_connection)
