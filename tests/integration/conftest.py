@@ -1,10 +1,11 @@
 """The bus on a real database, and what tests need to look behind it."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import make_url, text
@@ -13,6 +14,7 @@ from tests.wire import Wire
 
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
+from allocation.entrypoints.cli import main
 from allocation.entrypoints.event_loop.rsgi_app import LoopApp
 from allocation.entrypoints.flask_app import create_app
 from allocation.entrypoints.http.metrics import HttpMetrics
@@ -20,6 +22,15 @@ from allocation.service_layer.bootstrap import bootstrap
 from allocation.service_layer.messagebus import MessageBus
 
 Sql = Callable[..., list[dict[str, Any]]]
+
+
+class Finished(NamedTuple):
+    status: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Finished]
 
 
 @pytest.fixture
@@ -70,3 +81,27 @@ def new_client(request: pytest.FixtureRequest) -> Iterator[NewClient]:
             return opened.enter_context(loop_client(LoopApp(bus, database, flask_app, metrics)))
 
         yield new
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
+) -> Iterator[Run]:
+    """Runs `allocation` with the given arguments and variables in this process."""
+    monkeypatch.setenv("ALLOCATION_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "200")
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+
+    def start(*arguments: str, **variables: str) -> Finished:
+        monkeypatch.setattr("sys.argv", ["allocation", *arguments])
+        with monkeypatch.context() as environment:
+            for name, value in variables.items():
+                environment.setenv(name, value)
+            with pytest.raises(SystemExit) as left:
+                main()
+        printed = capsys.readouterr()
+        return Finished(int(left.value.code or 0), printed.out, printed.err)
+
+    yield start
+    for each, handler in handlers.items():
+        signal.signal(each, handler)

@@ -1,54 +1,19 @@
 """Whatever is asked of a command, it answers with a sentence and an exit status, never with a trace."""
 
 import io
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import pytest
 from tests.e2e.conftest import ALLOCATION
+from tests.integration.conftest import Run
 
 from allocation.adapters.journal.checkpoints import ParkedEvents
 from allocation.adapters.postgresql.database import Database
 from allocation.domain.commands import Allouer, CréerLot
-from allocation.entrypoints.cli import main, read_models
+from allocation.entrypoints.cli import read_models
 from allocation.service_layer.bootstrap import bootstrap
-
-
-class Finished(NamedTuple):
-    status: int
-    stdout: str
-    stderr: str
-
-
-Run = Callable[..., Finished]
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
-) -> Iterator[Run]:
-    """Runs `allocation` with the given arguments and variables in this process."""
-    monkeypatch.setenv("ALLOCATION_DATABASE_URL", database_url)
-    monkeypatch.setenv("COLUMNS", "200")
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-
-    def start(*arguments: str, **variables: str) -> Finished:
-        monkeypatch.setattr("sys.argv", ["allocation", *arguments])
-        with monkeypatch.context() as environment:
-            for name, value in variables.items():
-                environment.setenv(name, value)
-            with pytest.raises(SystemExit) as left:
-                main()
-        printed = capsys.readouterr()
-        return Finished(int(left.value.code or 0), printed.out, printed.err)
-
-    yield start
-    for each, handler in handlers.items():
-        signal.signal(each, handler)
 
 
 @pytest.fixture

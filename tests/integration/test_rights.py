@@ -1,9 +1,11 @@
 """Roles that may do little, installations that share a database, and who may read a rebuilt table."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from tests.integration.conftest import Run
 from tests.postgresql_server import Server
 
 from allocation.adapters.postgresql.database import Database
@@ -169,6 +171,62 @@ def test_un_rôle_qui_sert_sans_posséder_apprend_ce_qu_il_lui_faut(
     _sell(serving)
 
     assert _orders(serving) == ["c-1"]
+
+
+@pytest.fixture
+def read_by_lecteur(
+    administer: Administer, connected: Callable[..., Database], server: Server
+) -> dict[str, str]:
+    """The settings for a role that may only read an installation in which something was sold."""
+    administer("CREATE SCHEMA boutique AUTHORIZATION patron")
+    owned = connected("boutique", role="patron")
+    migrate(owned)
+    _sell(owned)
+    administer("GRANT USAGE ON SCHEMA boutique TO lecteur")
+    administer("GRANT SELECT ON ALL TABLES IN SCHEMA boutique TO lecteur")
+    return {"ALLOCATION_DATABASE_URL": _url(server, "lecteur"), "ALLOCATION_DATABASE_SCHEMA": "boutique"}
+
+
+@pytest.mark.parametrize("command", ["verify", "projections", "journal", "parked list"])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_lire_suffit_aux_commandes_qui_ne_changent_rien(
+    administer: Administer, read_by_lecteur: dict[str, str], run: Run, command: str, *, read_only: bool
+) -> None:
+    administer(f"ALTER ROLE lecteur SET default_transaction_read_only = {read_only}")
+
+    finished = run(*command.split(), **read_by_lecteur)
+
+    assert finished.status == 0, finished.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "verify --repair",
+        "rebuild stock_view",
+        "rebuild stock_view --undo",
+        "parked retry stock_view",
+        "parked discard stock_view --yes",
+        "journal archive --before 2001-01-01",
+        "import lots lots.csv",
+    ],
+)
+def test_une_commande_qui_écrit_dit_en_commençant_le_droit_qui_manque(
+    read_by_lecteur: dict[str, str],
+    run: Run,
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lots.csv").write_text("réf,sku,quantité\nlot-2,LAMPE,5\n")
+
+    finished = run(*command.split(), **read_by_lecteur)
+
+    assert finished.status == 1
+    assert (
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA boutique TO lecteur" in finished.stderr
+    )
 
 
 def test_après_une_reconstruction_chacun_peut_lire_ce_qu_il_pouvait_lire(

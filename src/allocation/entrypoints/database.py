@@ -32,13 +32,13 @@ def database_url(
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """The database, if this program can work on its schema.
+def open_database(settings: Settings, *, writing: bool = False) -> Iterator[Database]:
+    """The database, if this program can work on its schema; only for `writing` must the role be able to.
 
-    Raises SchemaTooOld, SchemaTooNew, StorageUnavailable or EmbeddedServerTrouble.
+    Raises SchemaTooOld, SchemaTooNew, RightMissing, StorageUnavailable or EmbeddedServerTrouble.
     """
     with connected(settings) as database:
-        schema.check(database)
+        schema.check(database, writing=writing)
         yield database
 
 

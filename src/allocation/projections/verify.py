@@ -119,7 +119,8 @@ def verify(
     table has another version than this program's is left out, with a warning. Raises ArchiveUnreadable.
     """
     with database.working() as connection:
-        connection.execution_options(isolation_level="REPEATABLE READ")
+        # Only temporary tables are written to, which PostgreSQL counts as writing.
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=False)
         with connection.begin() as transaction:
             if not only_read_models:
                 yield from _of_the_ledger(connection)

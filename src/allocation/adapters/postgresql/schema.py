@@ -112,15 +112,17 @@ def pending(database: Database) -> list[Migration]:
     return [each for each in _migrations() if each.revision > revision]
 
 
-def check(database: Database) -> None:
+def check(database: Database, *, writing: bool) -> None:
     """Raises SchemaTooOld, SchemaTooNew or RightMissing unless this program can work on the schema.
 
-    Raises StorageUnavailable, too.
+    Only for `writing`, the role needs more than to read what it asks for. Raises StorageUnavailable, too.
     """
     with database.working() as connection:
         check_schema(connection)
         if _is_older(connection):
             raise SchemaTooOld(_revision(connection))
+        if writing:
+            check_working(connection)
 
 
 def is_usable(connection: Connection) -> bool:

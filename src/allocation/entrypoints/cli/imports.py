@@ -169,7 +169,11 @@ def _import(
     settings = Settings()
     report, stop = Report(), StopRequest()
     started = time.monotonic()
-    with open_database(settings) as database, progress_of(file) as on_progress, stop.awaited():
+    with (
+        open_database(settings, writing=True) as database,
+        progress_of(file) as on_progress,
+        stop.awaited(),
+    ):
         known = KnownStock(database)
         work = Import(
             file,

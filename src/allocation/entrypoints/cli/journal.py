@@ -90,7 +90,7 @@ def archive(
 
     instant = _instant(before)
     settings = Settings()
-    with open_database(settings) as database, _progress() as progress:
+    with open_database(settings, writing=True) as database, _progress() as progress:
         task = progress.add_task("events")
         report = JournalArchiver(database, directory or settings.archive_folder).archive(
             instant, lambda done, total: progress.update(task, completed=done, total=total)

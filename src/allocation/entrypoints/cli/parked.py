@@ -67,7 +67,7 @@ def show(
 def retry(reader: Reader, skus: Skus = None) -> None:
     """Try parked events again, in order; the exit status is 1 if some still can't be applied."""
     failed = 0
-    with _readers() as readers:
+    with _readers(writing=True) as readers:
         for sku in _chosen(readers, reader, skus):
             error = readers.retry(reader, sku)
             if error is None:
@@ -85,7 +85,7 @@ def discard(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
 ) -> None:
     """Drop parked events: the reader goes on without them; a read model stays wrong until it is rebuilt."""
-    with _readers() as readers:
+    with _readers(writing=True) as readers:
         chosen = _chosen(readers, reader, skus)
         if not yes:
             typer.confirm(f"Give up the parked events of {len(chosen)} SKUs?", abort=True)
@@ -121,12 +121,12 @@ def _meant(sku: str, parked: list[str]) -> str:
 
 
 @contextmanager
-def _readers() -> "Iterator[ParkedReaders]":
+def _readers(*, writing: bool = False) -> "Iterator[ParkedReaders]":
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.database import open_database
     from allocation.projections.parked import ParkedReaders
     from allocation.service_layer.bootstrap import journal_followers
 
     settings = Settings()
-    with open_database(settings) as database:
+    with open_database(settings, writing=writing) as database:
         yield ParkedReaders(database, journal_followers(database, settings))

@@ -53,7 +53,7 @@ def rebuild(
     from allocation.projections import rebuild as rebuilding
     from allocation.projections import undo as undoing
 
-    with _read_models() as (database, known):
+    with _read_models(writing=True) as (database, known):
         follower = _of_name(known, name)
         if undo:
             undoing.undo(database, follower)
@@ -82,7 +82,7 @@ def verify(
 
     Prints each difference; the exit status is 1 if one remains.
     """
-    with _read_models() as (database, known):
+    with _read_models(writing=repair) as (database, known):
         followers = known if name is None else {name: _of_name(known, name)}
         differing = _compare(database, followers, only_read_models=name is not None, as_json=as_json)
         if differing and repair:
@@ -137,17 +137,21 @@ def _repair(
 
 
 @contextmanager
-def _read_models() -> "Iterator[tuple[Database, dict[str, ProjectionFollower]]]":
-    """The database, and the readers that maintain this program's read models, by name."""
+def _read_models(*, writing: bool) -> "Iterator[tuple[Database, dict[str, ProjectionFollower]]]":
+    """The database, and the readers that maintain this program's read models, by name.
+
+    Only for `writing` is each of them sure to have a table and a checkpoint.
+    """
     from allocation.adapters.configuration import Settings
     from allocation.entrypoints.database import open_database
     from allocation.projections import projector
     from allocation.service_layer.bootstrap import projection_followers
 
     settings = Settings()
-    with open_database(settings) as database:
+    with open_database(settings, writing=writing) as database:
         followers = projection_followers(database, settings)
-        projector.register(followers)
+        if writing:
+            projector.register(followers)
         yield database, {each.name: each for each in followers}
 
 
