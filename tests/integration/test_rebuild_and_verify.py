@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.read_models.rebuilds import Source
@@ -17,6 +18,7 @@ from allocation.entrypoints.cli.app import app
 from allocation.projections.follower import ProjectionFollower
 from allocation.projections.projector import Projector, catch_up
 from allocation.projections.rebuild import rebuild, request
+from allocation.projections.undo import undo
 from allocation.projections.verify import Difference, verify
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
@@ -248,6 +250,31 @@ def test_verify_sur_une_connexion_qui_a_déjà_servi_la_vue_compare_bien_la_copi
     assert late == ["lot-4"]
     assert list(verify(database, followers)) == []
     assert views.allocations("en-retard", database) == []
+
+
+@pytest.mark.parametrize("replace", [rebuild, undo])
+def test_une_vue_remplacée_depuis_l_instantané_se_compare_à_un_autre(
+    database: Database,
+    followers: Sequence[ProjectionFollower],
+    monkeypatch: pytest.MonkeyPatch,
+    replace: Callable[[Database, ProjectionFollower], object],
+) -> None:
+    replaced: list[str] = []
+    look_at = Checkpoints.look_at
+
+    def seen_before_it_is_replaced(checkpoints: Checkpoints, name: str) -> Checkpoint | None:
+        seen = look_at(checkpoints, name)
+        if name not in replaced:
+            replaced.append(name)
+            replace(database, _follower(followers, name))
+        return seen
+
+    for follower in followers:
+        rebuild(database, follower)
+    monkeypatch.setattr(Checkpoints, "look_at", seen_before_it_is_replaced)
+
+    assert list(verify(database, followers)) == []
+    assert replaced == [each.name for each in followers]
 
 
 def _follower(followers: Sequence[ProjectionFollower], name: str) -> ProjectionFollower:

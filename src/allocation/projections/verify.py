@@ -1,7 +1,8 @@
 """Comparing what should be equal: within the journal, the write model with it, and read models with both.
 
-The database makes all comparisons at one snapshot, and streams the differences. So traffic goes on meanwhile,
-and the program needs the same memory whatever their number.
+The database makes the comparisons and streams the differences: of the journal and the write model at one
+snapshot, of each read model at another. So traffic goes on meanwhile, and the program needs the same memory
+whatever their number.
 """
 
 import logging
@@ -18,7 +19,7 @@ from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.ledger import balances_of_lines, balances_of_lots
 from allocation.adapters.journal.snapshots import WHOLE_JOURNAL, load_snapshot
 from allocation.adapters.postgresql.database import Database
-from allocation.adapters.read_models.shadow_tables import put_first
+from allocation.adapters.read_models.shadow_tables import kept_serving, put_first
 from allocation.domain.ledger import Compartiment
 from allocation.projections.comparison import ALL_SKUS
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
@@ -113,19 +114,25 @@ WRITE_MODEL = (
 def verify(
     database: Database, followers: Sequence[ProjectionFollower], *, only_read_models: bool = False
 ) -> Iterator[Difference]:
-    """Every difference there is, at one snapshot. Nothing is changed.
+    """Every difference there is. Nothing is changed.
 
     A read model that has no `truth` in the write model is compared with a fold over the journal. One whose
     table has another version than this program's is left out, with a warning. Raises ArchiveUnreadable.
     """
+    if not only_read_models:
+        with _snapshot(database) as connection:
+            yield from _of_the_ledger(connection)
+    for follower in followers:
+        yield from _of_read_model(database, follower)
+
+
+@contextmanager
+def _snapshot(database: Database) -> Iterator[Connection]:
     with database.working() as connection:
         # Only temporary tables are written to, which PostgreSQL counts as writing.
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=False)
         with connection.begin() as transaction:
-            if not only_read_models:
-                yield from _of_the_ledger(connection)
-            for follower in followers:
-                yield from _of_read_model(connection, follower)
+            yield connection
             transaction.rollback()
 
 
@@ -137,16 +144,27 @@ def _of_the_ledger(connection: Connection) -> Iterator[Difference]:
         yield from _differences(connection, comparison)
 
 
-def _of_read_model(connection: Connection, follower: ProjectionFollower) -> Iterator[Difference]:
+def _of_read_model(database: Database, follower: ProjectionFollower) -> Iterator[Difference]:
+    while True:
+        with _snapshot(database) as connection:
+            checkpoint = Checkpoints(connection, follower.checkpoints).look_at(follower.name)
+            if checkpoint is None or checkpoint.version != follower.projection.version:
+                logger.warning(
+                    "%s is not compared: it is not this program's version that serves", follower.name
+                )
+                return
+            if kept_serving(connection, follower.name):
+                yield from _of_table(connection, follower, checkpoint.position)
+                return
+
+
+def _of_table(connection: Connection, follower: ProjectionFollower, position: int) -> Iterator[Difference]:
+    """Compare the table that serves, which has come to this position."""
     projection = follower.projection
-    checkpoint = Checkpoints(connection, follower.checkpoints).look_at(follower.name)
-    if checkpoint is None or checkpoint.version != projection.version:
-        logger.warning("%s is not compared: it is not this program's version that serves", follower.name)
-        return
     columns = ", ".join(projection.columns)
     expected = projection.truth or f"SELECT {columns} FROM {_folded(connection, follower)}"
     with _copy(connection, follower, filled=True):
-        _follow(connection, follower, PostgreSQLJournal(connection), checkpoint.position)
+        _follow(connection, follower, PostgreSQLJournal(connection), position)
         actual = f"SELECT {columns} FROM {follower.name}"
         yield from _differences(
             connection, Comparison(follower.name, projection.columns, expected=expected, actual=actual)

@@ -105,6 +105,17 @@ def identity(connection: Connection, name: str, schema: str | None = None) -> in
     return found
 
 
+def kept_serving(connection: Connection, name: str) -> bool:
+    """Have the table in use stay so until the transaction ends; false if it was replaced since its snapshot.
+
+    To such a snapshot, the rows of the new table are none: they were written later.
+    """
+    serving = f"{_serving_schema(connection)}.{name}"
+    connection.execute(text(f"LOCK TABLE {serving} IN ACCESS SHARE MODE"))
+    current = connection.scalar(text("SELECT CAST(:serving AS regclass)::oid::bigint"), {"serving": serving})
+    return bool(current == identity(connection, name))
+
+
 def users(connection: Connection, name: str) -> list[str]:
     """The processes whose transactions must end before the table in use can be replaced."""
     return list(connection.scalars(text(_USERS), {"name": name}))
