@@ -1,6 +1,8 @@
 """Whatever is asked of a command, it answers with a sentence and an exit status, never with a trace."""
 
 import io
+import json
+import os
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
@@ -214,6 +216,27 @@ def test_une_sortie_qui_se_ferme_ne_laisse_pas_de_trace(shop: Database, database
 
     assert '"position": 1' in finished.stdout
     assert finished.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_ce_que_la_sortie_ne_sait_pas_écrire_est_échappé_et_le_json_reste_du_json(
+    shop: Database, database_url: str, encoding: str
+) -> None:
+    bootstrap(shop).handle(CréerLot("lot-é", "LAMPE-☃", 10))
+
+    def printed(*arguments: str) -> bytes:
+        environment = os.environ | {"ALLOCATION_DATABASE_URL": database_url, "PYTHONIOENCODING": encoding}
+        return subprocess.run(
+            [ALLOCATION, *arguments], env=environment, capture_output=True, check=True
+        ).stdout
+
+    last = json.loads(printed("journal", "--json").splitlines()[-1])
+    plain = printed("journal").splitlines()[-1]
+
+    assert (last["data"]["réf_lot"], last["data"]["sku"]) == ("lot-é", "LAMPE-☃")
+    assert "lot-é".encode(encoding, "backslashreplace") in plain
+    assert "LAMPE-☃".encode(encoding, "backslashreplace") in plain
+    assert printed("--help")
 
 
 def test_une_confirmation_sans_réponse_ne_change_rien(

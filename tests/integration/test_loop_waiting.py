@@ -22,6 +22,8 @@ Sql = Callable[..., list[dict[str, Any]]]
 WAITING = 2000
 STEP = 50
 FAR = 10**9
+# Whoever waits for so long is only released by what the test does.
+ENDLESS_S = 100 * PATIENCE_S
 
 
 class Watched:
@@ -39,7 +41,7 @@ class Watched:
         """Whether the projections are looked at from time to time."""
         return self._watch._task is not None
 
-    def wait(self, position: int, projection: str = "stock_view", wait_s: float = PATIENCE_S) -> Any:
+    def wait(self, position: int, projection: str = "stock_view", wait_s: float = ENDLESS_S) -> Any:
         return asyncio.create_task(self._watch.wait(projection, position, time.monotonic() + wait_s))
 
     async def _look_up(self, query: str, key: Mapping[str, object]) -> RawRow:

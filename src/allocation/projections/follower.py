@@ -39,6 +39,9 @@ class Follower(ABC):
     """
 
     checkpoints: ClassVar[Table]
+    # Under load, the events committed within this time are one batch; the first event after a pause does not
+    # wait.
+    pace_s: ClassVar[float]
 
     def __init__(
         self, name: str, routes: Routes, database: Database, *, max_parked: int = DEFAULT_MAX_PARKED
@@ -189,6 +192,7 @@ class ProjectionFollower(Follower):
     """Keeps one read model up to date: consecutive events with the same handler reach it together."""
 
     checkpoints = checkpoints.projections
+    pace_s = 0.04
 
     def __init__(
         self,

@@ -18,9 +18,6 @@ from allocation.projections.troubles import is_passing
 
 logger = logging.getLogger(__name__)
 
-# Under load, the events committed within this time are one batch; the first event after a pause does not
-# wait.
-PACE_S = 0.04
 # The pauses while somebody else holds a reader's checkpoint. The first is short, as it may be a rebuild that
 # is about to finish. They grow, as it may be another worker; if that one dies, this one takes over within the
 # longest pause.
@@ -117,7 +114,7 @@ class Projector:
 
     def _follow(self, follower: Follower) -> None:
         patience = Patience(follower.name, logger)
-        pace = _Pace(self._waker, self._stopping, self._poll_interval)
+        pace = _Pace(follower.pace_s, self._waker, self._stopping, self._poll_interval)
         life = _SignsOfLife(follower, self._poll_interval)
         while not self._stopping.is_set():
             pace.begin()
@@ -159,7 +156,8 @@ class Projector:
 class _Pace:
     """Decides how long a reader waits between two batches."""
 
-    def __init__(self, waker: Waker, stopping: threading.Event, poll_interval: float) -> None:
+    def __init__(self, pace_s: float, waker: Waker, stopping: threading.Event, poll_interval: float) -> None:
+        self._pace_s = pace_s
         self._waker = waker
         self._stopping = stopping
         self._poll_interval = poll_interval
@@ -180,7 +178,7 @@ class _Pace:
         if reached == self._before:
             self._waker.wait(self._seen, self._poll_interval)
         elif self._before is not None and not has_backlog:
-            self._stopping.wait(self._began + PACE_S - time.monotonic())
+            self._stopping.wait(self._began + self._pace_s - time.monotonic())
         self._before = reached
 
 

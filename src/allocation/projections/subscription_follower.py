@@ -18,6 +18,8 @@ class SubscriptionFollower(Follower):
     """Delivers in one transaction no more events than may be delivered again if it fails."""
 
     checkpoints = checkpoints.subscriptions
+    # Nobody waits for it with a token.
+    pace_s = 0.1
 
     def __init__(
         self,

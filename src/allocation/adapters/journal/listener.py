@@ -16,6 +16,8 @@ from allocation.adapters.postgresql.sessions import Sessions
 logger = logging.getLogger(__name__)
 
 STOP_CHECK_INTERVAL_S = 0.25
+# Whoever was woken is at work for longer than this: commits that follow closely need wake nobody.
+REST_S = 0.02
 # How often to check that the server is still there, and how long to wait for its answer.
 ASKING_INTERVAL_S = 5.0
 ANSWER_LIMIT_S = 5.0
@@ -82,8 +84,9 @@ class JournalListener:
             self._waker.wake()
             asked_at = time.monotonic()
             while not self._stopping.is_set():
-                for _ in connection.notifies(timeout=STOP_CHECK_INTERVAL_S):
+                if list(connection.notifies(timeout=STOP_CHECK_INTERVAL_S, stop_after=1)):
                     self._waker.wake()
+                    self._stopping.wait(REST_S)
                 if time.monotonic() > asked_at + ASKING_INTERVAL_S:
                     # Nothing else distinguishes a host that has gone silent from a journal that does not
                     # grow.

@@ -9,7 +9,7 @@ import typer
 from allocation import __version__
 from allocation.entrypoints.cli import imports, journal, migrate, operations, parked, read_models, service
 from allocation.entrypoints.cli.answers import answer, warn_of_unknown_variables
-from allocation.entrypoints.cli.console import out
+from allocation.entrypoints.cli.console import escape_what_has_no_character, out
 
 app = typer.Typer(
     name="allocation",
@@ -52,6 +52,7 @@ def main() -> None:
     """
     # So that SIGTERM, too, stops an embedded database before the process ends.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    escape_what_has_no_character()
     try:
         warn_of_unknown_variables()
         app()

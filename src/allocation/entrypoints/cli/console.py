@@ -1,6 +1,8 @@
 """How commands print: results to standard output, everything else to standard error."""
 
+import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
@@ -11,6 +13,12 @@ from rich.table import Table
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+def escape_what_has_no_character() -> None:
+    """Print what standard output's encoding lacks as an escape, as standard error does, and do not fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def fail(message: str) -> None:
@@ -24,8 +32,10 @@ def warn(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print the value as one line of JSON, in UTF-8."""
-    print(json.dumps(value, ensure_ascii=False, default=_as_text), flush=True)  # noqa: T201
+    """Print the value as one line of JSON: in UTF-8, or in ASCII if standard output is not UTF-8."""
+    # Standard output may be closed, or have no encoding.
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(json.dumps(value, ensure_ascii=encoding.lower() != "utf-8", default=_as_text), flush=True)  # noqa: T201
 
 
 def _as_text(value: Any) -> str:
