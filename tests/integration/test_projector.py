@@ -228,3 +228,26 @@ def test_un_lecteur_qui_ne_peut_pas_lire_son_point_de_reprise_ne_retient_pas_une
 
 def _erreur(database: Database) -> str | None:
     return next(reader.erreur for reader in progress(database) if reader.name == ALLOCATIONS_VIEW.name)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-300, 1000.0])
+@pytest.mark.parametrize("idle", ["50 seconds", "26 minutes", "10 years", "-26 minutes", "-1 day"])
+def test_un_lecteur_longtemps_sans_travail_ou_dont_l_horloge_recule_continue(
+    bus: MessageBus[PostgreSQLUnitOfWork],
+    database: Database,
+    followers: Sequence[ProjectionFollower],
+    sql: Sql,
+    idle: str,
+    rate: float,
+) -> None:
+    catch_up(followers, acheter(bus, 1))
+    sql(
+        "UPDATE projections SET mis_à_jour_le = now() - CAST(:idle AS interval), débit = :rate",
+        idle=idle,
+        rate=rate,
+    )
+    end = acheter(bus, 2)
+
+    assert {reader.behind for reader in progress(database)} == {1}
+    catch_up(followers, end)
+    assert {(reader.behind, reader.erreur) for reader in progress(database)} == {(0, None)}

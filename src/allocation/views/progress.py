@@ -2,18 +2,17 @@
 
 from dataclasses import dataclass
 
-from allocation.adapters.journal.checkpoints import RATE_SPAN_S
+from allocation.adapters.journal.checkpoints import RATE_NOW
 from allocation.adapters.journal.serialization import as_json, readable_versions
 from allocation.views.views import ReadSource
 
 # After this many failures in a row, the trouble lasts: an event that a handler can't apply is parked by then.
 FAILING_AFTER = 3
 
-_PROGRESS = """
+_PROGRESS = f"""
     SELECT kind, name, position, newest - position AS behind,
            greatest(extract(epoch FROM clock_timestamp() - next_event.survenu_le), 0)::float8 AS lag_s,
-           round((débit * exp(- extract(epoch FROM clock_timestamp() - mis_à_jour_le)::float8 / %(span)s))
-                 ::numeric, 1)::float8 AS rate,
+           round(({RATE_NOW})::numeric, 1)::float8 AS rate,
            CASE WHEN attendu_avant < clock_timestamp() THEN 'silent'
                 WHEN en_pause THEN 'paused'
                 WHEN erreur IS NOT NULL AND échecs >= %(failures)s THEN 'failing'
@@ -36,7 +35,7 @@ _PROGRESS = """
         WHERE journal.position > reader.position ORDER BY journal.position LIMIT 1
     ) AS next_event ON true
     ORDER BY kind, name
-"""
+"""  # noqa: S608 - our own text
 
 # Only this many of the newest events are searched: an index for all would make every append dearer.
 UNKNOWN_AMONG = 10_000
@@ -81,7 +80,7 @@ class Progress:
 
 def progress(source: ReadSource) -> list[Progress]:
     """The state of every projection and subscription. Raises StorageUnavailable."""
-    parameters = {"span": RATE_SPAN_S, "failures": FAILING_AFTER}
+    parameters = {"failures": FAILING_AFTER}
     return [Progress(**row) for row in source.fetch(_PROGRESS, parameters)]
 
 

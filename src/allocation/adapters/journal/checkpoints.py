@@ -68,15 +68,21 @@ parked = Table(
 
 # A reader's rate is an average over about this many seconds.
 RATE_SPAN_S = 2.0
+# What is so old or so little counts as nothing: PostgreSQL refuses to make a number that is too small for it,
+# and a reader may have had nothing to do for days.
+FORGOTTEN_AFTER_S = 60
+LEAST_RATE = 1e-9
 
 # The statements of every batch are text for the driver, which prepares them.
 _SECONDS = "greatest(extract(epoch FROM clock_timestamp() - mis_à_jour_le)::double precision, 0.001)"
-_OLD_SHARE = f"exp(- {_SECONDS} / {RATE_SPAN_S})"
+_OLD_SHARE = f"CASE WHEN {_SECONDS} > {FORGOTTEN_AFTER_S} THEN 0 ELSE exp(- {_SECONDS} / {RATE_SPAN_S}) END"
+# What is left of a reader's rate by now.
+RATE_NOW = f"CASE WHEN débit > {LEAST_RATE} THEN débit * {_OLD_SHARE} ELSE 0 END"
 _MOVE = f"""
     UPDATE {{table}} SET
         position = %(position)s, mis_à_jour_le = clock_timestamp(), erreur = NULL, échecs = 0,
         appliqués = appliqués + %(applied)s,
-        débit = débit * {_OLD_SHARE} + %(applied)s / {_SECONDS} * (1 - {_OLD_SHARE})
+        débit = {RATE_NOW} + %(applied)s / {_SECONDS} * (1 - ({_OLD_SHARE}))
     WHERE name = %(name)s
 """  # noqa: S608 - our own text
 _PARKED_SKUS = "SELECT DISTINCT sku FROM parked WHERE lecteur = %s"
