@@ -145,6 +145,7 @@ def _of_the_ledger(connection: Connection) -> Iterator[Difference]:
 
 
 def _of_read_model(database: Database, follower: ProjectionFollower) -> Iterator[Difference]:
+    """Compare the read model at a snapshot that sees the table that serves, or leave it out."""
     while True:
         with _snapshot(database) as connection:
             checkpoint = Checkpoints(connection, follower.checkpoints).look_at(follower.name)
