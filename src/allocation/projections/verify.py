@@ -19,7 +19,7 @@ from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.ledger import balances_of_lines, balances_of_lots
 from allocation.adapters.journal.snapshots import WHOLE_JOURNAL, load_snapshot
 from allocation.adapters.postgresql.database import Database
-from allocation.adapters.read_models.shadow_tables import kept_serving, put_first
+from allocation.adapters.read_models.shadow_tables import kept_serving, put_first, serving
 from allocation.domain.ledger import Compartiment
 from allocation.projections.comparison import ALL_SKUS
 from allocation.projections.follower import MAX_TRIES, ProjectionFollower
@@ -188,7 +188,7 @@ def _copy(connection: Connection, follower: ProjectionFollower, *, filled: bool)
     The temporary table has the name of the original, and PostgreSQL looks for it first.
     """
     columns = ", ".join(follower.projection.columns)
-    original = f'"{connection.scalar(text("SELECT current_schema()"))}".{follower.name}'
+    original = serving(connection, follower.name)
     copy = f"pg_temp.{follower.name}"
     connection.execute(text(f"CREATE TEMP TABLE {copy} (LIKE {original} INCLUDING ALL) ON COMMIT DROP"))
     if filled:

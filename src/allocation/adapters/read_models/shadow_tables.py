@@ -59,6 +59,11 @@ def qualified(connection: Connection, name: str, schema: str) -> str:
     return f"{_quoted(connection, schema)}.{name}"
 
 
+def serving(connection: Connection, name: str) -> str:
+    """The name in SQL of the table in use, with its schema."""
+    return f"{_serving_schema(connection)}.{name}"
+
+
 def make_schemas(connection: Connection) -> None:
     """Create the schemas for tables not in use, if they do not exist. Raises RightMissing."""
     for schema in _SUFFIXES:
@@ -110,9 +115,9 @@ def kept_serving(connection: Connection, name: str) -> bool:
 
     To such a snapshot, the rows of the new table are none: they were written later.
     """
-    serving = f"{_serving_schema(connection)}.{name}"
-    connection.execute(text(f"LOCK TABLE {serving} IN ACCESS SHARE MODE"))
-    current = connection.scalar(text("SELECT CAST(:serving AS regclass)::oid::bigint"), {"serving": serving})
+    called = serving(connection, name)
+    connection.execute(text(f"LOCK TABLE {called} IN ACCESS SHARE MODE"))
+    current = connection.scalar(text("SELECT CAST(:called AS regclass)::oid::bigint"), {"called": called})
     return bool(current == identity(connection, name))
 
 
@@ -137,13 +142,13 @@ def replace_serving(connection: Connection, name: str, schema: str) -> None:
     It gets the same owner and grants. This waits for queries on the old table; later queries wait for the end
     of the transaction, and then read the new table.
     """
-    serving = f"{_serving_schema(connection)}.{name}"
+    in_use = serving(connection, name)
     building, previous = _quoted(connection, BUILDING), _quoted(connection, PREVIOUS)
-    connection.execute(text(f"LOCK TABLE {serving} IN ACCESS EXCLUSIVE MODE"))
-    hand_over(connection, serving, qualified(connection, name, schema))
+    connection.execute(text(f"LOCK TABLE {in_use} IN ACCESS EXCLUSIVE MODE"))
+    hand_over(connection, in_use, qualified(connection, name, schema))
     if schema == PREVIOUS:
         connection.execute(text(f"ALTER TABLE {previous}.{name} SET SCHEMA {building}"))
-    connection.execute(text(f"ALTER TABLE {serving} SET SCHEMA {previous}"))
+    connection.execute(text(f"ALTER TABLE {in_use} SET SCHEMA {previous}"))
     connection.execute(text(f"ALTER TABLE {building}.{name} SET SCHEMA {_serving_schema(connection)}"))
 
 
@@ -157,8 +162,8 @@ def _serving_schema(connection: Connection) -> str:
 
 def _called(connection: Connection, schema: str) -> str:
     """The name of this installation's schema for such tables."""
-    serving = connection.scalar(text("SELECT current_schema()"))
-    return schema if serving == "public" or schema not in _SUFFIXES else f"{serving}{_SUFFIXES[schema]}"
+    in_use = connection.scalar(text("SELECT current_schema()"))
+    return schema if in_use == "public" or schema not in _SUFFIXES else f"{in_use}{_SUFFIXES[schema]}"
 
 
 def _quoted(connection: Connection, schema: str) -> str:
