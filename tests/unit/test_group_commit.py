@@ -17,7 +17,7 @@ from allocation.adapters.postgresql.database import (
     VersionConflict,
 )
 from allocation.adapters.write_model.repository import Waiting
-from allocation.service_layer import group_commit
+from allocation.service_layer import attempts, group_commit
 from allocation.service_layer.callers import BlockingCaller, BlockingPromise
 from allocation.service_layer.commit_queue import FairQueue, Pending
 from allocation.service_layer.group_commit import GaveUp, GroupCommit, QueueFull
@@ -207,7 +207,7 @@ def test_une_panne_passagère_se_retente_ensemble(
 def test_une_panne_qui_dure_est_dite_à_chacun(
     group: Group, transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "MAX_ATTEMPTS", 2)
+    monkeypatch.setattr(attempts, "MAX_ATTEMPTS", 2)
     commits = group()
     held(commits, transactions)
     waiting = [commits.submit(name) for name in ("a1", "b1")]

@@ -26,8 +26,8 @@ from allocation.domain.events import (
 )
 from allocation.domain.model import LigneDeCommande
 from allocation.service_layer import handlers
+from allocation.service_layer.attempts import MAX_ATTEMPTS
 from allocation.service_layer.bootstrap import COMMAND_HANDLERS, EVENT_HANDLERS
-from allocation.service_layer.group_commit import MAX_ATTEMPTS
 from allocation.service_layer.handlers import réallouer
 from allocation.service_layer.messagebus import MessageBus, Results
 from allocation.service_layer.results import Outcome

@@ -9,42 +9,24 @@ makes transactions larger, not more numerous. Databases do the same with their l
 "Implementation techniques for main memory database systems", SIGMOD 1984); here whole commands are shared.
 """
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    retry_if_not_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-)
-from tenacity.wait import wait_random_exponential
-
-from allocation.adapters.postgresql.database import (
-    Locked,
-    OutcomeUnknown,
-    StorageUnavailable,
-    VersionConflict,
-)
+from allocation.adapters.postgresql.database import Locked
 from allocation.adapters.write_model.repository import Waiting
 from allocation.domain.errors import AllocationError
+from allocation.service_layer.attempts import Attempts
 from allocation.service_layer.callers import BlockingPromise, Caller, P, Promise, Promised
 from allocation.service_layer.commit_queue import Pending
 from allocation.service_layer.limits import Limits
-from allocation.service_layer.observer import Observer
+from allocation.service_layer.observer import Observer, tell
 from allocation.service_layer.writer import LINGER_S, Writer
-
-logger = logging.getLogger(__name__)
 
 M = TypeVar("M")
 
-MAX_ATTEMPTS = 10
-MAX_RETRY_TIME_S = 5
 # A key's own writer lingers, as the next command for the key would otherwise delay the others again.
 APART_LINGER_S = 2.0
 # Where this process's transactions take longer, so may those of others, whose locks are waited for longer.
@@ -78,7 +60,7 @@ class GroupCommit(Generic[M]):
         limits: Limits,
         observer: Observer | None,
     ) -> None:
-        self._transact = transact
+        self._attempts = Attempts(transact, limits.batch_s, observer)
         self._key = key
         self._limits = limits
         self._observer = observer
@@ -129,7 +111,7 @@ class GroupCommit(Generic[M]):
     def _carry_out(self, batch: Sequence[Pending[M]]) -> int:
         """Answer these commands, or the first of them, and return how many; those locked are set apart."""
         began = time.monotonic()
-        outcomes = self._outcomes(batch, self._waiting_for(batch))
+        outcomes = self._attempts.outcomes(batch, self._waiting_for(batch))
         with self._lock:
             self._together.put_back(batch[len(outcomes) :])
         locked = []
@@ -153,7 +135,7 @@ class GroupCommit(Generic[M]):
     def _carry_out_apart(self, batch: Sequence[Pending[M]]) -> int:
         """Answer these commands of one key, or the first of them, however long it takes; return how many."""
         began = time.monotonic()
-        outcomes = self._outcomes(batch, Waiting.PATIENTLY)
+        outcomes = self._attempts.outcomes(batch, Waiting.PATIENTLY)
         with self._lock:
             self._apart[batch[0].key].put_back(batch[len(outcomes) :])
         for pending, outcome in zip(batch, outcomes, strict=False):
@@ -195,63 +177,7 @@ class GroupCommit(Generic[M]):
             at_end=lambda: self._apart.pop(key),
         )
 
-    def _outcomes(self, batch: Sequence[Pending[M]], waiting: Waiting) -> Sequence[Promised]:
-        """The answers to these commands, or to the first of them (at least one)."""
-        try:
-            return self._patiently([pending.message for pending in batch], waiting)
-        except StorageUnavailable as away:
-            if not isinstance(away, Locked) or waiting is Waiting.PATIENTLY or len(batch) == 1:
-                # One for each: threads that raise the same exception would overwrite each other's traceback.
-                return [type(away)(*away.args) for _ in batch]
-            if waiting is not Waiting.NOT_AT_ALL:
-                return self._outcomes(batch, Waiting.NOT_AT_ALL)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            # What would end a thread must end neither this one nor the caller's.
-            if len(batch) == 1:
-                return [
-                    error if isinstance(error, Exception) else RuntimeError(f"a handler raised {error!r}")
-                ]
-        return self._one_by_one(batch, waiting)
-
-    def _one_by_one(self, batch: Sequence[Pending[M]], waiting: Waiting) -> list[Promised]:
-        """The answers, each from a transaction of its own, so that a faulty command fails alone."""
-        self._tell(lambda observer: observer.batch_split())
-        outcomes: list[Promised] = []
-        locked: dict[str, Locked] = {}
-        for pending in batch:
-            if pending.key in locked:
-                outcomes.append(locked[pending.key])
-                continue
-            outcomes += self._outcomes([pending], waiting)
-            if isinstance(outcomes[-1], Locked):
-                locked[pending.key] = outcomes[-1]
-            elif isinstance(outcomes[-1], StorageUnavailable):
-                # The other commands must not wait for the database in vain.
-                break
-        return outcomes
-
-    def _patiently(self, messages: Sequence[M], waiting: Waiting) -> Sequence[Promised]:
-        """Carry out the messages, retrying after outages and, for a single one, after conflicts."""
-        passing = (StorageUnavailable, VersionConflict) if len(messages) == 1 else StorageUnavailable
-        retrying = Retrying(
-            retry=retry_if_exception_type(passing) & retry_if_not_exception_type((Locked, OutcomeUnknown)),
-            wait=wait_random_exponential(multiplier=0.01, max=0.5),
-            stop=stop_after_attempt(MAX_ATTEMPTS) | stop_after_delay(MAX_RETRY_TIME_S),
-            before_sleep=lambda _: self._tell(lambda observer: observer.transaction_retried()),
-            reraise=True,
-        )
-        return retrying(lambda: self._transact(messages, self._limits.batch_s, waiting))
-
     def _tell_of(self, batch: Sequence[Pending[M]], answered: int, began: float) -> None:
         waited_s = began - min(pending.arrived_at for pending in batch)
         transaction_s = time.monotonic() - began
-        self._tell(lambda observer: observer.batch_answered(answered, waited_s, transaction_s))
-
-    def _tell(self, news: Callable[[Observer], None]) -> None:
-        """Tell the observer; its failures must not affect the commands."""
-        if self._observer is None:
-            return
-        try:
-            news(self._observer)
-        except Exception:
-            logger.exception("the observer of the group commit failed")
+        tell(self._observer, lambda observer: observer.batch_answered(answered, waited_s, transaction_s))

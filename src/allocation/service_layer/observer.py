@@ -1,6 +1,10 @@
 """Port: whoever wants to know how the group commit is doing, such as metrics."""
 
+import logging
+from collections.abc import Callable
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -14,3 +18,13 @@ class Observer(Protocol):
 
     def batch_split(self) -> None:
         """A transaction failed and its commands are tried one by one."""
+
+
+def tell(observer: Observer | None, news: Callable[[Observer], None]) -> None:
+    """Tell the observer, if there is one; its failures must not affect the commands."""
+    if observer is None:
+        return
+    try:
+        news(observer)
+    except Exception:
+        logger.exception("the observer of the group commit failed")
