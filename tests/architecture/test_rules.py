@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,9 +98,21 @@ def test_aucun_test_n_attend_en_dormant() -> None:
         )
 
 
-def test_un_module_tient_en_trois_cents_lignes() -> None:
+def test_un_module_tient_en_deux_cent_cinquante_lignes() -> None:
     for path in PACKAGE.rglob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 300, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
+
+
+def test_un_nom_de_type_n_est_donné_qu_une_fois() -> None:
+    """A schema of HTTP may be named after what it shows."""
+    schemas = PACKAGE / "entrypoints" / "http" / "schemas"
+    places = defaultdict(list)
+    for path in PACKAGE.rglob("*.py"):
+        if not path.is_relative_to(schemas):
+            for name in _types_named_in(path):
+                places[name].append(path)
+
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_qui_répond_à_une_commande_ne_cherche_pas_dans_ses_événements() -> None:
@@ -140,6 +153,17 @@ def _strings(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
+
+
+def _types_named_in(path: Path) -> Iterator[str]:
+    """The names of the classes and type aliases of a module that others may use."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case (
+                ast.ClassDef(name=name)
+                | ast.AnnAssign(target=ast.Name(id=name), annotation=ast.Name(id="TypeAlias"))
+            ) if not name.startswith("_"):
+                yield name
 
 
 def _imported(path: Path) -> Iterator[str]:

@@ -23,7 +23,7 @@ from allocation.adapters.event_loop.read_server import LoopReads
 from allocation.adapters.event_loop.session import LoopSession
 from allocation.adapters.postgresql import database as database_module
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
-from allocation.adapters.postgresql.read_servers import RawRow
+from allocation.adapters.postgresql.fetching import RawRow
 from allocation.views import views
 from allocation.views.freshness import Freshness
 

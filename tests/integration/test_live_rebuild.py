@@ -18,7 +18,7 @@ from allocation.adapters.journal.archiving import JournalArchiver
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.metadata import metadata
-from allocation.adapters.read_models.rebuilds import RebuildState, Source
+from allocation.adapters.read_models.rebuilds import RebuildSource, RebuildState
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.domain.events import Alloué
@@ -40,7 +40,7 @@ Bus = MessageBus[PostgreSQLUnitOfWork]
 Sql = Callable[..., list[dict[str, Any]]]
 
 SKUS = [f"SKU-{n:03}" for n in range(200)]
-SOURCES: list[Source] = ["model", "journal"]
+SOURCES: list[RebuildSource] = ["model", "journal"]
 
 _orders = count()
 
@@ -89,7 +89,7 @@ def étapes(database: Database, follower: ProjectionFollower) -> Sequence[Rebuil
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", ["allocations_view", "lots_view", "stock_view"])
 def test_entre_toutes_les_étapes_on_écrit_on_lit_et_rien_ne_se_perd(
-    database: Database, bus: Bus, name: str, source: Source
+    database: Database, bus: Bus, name: str, source: RebuildSource
 ) -> None:
     follower = vue(database, name)
     request(database, follower.projection, source=source)
@@ -113,7 +113,7 @@ def test_entre_toutes_les_étapes_on_écrit_on_lit_et_rien_ne_se_perd(
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_ce_qu_un_processus_mort_a_fait_est_gardé_par_le_suivant(
-    database: Database, follower: ProjectionFollower, source: Source, monkeypatch: pytest.MonkeyPatch
+    database: Database, follower: ProjectionFollower, source: RebuildSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(standby_tables, "BATCH", 100)
     request(database, follower.projection, source=source)
@@ -182,7 +182,7 @@ def test_la_table_reconstruite_a_le_schéma_que_le_code_déclare(
 
 @pytest.mark.parametrize("source", ["journal", "snapshot"])
 def test_ce_qui_est_archivé_est_relu_des_fichiers(
-    database: Database, bus: Bus, follower: ProjectionFollower, tmp_path: Path, source: Source
+    database: Database, bus: Bus, follower: ProjectionFollower, tmp_path: Path, source: RebuildSource
 ) -> None:
     catch_up(journal_followers(database, Settings()), position(database, follower.name))
     report = JournalArchiver(database, tmp_path, chunk=150).archive(datetime.now(UTC), lambda *_: None)

@@ -13,7 +13,7 @@ from tests.waiting import PATIENCE_S
 from allocation.adapters.event_loop.checkpoint_watch import LoopCheckpointWatch
 from allocation.adapters.event_loop.read_server import LoopReads
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
-from allocation.adapters.postgresql.read_servers import RawRow
+from allocation.adapters.postgresql.fetching import RawRow
 from allocation.projections.projector import register
 from allocation.service_layer.bootstrap import projection_followers
 

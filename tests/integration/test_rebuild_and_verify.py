@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from allocation.adapters.journal.checkpoints import Checkpoint, Checkpoints
 from allocation.adapters.journal.listener import Waker
 from allocation.adapters.postgresql.database import Database
-from allocation.adapters.read_models.rebuilds import Source
+from allocation.adapters.read_models.rebuilds import RebuildSource
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
 from allocation.entrypoints.cli.app import app
@@ -283,7 +283,7 @@ def _follower(followers: Sequence[ProjectionFollower], name: str) -> ProjectionF
 
 @pytest.mark.parametrize("source", ["model", "journal"])
 def test_un_lot_qui_ne_tient_plus_rien_se_vérifie_et_se_reconstruit(
-    bus: Bus, database: Database, followers: Sequence[ProjectionFollower], source: Source
+    bus: Bus, database: Database, followers: Sequence[ProjectionFollower], source: RebuildSource
 ) -> None:
     bus.handle(ModifierQuantitéLot("lot-3", 0))
     bus.handle(ModifierQuantitéLot("lot-1", 0))

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, Connection, MetaData, String, Table
 
 from allocation.adapters.journal.ledger import between
-from allocation.adapters.journal.rows import Kind
+from allocation.adapters.journal.rows import EventKind
 from allocation.domain.events import Alloué, Désalloué, Event, LotCréé
 from allocation.projections.delivery import Projection, delivered, in_sql
 from allocation.projections.stretches import stretches
@@ -33,13 +33,13 @@ ROUTES = {LotCréé: ajouter, Alloué: ajouter, Désalloué: enlever}
 
 
 def test_un_handler_a_tout_ce_qui_est_pour_lui_d_une_traite() -> None:
-    kinds = [Kind("LotCréé", 1, 3, 10, 40), Kind("Alloué", 1, 30, 12, 60)]
+    kinds = [EventKind("LotCréé", 1, 3, 10, 40), EventKind("Alloué", 1, 30, 12, 60)]
 
     assert stretches(kinds, ROUTES) == [(ajouter, between([LotCréé, Alloué], 10, 60))]
 
 
 def test_deux_handlers_l_un_après_l_autre_restent_dans_l_ordre_du_journal() -> None:
-    kinds = [Kind("Alloué", 1, 5, 20, 30), Kind("Désalloué", 1, 5, 10, 19)]
+    kinds = [EventKind("Alloué", 1, 5, 20, 30), EventKind("Désalloué", 1, 5, 10, 19)]
 
     assert stretches(kinds, ROUTES) == [
         (enlever, between([Désalloué], 10, 19)),
@@ -50,12 +50,12 @@ def test_deux_handlers_l_un_après_l_autre_restent_dans_l_ordre_du_journal() -> 
 @pytest.mark.parametrize(
     ("kinds", "routes"),
     [
-        ([Kind("Alloué", 1, 5, 10, 30), Kind("Désalloué", 1, 5, 20, 40)], ROUTES),
-        ([Kind("Alloué", 1, 5, 10, 30), Kind("Désalloué", 1, 1, 20, 20)], ROUTES),
-        ([Kind("Alloué", 2, 5, 10, 30)], ROUTES),
-        ([Kind("Alloué", 1, 5, 10, 30)], {Alloué: en_python}),
+        ([EventKind("Alloué", 1, 5, 10, 30), EventKind("Désalloué", 1, 5, 20, 40)], ROUTES),
+        ([EventKind("Alloué", 1, 5, 10, 30), EventKind("Désalloué", 1, 1, 20, 20)], ROUTES),
+        ([EventKind("Alloué", 2, 5, 10, 30)], ROUTES),
+        ([EventKind("Alloué", 1, 5, 10, 30)], {Alloué: en_python}),
     ],
     ids=["en alternance", "au milieu", "autre version", "handler en Python"],
 )
-def test_ce_qui_doit_être_lu_l_est(kinds: list[Kind], routes: dict[type[Event], object]) -> None:
+def test_ce_qui_doit_être_lu_l_est(kinds: list[EventKind], routes: dict[type[Event], object]) -> None:
     assert stretches(kinds, routes) is None  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from allocation.adapters.journal.snapshots import has_snapshot
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.rights import RightMissing
 from allocation.adapters.read_models import shadow_tables
-from allocation.adapters.read_models.rebuilds import Rebuilds, RebuildState, Source
+from allocation.adapters.read_models.rebuilds import Rebuilds, RebuildSource, RebuildState
 from allocation.adapters.read_models.shadow_tables import BUILDING, PREVIOUS
 from allocation.domain.errors import AllocationError
 from allocation.projections import standby_tables
@@ -42,7 +42,11 @@ class RebuildRefused(AllocationError):
 
 
 def request(
-    database: Database, projection: Projection, *, source: Source | None = None, throttle: int | None = None
+    database: Database,
+    projection: Projection,
+    *,
+    source: RebuildSource | None = None,
+    throttle: int | None = None,
 ) -> RebuildState:
     """Begin a rebuild, or resume the one under way; return its state.
 
@@ -79,12 +83,12 @@ def get(database: Database, name: str) -> RebuildState:
         return Rebuilds(connection).get(name)
 
 
-def _continues(state: RebuildState, projection: Projection, source: Source | None) -> bool:
+def _continues(state: RebuildState, projection: Projection, source: RebuildSource | None) -> bool:
     same = state.version == projection.version and source in {None, state.source}
     return same and state.under_way
 
 
-def _begin(connection: Connection, projection: Projection, source: Source) -> None:
+def _begin(connection: Connection, projection: Projection, source: RebuildSource) -> None:
     from_model = source == "model"
     try:
         shadow_tables.make_schemas(connection)

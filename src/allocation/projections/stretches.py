@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from allocation.adapters.journal.ledger import EventRows, between
-from allocation.adapters.journal.rows import Kind
+from allocation.adapters.journal.rows import EventKind
 from allocation.domain.events import Event
 from allocation.projections.delivery import Routes, SqlHandler
 
@@ -17,7 +17,7 @@ class Stretch(NamedTuple):
     events: EventRows
 
 
-def stretches(kinds: Iterable[Kind], routes: Routes) -> Sequence[Stretch] | None:
+def stretches(kinds: Iterable[EventKind], routes: Routes) -> Sequence[Stretch] | None:
     """One stretch for each handler, in order, for events of these `kinds`.
 
     None if the program must read the events: a handler is not in SQL, some events were stored with another

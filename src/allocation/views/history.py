@@ -12,7 +12,7 @@ from datetime import datetime
 from allocation.adapters.coroutines import at_once
 from allocation.adapters.journal.ledger import ETA, entering, moves, of_types
 from allocation.adapters.journal.serialization import upcast
-from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.fetching import Row
 from allocation.adapters.postgresql.natural_order import natural
 from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.domain.events import LotCréé

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.fetching import Row
 from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.domain.errors import AllocationError
 from allocation.views.freshness import Answer, Freshness, fresh_on_primary

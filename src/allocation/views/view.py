@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers, Row
+from allocation.adapters.postgresql.fetching import Row
+from allocation.adapters.postgresql.read_servers import ReadServer, ReadServers
 from allocation.views.freshness import Answer, Freshness, fresh
 
 # Answer and checkpoint come from one statement, hence from one snapshot, so they match. The checkpoint is on

@@ -14,7 +14,7 @@ from psycopg.types.json import Json
 from sqlalchemy import Connection
 
 from allocation.adapters.coroutines import at_once
-from allocation.adapters.postgresql.database import Row
+from allocation.adapters.postgresql.fetching import Row
 from allocation.adapters.postgresql.natural_order import natural
 from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.domain.errors import RéférenceAmbiguë

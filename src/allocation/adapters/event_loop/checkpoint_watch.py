@@ -3,14 +3,11 @@
 import asyncio
 import heapq
 import time
-from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import TypeAlias
 
 from allocation.adapters.journal.checkpoint_watch import INTERVAL_S
-from allocation.adapters.postgresql.read_servers import RawRow
-
-LookUp: TypeAlias = Callable[[str, dict[str, object]], Awaitable[RawRow]]
+from allocation.adapters.postgresql.fetching import LookUp
 
 _LOOK = """
     SELECT projections.position, en_pause

@@ -15,7 +15,8 @@ import psycopg
 
 from allocation.adapters.event_loop.session import LoopSession
 from allocation.adapters.postgresql.database_errors import StorageUnavailable, read_errors_translated
-from allocation.adapters.postgresql.read_servers import RawRow, keys_document
+from allocation.adapters.postgresql.fetching import RawRow
+from allocation.adapters.postgresql.read_servers import keys_document
 
 # One is being answered while the next one is sent; more would make groups smaller.
 SESSIONS = 2

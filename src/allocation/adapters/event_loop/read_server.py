@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from allocation.adapters.event_loop.checkpoint_watch import LoopCheckpointWatch
 from allocation.adapters.event_loop.grouped_reads import SESSIONS, GroupedReads
 from allocation.adapters.postgresql.database import READ_LIMIT_S, Database
-from allocation.adapters.postgresql.read_servers import RawRow, ReadServers, Row
+from allocation.adapters.postgresql.fetching import RawRow, Row
+from allocation.adapters.postgresql.read_servers import ReadServers
 
 # Waiting costs a coroutine each, and reads that fall back are grouped like all others.
 MAX_WAITING = 16_384

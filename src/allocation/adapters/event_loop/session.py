@@ -6,8 +6,8 @@ import psycopg
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGresult
 
+from allocation.adapters.postgresql.fetching import RawRow
 from allocation.adapters.postgresql.lookups import Prepared, checked
-from allocation.adapters.postgresql.read_servers import RawRow
 
 
 class LoopSession:

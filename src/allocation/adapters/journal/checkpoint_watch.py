@@ -5,15 +5,14 @@ NOTIFY would be faster, but does not exist on standbys and does not pass through
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+
+from allocation.adapters.postgresql.fetching import Fetch
 
 INTERVAL_S = 0.01
 # The thread ends when nobody has waited for this long; the next wait starts another one.
 LINGER_S = 0.2
-
-Fetch: TypeAlias = Callable[[str, Mapping[str, object]], list[dict[str, Any]]]
 
 _LOOK = "SELECT name, position, en_pause FROM projections"
 

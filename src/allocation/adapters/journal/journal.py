@@ -14,7 +14,7 @@ from allocation.adapters.journal.rows import (
     NO_CAUSE,
     Ahead,
     Cause,
-    Kind,
+    EventKind,
     RecordedEvent,
     StoredEvent,
     readable,
@@ -187,7 +187,7 @@ class PostgreSQLJournal(AbstractJournal):
         end, horizon, parked = rows[0][:3]
         if horizon is not None:
             raise EventsArchived(after, horizon)
-        return Ahead(end, frozenset(parked), [Kind(*row[3:]) for row in rows if row[3] is not None])
+        return Ahead(end, frozenset(parked), [EventKind(*row[3:]) for row in rows if row[3] is not None])
 
     def read_rows(
         self, types: Iterable[type[Event]], *, after: int, until: int, limit: int | None = None

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from allocation.adapters.journal.journal import PostgreSQLJournal
 from allocation.adapters.journal.ledger import OF_LOT_ALONE, of_types
 from allocation.adapters.journal.tokens import ConsistencyToken, marked
-from allocation.adapters.postgresql.database import Database, Row
+from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.fetching import Row
 from allocation.domain.events import Alloué, Désalloué, LotCréé, QuantitéLotModifiée, RuptureDeStock
 from allocation.domain.lignes import CléLigne
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from allocation.adapters.journal.serialization import Fields, UnknownEvent, from_fields, from_json
+from allocation.adapters.journal.serialization import EventFields, UnknownEvent, from_fields, from_json
 from allocation.domain.events import Event
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class RecordedEvent(Generic[E_co]):
     cause: Cause = NO_CAUSE
 
 
-class Kind(NamedTuple):
+class EventKind(NamedTuple):
     """The number of events of one type and version in a range, and their first and last position."""
 
     type: str
@@ -55,7 +55,7 @@ class Ahead(NamedTuple):
 
     end: int | None
     parked: frozenset[str]
-    kinds: Sequence[Kind] | None
+    kinds: Sequence[EventKind] | None
 
 
 class StoredEvent(NamedTuple):
@@ -69,7 +69,7 @@ class StoredEvent(NamedTuple):
     cause: UUID | None
     type: str
     version: int
-    data: str | Fields
+    data: str | EventFields
 
     def event(self) -> Event:
         """The event alone. Raises UnknownEvent, or ValueError if its fields are damaged."""

@@ -15,10 +15,10 @@ from pydantic_core import to_json
 from allocation.domain import events
 from allocation.domain.errors import AllocationError
 
-Fields: TypeAlias = dict[str, Any]
+EventFields: TypeAlias = dict[str, Any]
 
 # By type and old version: a function from the fields of this version, as in JSON, to those of the next one.
-UPCASTS: dict[tuple[str, int], Callable[[Fields], Fields]] = {}
+UPCASTS: dict[tuple[str, int], Callable[[EventFields], EventFields]] = {}
 
 _VALIDATORS = {
     (name, cls.version): TypeAdapter(cls).validator
@@ -51,7 +51,7 @@ def from_json(type_name: str, version: int, data: str) -> events.Event:
     return from_fields(type_name, version, json.loads(data)) if read is None else read(data)
 
 
-def from_fields(type_name: str, version: int, fields: Fields) -> events.Event:
+def from_fields(type_name: str, version: int, fields: EventFields) -> events.Event:
     """The event with these stored fields, as in JSON. Raises UnknownEvent."""
     newest, fields = upcast(type_name, version, fields)
     validator = _VALIDATORS.get((type_name, newest))
@@ -61,7 +61,7 @@ def from_fields(type_name: str, version: int, fields: Fields) -> events.Event:
     return event
 
 
-def upcast(type_name: str, version: int, fields: Fields) -> tuple[int, Fields]:
+def upcast(type_name: str, version: int, fields: EventFields) -> tuple[int, EventFields]:
     """The fields brought to the newest version possible; those of an unknown type unchanged."""
     while next_fields := UPCASTS.get((type_name, version)):
         version, fields = version + 1, next_fields(fields)

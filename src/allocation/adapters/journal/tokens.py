@@ -6,9 +6,10 @@ ones. The mark tells them apart.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import NamedTuple, Self
 from uuid import UUID
+
+from allocation.adapters.postgresql.fetching import Fetch, LookUp
 
 # The largest bigint of PostgreSQL.
 POSITION_MAX = 2**63 - 1
@@ -24,9 +25,6 @@ _KNOWN = f"""
     FROM ROWS FROM (json_to_recordset($1) AS (position bigint)) WITH ORDINALITY AS asked (position, place)
     ORDER BY place
 """  # noqa: S608 - our own text
-
-Fetch: TypeAlias = Callable[[str, Mapping[str, object]], Sequence[Mapping[str, Any]]]
-LookUp: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[list[bytes | None]]]
 
 
 class ConsistencyToken(NamedTuple):

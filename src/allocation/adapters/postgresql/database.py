@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
@@ -23,10 +23,11 @@ from allocation.adapters.postgresql.database_errors import (
     read_errors_translated,
     write_errors_translated,
 )
+from allocation.adapters.postgresql.fetching import Row
 from allocation.adapters.postgresql.lookups import Prepared, first_row
 from allocation.adapters.postgresql.pools import borrowed, connected, new_pool, renew
 from allocation.adapters.postgresql.read_servers import BlockingReadServer, ReadServers
-from allocation.adapters.postgresql.sessions import Sessions, Settings
+from allocation.adapters.postgresql.sessions import Sessions, SessionSettings
 from allocation.adapters.postgresql.write_state import LastWrite, WriteState
 
 __all__ = [
@@ -41,7 +42,6 @@ __all__ = [
 
 C = TypeVar("C")
 
-Row: TypeAlias = dict[str, Any]
 
 # PostgreSQL itself ends what takes too long. These limits, a little longer, apply when it falls silent.
 # Background work may legitimately be silent for long.
@@ -222,12 +222,12 @@ class Database:
         if self._replica is not None:
             self._replica.close()
 
-    def _session_pool(self, settings: Settings, size: int, limit_s: float, **options: Any) -> Engine:
+    def _session_pool(self, settings: SessionSettings, size: int, limit_s: float, **options: Any) -> Engine:
         """Sessions of the program's own, for single statements and transactions begun explicitly."""
         begin = partial(self.sessions.begin, settings, bounded_by(limit_s))
         return new_pool(begin, size, isolation_level="AUTOCOMMIT", **options)
 
-    def _transaction_pool(self, settings: Settings, size: int, limit_s: float) -> Engine:
+    def _transaction_pool(self, settings: SessionSettings, size: int, limit_s: float) -> Engine:
         """Connections for transactions; through a pooler, each of these makes the settings anew."""
         connect = partial(self.sessions.connect, bounded_by(limit_s))
         engine = new_pool(connect, size, isolation_level="READ COMMITTED")

@@ -4,15 +4,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 from pydantic_core import to_json
 
 from allocation.adapters.journal.checkpoint_watch import CheckpointWatch
+from allocation.adapters.postgresql.fetching import RawRow, Row
 from allocation.domain.errors import AllocationError
-
-Row: TypeAlias = dict[str, Any]
-RawRow: TypeAlias = list[bytes | None]
 
 # Far fewer than the threads of an API process: reads that wait must not block those that need not.
 MAX_WAITING = 32

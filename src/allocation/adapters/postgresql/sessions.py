@@ -27,12 +27,12 @@ MIN_VERSION = 150_000
 # How often psycopg executes a statement before preparing it; this is its own default.
 PREPARE_THRESHOLD = 5
 
-Settings: TypeAlias = Mapping[str, str]
+SessionSettings: TypeAlias = Mapping[str, str]
 
-NOTHING: Settings = MappingProxyType({})
+NOTHING: SessionSettings = MappingProxyType({})
 
 # How values are written and read.
-_VALUES: Settings = {
+_VALUES: SessionSettings = {
     "DateStyle": "ISO, YMD",
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
@@ -43,7 +43,7 @@ _VALUES: Settings = {
     "transform_null_equals": "off",
 }
 # When sessions, transactions and statements end: the only limits are those that a pool sets.
-_ENDS: Settings = {
+_ENDS: SessionSettings = {
     "exit_on_error": "off",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
@@ -56,7 +56,7 @@ _ENDS: Settings = {
     "tcp_user_timeout": KEEPALIVES["tcp_user_timeout"],
 }
 # How statements are planned and executed.
-_PLANS: Settings = {
+_PLANS: SessionSettings = {
     **dict.fromkeys(
         (
             "enable_bitmapscan",
@@ -75,12 +75,12 @@ _PLANS: Settings = {
     "jit": "off",
     "plan_cache_mode": "auto",
 }
-_TRANSACTIONS: Settings = {
+_TRANSACTIONS: SessionSettings = {
     "default_transaction_deferrable": "off",
     "default_transaction_isolation": "read committed",
 }
 _SINCE: Mapping[str, int] = {"transaction_timeout": 170_000}
-EVERYWHERE: Settings = {**_VALUES, **_ENDS, **_PLANS, **_TRANSACTIONS, "transaction_timeout": "0"}
+EVERYWHERE: SessionSettings = {**_VALUES, **_ENDS, **_PLANS, **_TRANSACTIONS, "transaction_timeout": "0"}
 
 _POOLER = (
     "there is a pooler in between, but this command needs sessions of its own: give the address of "
@@ -135,7 +135,7 @@ class Sessions:
         self._schema = schema
 
     def begin(
-        self, settings: Settings = NOTHING, kind: type[psycopg.Connection] = psycopg.Connection
+        self, settings: SessionSettings = NOTHING, kind: type[psycopg.Connection] = psycopg.Connection
     ) -> psycopg.Connection:
         """A session of the caller's own, with these settings.
 
@@ -182,7 +182,7 @@ class Sessions:
             raise
         return connection
 
-    def set_up(self, connection: psycopg.Connection, settings: Settings = NOTHING) -> bool:
+    def set_up(self, connection: psycopg.Connection, settings: SessionSettings = NOTHING) -> bool:
         """Make these settings for the session; false if there is a pooler in between.
 
         Nothing is set then, and each transaction must begin with `begin_transaction`. Raises the driver's
@@ -200,13 +200,13 @@ class Sessions:
             connection.prepare_threshold = PREPARE_THRESHOLD
         return is_own_session
 
-    def begin_transaction(self, connection: Connection, settings: Settings = NOTHING) -> None:
+    def begin_transaction(self, connection: Connection, settings: SessionSettings = NOTHING) -> None:
         """Make these settings for the transaction that has just begun."""
         driver = cast(psycopg.Connection, connection.connection.driver_connection)
         connection.exec_driver_sql(_SET, self._parameters(driver, settings, for_transaction=True))
 
     def _parameters(
-        self, connection: psycopg.Connection, settings: Settings, *, for_transaction: bool
+        self, connection: psycopg.Connection, settings: SessionSettings, *, for_transaction: bool
     ) -> dict[str, Any]:
         version = connection.info.server_version
         wanted = {**EVERYWHERE, **settings}

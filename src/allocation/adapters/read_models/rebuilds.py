@@ -34,7 +34,7 @@ _REQUESTS_LOCK = 5_274_190_664
 _HOLD_REQUESTS = text(f"SELECT {advisory_lock(f'hashtextextended(:name, {_REQUESTS_LOCK})')}")
 
 # The write model, the whole journal with its archive, or the newest snapshot and the events after it.
-Source: TypeAlias = Literal["model", "journal", "snapshot"]
+RebuildSource: TypeAlias = Literal["model", "journal", "snapshot"]
 
 rebuilds = Table(
     "rebuilds",
@@ -74,7 +74,7 @@ class RebuildState:
 
     name: str
     version: int
-    source: Source
+    source: RebuildSource
     phase: str
     position: int
     jusqu_au_sku: str | None

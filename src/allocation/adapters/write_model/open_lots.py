@@ -4,20 +4,17 @@ However many lots of a SKU have units left, few of them are read. Two things are
 which place in the order all lots with enough units are loaded, and how many units any other has at most.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, TypeAlias
 
-from allocation.adapters.postgresql.messages import Messages
+from allocation.adapters.postgresql.messages import Messages, Rows
 from allocation.domain.lots import Lot, Ordre
 from allocation.domain.model import Produit
 
 FIRST = 8
 # Each further query fetches as many lots as are loaded already, up to this number: few queries get many lots.
 MOST = 512
-
-Rows: TypeAlias = Iterable[tuple[Any, ...]]
 
 # What a Lot is made of, in the order of its fields.
 LOT = "SELECT référence, sku, quantité, eta, quantité_allouée, quantité_initiale, rang FROM lots"

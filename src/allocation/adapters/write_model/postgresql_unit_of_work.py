@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from allocation.adapters.journal.journal import append_statements, new_ids
 from allocation.adapters.journal.rows import Cause
 from allocation.adapters.journal.sequence import mend_sequence, shows_lag
-from allocation.adapters.postgresql.database import Database, Row, VersionConflict, write_errors_translated
+from allocation.adapters.postgresql.database import Database, VersionConflict, write_errors_translated
+from allocation.adapters.postgresql.fetching import Row
 from allocation.adapters.postgresql.messages import Messages, Statement
 from allocation.adapters.postgresql.read_servers import ReadServers
 from allocation.adapters.write_model.lost_commits import position_if_committed

@@ -27,14 +27,14 @@ IN_FLIGHT = 512
 _UNDECODED = re.compile(r"[\ud800-\udfff]")
 
 
-class Answer(Protocol):
+class SentCommand(Protocol):
     """What a command that was sent off will be answered."""
 
     def result(self) -> Results:
         """Wait for the results and return them. Raises Refus."""
 
 
-Submit: TypeAlias = Callable[[Command], Answer]
+Submit: TypeAlias = Callable[[Command], SentCommand]
 # Waits until it is known what became of a line.
 Finish: TypeAlias = Callable[[], LineOutcome]
 
@@ -153,7 +153,7 @@ class Import:
             return lambda: rejected
         return lambda: self._outcome(command, answer)
 
-    def _outcome(self, command: Command, answer: Answer) -> LineOutcome:
+    def _outcome(self, command: Command, answer: SentCommand) -> LineOutcome:
         try:
             return self.kind.outcome(command, answer.result())
         except Refus as refusal:
@@ -178,7 +178,7 @@ class Import:
 def one_by_one(handle: Callable[[Command], Results]) -> Submit:
     """A `submit` that calls `handle` and returns only when the command is done, instead of queueing it."""
 
-    def submit(command: Command) -> Answer:
+    def submit(command: Command) -> SentCommand:
         answer = BlockingPromise()
         try:
             answer.give(handle(command))
