@@ -1,24 +1,25 @@
-"""A real shop's order lines, imported from its CSV, against an independent calculation of who gets what."""
+"""A real shop's order lines, imported or asked for over HTTP: who gets what, as calculated independently."""
 
 import csv
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+import httpx
 import pytest
-from tests.e2e.conftest import RunAllocation
+from tests.e2e.conftest import RunAllocation, Service
 
 from allocation.adapters.postgresql.database import Database
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "online_retail_sample.csv"
 COLUMNS = ("--column", "id_commande=InvoiceNo", "--column", "sku=StockCode", "--column", "quantité=Quantity")
 
-AllocationJson = Callable[..., Any]
 Lines = dict[tuple[str, str, str], int]
 
 
@@ -93,13 +94,13 @@ def oracle(lines: Lines, lots: list[OracleLot]) -> dict[tuple[str, str, str], st
     return answer
 
 
-def receive(allocation_json: AllocationJson, lots: list[OracleLot], folder: Path) -> None:
+def receive(run: RunAllocation, lots: list[OracleLot], folder: Path) -> None:
     path = folder / "lots.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["réf", "sku", "quantité", "eta"])
         writer.writerows([lot.réf, lot.sku, lot.left, lot.eta] for lot in lots)
-    [counts] = allocation_json("import", "lots", str(path))
+    counts = json.loads(run("import", "lots", str(path), "--json").stdout)
     assert (counts["received"], counts["rejected"]) == (len(lots), 0)
 
 
@@ -128,13 +129,12 @@ def allocated(database: Database) -> dict[tuple[str, str, str], str]:
 
 def test_avec_assez_de_stock_toutes_les_lignes_saines_sont_allouées_et_une_fois_seulement(
     allocation: RunAllocation,
-    allocation_json: AllocationJson,
     database: Database,
     orders: Path,
     tmp_path: Path,
 ) -> None:
     lines = sound_lines(orders)
-    receive(allocation_json, whole_stock(lines), tmp_path)
+    receive(allocation, whole_stock(lines), tmp_path)
 
     first = imported(allocation, orders)
     rejected = (tmp_path / f"{orders.name}.rejected.csv").read_text(encoding="utf-8").splitlines()
@@ -158,14 +158,13 @@ def test_avec_assez_de_stock_toutes_les_lignes_saines_sont_allouées_et_une_fois
 
 def test_avec_80_pour_cent_du_stock_chacun_reçoit_ce_que_l_oracle_dit(
     allocation: RunAllocation,
-    allocation_json: AllocationJson,
     database: Database,
     orders: Path,
     tmp_path: Path,
 ) -> None:
     lines = sound_lines(orders)
     lots = lots_for(lines, percent=80)
-    receive(allocation_json, lots, tmp_path)
+    receive(allocation, lots, tmp_path)
     known = {lot.sku for lot in lots}
 
     counts = imported(allocation, orders)
@@ -185,6 +184,42 @@ def test_avec_80_pour_cent_du_stock_chacun_reçoit_ce_que_l_oracle_dit(
     handed_back = (tmp_path / f"{orders.name}.out-of-stock.csv").read_text(encoding="utf-8").splitlines()
     assert len(handed_back) == counts["out of stock"] + 1
     assert allocation("verify").returncode == 0
+
+
+def test_demandées_par_http_les_lignes_reçoivent_ce_que_l_oracle_dit(
+    own_service: Service, orders: Path, tmp_path: Path
+) -> None:
+    """Sixteen clients share the SKUs, as the lines of one must come in order."""
+    lines = sound_lines(orders)
+    lots = lots_for(lines, percent=80)
+    receive(own_service.run, lots, tmp_path)
+    of_sku: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
+    for line in lines:
+        of_sku[line[1]].append(line)
+
+    def ask(client: httpx.Client, line: tuple[str, str, str]) -> str | None:
+        order, sku, ligne = line
+        body = {"id_commande": order, "sku": sku, "ligne": ligne, "quantité": lines[line]}
+        answer = client.post("/allocate", json=body)
+        assert answer.status_code in {201, 400, 409}, answer.text
+        réf: str | None = answer.json().get("réf_lot")
+        return réf
+
+    def ask_for_all(skus: Sequence[str]) -> dict[tuple[str, str, str], str | None]:
+        with httpx.Client(base_url=own_service.url, timeout=60) as client:
+            return {line: ask(client, line) for sku in skus for line in of_sku[sku]}
+
+    shares = [list(of_sku)[n::16] for n in range(16)]
+    with ThreadPoolExecutor(len(shares)) as executor:
+        answers = dict(chain.from_iterable(each.items() for each in executor.map(ask_for_all, shares)))
+
+    assert answers == oracle(lines, lots)
+    own_service.wait_until_caught_up()
+    rows = own_service.query("SELECT id_commande, sku, ligne, réf_lot FROM allocations_view")
+    assert {(order, sku, ligne): réf for order, sku, ligne, réf in rows} == {
+        line: réf for line, réf in answers.items() if réf is not None
+    }
+    assert own_service.run("verify").returncode == 0
 
 
 def _without_rate(counts: dict[str, int]) -> dict[str, int]:
