@@ -17,6 +17,7 @@ class Unit(Enum):
     MILLISECONDS = "ms"
     MICROSECONDS = "µs"
     MEBIBYTES = "MiB"
+    CORES = "of a core"
 
     def text(self, value: float) -> str:
         """The value with its unit, to three digits."""

@@ -14,6 +14,7 @@ from benchmarks.experiments.live_rebuild import live_rebuild
 from benchmarks.experiments.memory import MemoryProbe
 from benchmarks.experiments.open_lots import open_lots
 from benchmarks.experiments.overload import overload
+from benchmarks.experiments.projecting import projecting
 from benchmarks.experiments.reads import reads
 from benchmarks.experiments.rebuilding import rebuilding
 from benchmarks.experiments.replay import replay
@@ -60,6 +61,7 @@ def _while_serving(bench: Bench) -> Iterator[Finding]:
     yield open_lots(bench)
     yield large_correction(bench)
     yield lag(bench)
+    yield projecting(bench)
     yield steady(bench, maximum=_most(spread_out, bench.shop))
     yield live_rebuild(bench)
     yield importing(bench)
