@@ -1,24 +1,37 @@
-"""Clients that send slowly, or too much: refused in time, while everybody else is served."""
+"""Clients that are slow, send too much, vanish or never read: everybody else is served all the same."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import BinaryIO
-from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
 from tests.e2e.conftest import Service, running_service
-from tests.waiting import SOMEONE_WAITS_FOR_A_LOCK, eventually
+from tests.e2e.raw_http import (
+    HEAD,
+    allocate,
+    allocation,
+    announced,
+    connect,
+    exchanged,
+    in_chunks,
+    line,
+    lot,
+    read,
+    read_answer,
+)
+from tests.waiting import PATIENCE_S, SOMEONE_WAITS_FOR_A_LOCK, eventually
 
 from allocation.entrypoints.http.route import MAX_BODY
 
 # More than an API process works on at once.
 SLOW_CLIENTS = 150
+# Who do not read their answers, and what each asks for: more than any socket holds.
+DEAF_CLIENTS, PAGES = 8, 400
 
-HEAD = b"POST /allocate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 SLOW_BODY = HEAD + b"Content-Length: 80\r\n\r\n{"
 ENDLESS_BODY = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"
 
@@ -28,11 +41,6 @@ def service() -> Iterator[Service]:
     """A service with one API process, which is all that there is to hold up."""
     with running_service("--workers", "1") as service:
         yield service
-
-
-def connect(service: Service) -> socket.socket:
-    address = urlsplit(service.url)
-    return socket.create_connection((address.hostname or "", address.port or 0), timeout=60)
 
 
 def test_ceux_qui_envoient_lentement_sont_refusés_et_les_autres_servis(service: Service) -> None:
@@ -159,42 +167,53 @@ def test_la_commande_de_qui_raccroche_pendant_qu_elle_attend_est_exécutée(serv
     assert httpx.post(f"{service.url}/allocate", json=allocation("resté", "VERROU")).status_code == 201
 
 
-def lot(sku: str) -> dict[str, object]:
-    return {"réf": f"lot-{sku}", "sku": sku, "quantité": 1000}
+def test_qui_disparaît_en_attendant_un_jeton_ne_retient_personne(service: Service, sku: str) -> None:
+    assert httpx.post(f"{service.url}/lots", json=lot(sku)).status_code == 201
+    answered = reads_answered(service)
+    with psycopg.connect(service.database_url) as holding:
+        # The worker can't advance the views.
+        holding.execute("SELECT 1 FROM projections FOR UPDATE")
+        token = allocate(service, f"c-{sku}", sku).headers["Consistency-Token"]
+        with ExitStack() as opened:
+            for _ in range(SLOW_CLIENTS):
+                client = opened.enter_context(connect(service))
+                client.sendall(
+                    f"GET /allocations/c-{sku} HTTP/1.1\r\nHost: localhost\r\n"
+                    f"Consistency-Token: {token}\r\nPrefer: wait=30\r\n\r\n".encode()
+                )
+            # Once this one has been answered, all those before it have been read.
+            late = read(service, f"c-{sku}", token, wait_s=0)
+        assert httpx.get(f"{service.url}/stock", timeout=PATIENCE_S).status_code == 200
+
+    assert late.status_code == 503
+    assert read(service, f"c-{sku}", token, wait_s=30).status_code == 200
+    # Those who have gone wait no more either.
+    eventually(lambda: reads_answered(service) == answered + SLOW_CLIENTS + 2)
 
 
-def allocation(id_commande: str, sku: str) -> dict[str, object]:
-    return {"id_commande": id_commande, "sku": sku, "quantité": 1}
+def test_qui_ne_lit_pas_ses_réponses_ne_retient_que_les_siennes(service: Service, sku: str) -> None:
+    assert httpx.post(f"{service.url}/lots", json=lot(sku)).status_code == 201
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    page = httpx.get(f"{service.url}/openapi.json").content
+    with ExitStack() as opened:
+        deaf = [opened.enter_context(connect(service)) for _ in range(DEAF_CLIENTS)]
+        for client in deaf:
+            client.sendall(request * PAGES)
+
+        for number in range(20):
+            assert allocate(service, f"c-{number}-{sku}", sku).status_code == 201
+            assert httpx.get(f"{service.url}/stock", timeout=PATIENCE_S).status_code == 200
+            assert httpx.get(f"{service.url}/openapi.json", timeout=PATIENCE_S).content == page
+
+        with deaf[0].makefile("rb") as received:
+            assert all(read_answer(received)[2] == page for _ in range(PAGES))
 
 
-def line(id_commande: str, sku: str = "INCONNU") -> bytes:
-    return json.dumps(allocation(id_commande, sku)).encode()
-
-
-def announced(body: bytes) -> bytes:
-    """An allocation that says at first how long it is."""
-    return HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def in_chunks(body: bytes) -> bytes:
-    """An allocation of which each part says how long it is."""
-    parts = [body[start : start + 1000] for start in range(0, len(body), 1000)]
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
-    return HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-
-
-def exchanged(service: Service, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """What is answered to this request on a connection of its own."""
-    with connect(service) as client, client.makefile("rb") as received:
-        client.sendall(request)
-        return read_answer(received)
-
-
-def read_answer(received: BinaryIO) -> tuple[int, dict[str, str], bytes]:
-    """The status, the headers and the body of the next answer."""
-    status = int(received.readline().split()[1])
-    headers = {}
-    while (header := received.readline().strip()) != b"":
-        name, _, value = header.decode("latin-1").partition(":")
-        headers[name.lower()] = value.strip()
-    return status, headers, received.read(int(headers["content-length"]))
+def reads_answered(service: Service) -> float:
+    """How many reads of orders the service has answered."""
+    counts = re.findall(
+        r'^allocation_http_requests_total{method="GET",route="/allocations/.*} (.*)$',
+        httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S).text,
+        re.MULTILINE,
+    )
+    return sum(map(float, counts))
