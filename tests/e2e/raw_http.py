@@ -63,13 +63,18 @@ def exchanged(service: Service, request: bytes) -> Answer:
         return read_answer(received)
 
 
-def conversation(service: Service, *requests: bytes) -> list[Answer]:
-    """What is answered to these requests, sent at once, until the service closes the connection."""
+def conversation(service: Service, *requests: bytes, goes: bool = False) -> list[Answer]:
+    """What is answered to these requests, sent at once, until the service closes the connection.
+
+    If the client `goes`, it says that nothing more will come.
+    """
     received = bytearray()
     with connect(service) as client:
         # It may close it before it has read everything.
         with suppress(ConnectionError):
             client.sendall(b"".join(requests))
+            if goes:
+                client.shutdown(socket.SHUT_WR)
         with suppress(ConnectionError):
             while piece := client.recv(65536):
                 received += piece

@@ -54,6 +54,7 @@ WITH_BODY = [
         for media_type, size, status in [("text/plain", 1, 415), ("application/json", MAX_BODY + 1, 413)]
     ],
     ("POST /nulle-part", "application/json", 1, 404),
+    ("POST /nulle-part", "application/json", MAX_BODY + 1, 413),
     ("DELETE /stock", "application/json", 1, 405),
     ("GET /stock", "application/json", 1, 200),
     ("GET /stock", "application/json", MAX_BODY + 1, 200),
@@ -103,6 +104,29 @@ def test_deux_longueurs_contraires_ne_font_pas_passer_une_seconde_requête(servi
         assert is_refused(service, HEAD + CHUNKED + b"Content-Length: %d\r\n\r\n" % length + body + hidden)
 
     assert nothing_was_allocated(service, f"cachée-{sku}", sku)
+
+
+@pytest.mark.parametrize("end", [b"", b"zz\r\n\r\n", b"5\r\nab", b"0\r\n", b"0\r\nX-Somme: 1\r\n\r\n"])
+def test_un_corps_en_morceaux_qui_n_est_pas_achevé_n_est_pas_exécuté(
+    service: Service, sku: str, end: bytes
+) -> None:
+    """Nor is one that goes on after its last chunk, which can't be told from it."""
+    request = in_chunks(line(f"coupée-{sku}", sku)).removesuffix(chunks(b"")) + end
+
+    assert [status for status, _, _ in conversation(service, request, goes=True)] in ([408], [400], [])
+
+    assert nothing_was_allocated(service, f"coupée-{sku}", sku)
+
+
+@pytest.mark.parametrize("target", ["POST /allocate", "PATCH /lots/lot-1", "POST /nulle-part"])
+@pytest.mark.parametrize("rest", [b"Content-Length: 80\r\n\r\n{", CHUNKED + b"\r\n1\r\n{\r\n"])
+def test_qui_raccroche_en_envoyant_un_corps_n_est_pas_une_panne(
+    service: Service, target: str, rest: bytes
+) -> None:
+    conversation(service, head(target) + rest, goes=True)
+
+    assert 'status="500"' not in httpx.get(f"{service.url}/metrics").text
+    assert "Traceback" not in service.log.read_text()
 
 
 @pytest.mark.parametrize("written", WRITTEN)

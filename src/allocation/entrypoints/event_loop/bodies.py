@@ -2,7 +2,7 @@
 
 import asyncio
 
-from granian._granian import RSGIHTTPProtocol
+from granian._granian import RSGIHTTPProtocol, RSGIProtocolClosed
 from granian.rsgi import Scope
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
@@ -12,7 +12,7 @@ BODY_TIMEOUT_S = 10.0
 async def read_body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> bytes:
     """The body, or of a longer one a part that is longer than `limit` bytes.
 
-    Raises RequestTimeout if it does not arrive in time, or not at all; RequestEntityTooLarge if it says that
+    Raises RequestTimeout if it does not arrive in time, or not whole; RequestEntityTooLarge if it says that
     it is longer than the limit.
     """
     announced = _length(scope)
@@ -21,7 +21,7 @@ async def read_body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> byt
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await (_in_pieces(protocol, limit) if announced is None else protocol())
-    except TimeoutError:
+    except (TimeoutError, RSGIProtocolClosed):
         raise RequestTimeout from None
     if announced is not None and len(body) < announced:
         # The client has gone.
@@ -30,11 +30,18 @@ async def read_body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> byt
 
 
 async def _in_pieces(protocol: RSGIHTTPProtocol, limit: int) -> bytes:
-    body = bytearray()
+    """The body that comes in chunks. Raises RequestTimeout if it breaks off, or its last chunk has trailers.
+
+    Granian gives an empty piece for the end, and one more for what was wrong before it, or for trailers.
+    """
+    body, empty = bytearray(), 0
     async for piece in protocol:
         body += piece
+        empty += not piece
         if len(body) > limit:
-            break
+            return bytes(body)
+    if empty > 1:
+        raise RequestTimeout
     return bytes(body)
 
 
