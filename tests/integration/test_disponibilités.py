@@ -3,11 +3,13 @@
 import json
 import unicodedata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.loop_client import DrivenClient, NewClient
+from tests.waiting import eventually
 from werkzeug.test import TestResponse
 
 from allocation.adapters.postgresql.database import Database
@@ -221,6 +223,39 @@ class TestFraîcheur:
 
         assert (answer.status_code, answer.json) == (200, {"disponibilités": [], "inconnus": ["LAMPE"]})
         assert answer.headers["Projection-Position"] == "0"
+
+    def test_qui_attend_est_répondu_dès_que_la_vue_y_est(
+        self, client: DrivenClient, database: Database, token: str
+    ) -> None:
+        with ThreadPoolExecutor(1) as other:
+            waiting = other.submit(
+                asked, client, "LAMPE", **{"Consistency-Token": token, "Prefer": "wait=30"}
+            )
+            eventually(lambda: client.waiting)
+            catch_up(projection_followers(database), 1)
+
+            assert json.loads(waiting.result().data)["disponibilités"][0]["disponible"] == 4
+
+    @pytest.mark.parametrize(
+        ("wrong", "status", "slug"),
+        [("999", 412, "jeton-inconnu"), ("1-0f3c9a1b", 412, "jeton-inconnu"), ("x", 422, "champs-invalides")],
+    )
+    def test_un_jeton_inconnu_ou_malformé_est_refusé_sur_le_champ(
+        self, client: DrivenClient, token: str, wrong: str, status: int, slug: str
+    ) -> None:
+        answer = asked(client, "LAMPE", **{"Consistency-Token": wrong, "Prefer": "wait=30"})
+
+        assert wrong != token
+        assert answer.status_code == status
+        assert json.loads(answer.data)["type"] == f"urn:allocation:{slug}"
+
+    def test_une_vue_en_pause_se_dit_sur_le_champ(self, client: DrivenClient, sql: Sql, token: str) -> None:
+        sql("UPDATE projections SET en_pause = true, erreur = 'trop tard'")
+
+        answer = asked(client, "LAMPE", **{"Consistency-Token": token, "Prefer": "wait=30"})
+
+        assert answer.status_code == 503
+        assert json.loads(answer.data)["type"] == "urn:allocation:projection-en-pause"
 
 
 def test_la_documentation_en_promet_autant(client: DrivenClient) -> None:
