@@ -1,8 +1,10 @@
 """The bus on a real database, and what tests need to look behind it."""
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -12,7 +14,9 @@ from sqlalchemy import make_url, text
 from tests.loop_client import DrivenClient, NewClient, loop_client
 from tests.wire import Wire
 
+from allocation.adapters.event_loop.session import LoopSession
 from allocation.adapters.postgresql.database import Database
+from allocation.adapters.postgresql.fetching import RawRow
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.entrypoints.cli import main
 from allocation.entrypoints.event_loop.rsgi_app import LoopApp
@@ -48,6 +52,19 @@ def wire(database_url: str, tmp_path: Path) -> Iterator[Wire]:
 
 
 @pytest.fixture
+def wired_database(database_url: str, wire: Wire) -> Iterator[Database]:
+    """The test's database, by the wire."""
+    with Database(wire.url(database_url)) as database:
+        yield database
+
+
+@pytest.fixture
+def absent_database(free_port: int) -> Database:
+    """A database that does not answer."""
+    return Database(f"postgresql://allocation:motdepasse@127.0.0.1:{free_port}/absente")
+
+
+@pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that everybody may enter, and a home of this test's own."""
     with TemporaryDirectory(prefix="allocation-tests-") as directory:
@@ -68,19 +85,63 @@ def sql(database: Database) -> Sql:
     return run
 
 
-@pytest.fixture(params=["flask", "loop"])
-def new_client(request: pytest.FixtureRequest) -> Iterator[NewClient]:
-    """Makes clients of the program's HTTP, by each of the two drivers."""
+@pytest.fixture
+def client_of() -> Iterator[Callable[[str, MessageBus[Any], Database], DrivenClient]]:
+    """Makes clients of the program's HTTP by the driver that is named, `flask` or `loop`."""
     with ExitStack() as opened:
 
-        def new(bus: MessageBus[Any], database: Database) -> DrivenClient:
+        def new(driver: str, bus: MessageBus[Any], database: Database) -> DrivenClient:
             metrics = HttpMetrics(database)
             flask_app = create_app(bus, database, metrics=metrics)
-            if request.param == "flask":
+            if driver == "flask":
                 return DrivenClient(flask_app, database.reads)
             return opened.enter_context(loop_client(LoopApp(bus, database, flask_app, metrics)))
 
         yield new
+
+
+@pytest.fixture(params=["flask", "loop"])
+def new_client(
+    request: pytest.FixtureRequest, client_of: Callable[[str, MessageBus[Any], Database], DrivenClient]
+) -> NewClient:
+    """Makes clients of the program's HTTP, by each of the two drivers."""
+    return partial(client_of, request.param)
+
+
+@pytest.fixture
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many keys each statement has had that a loop has sent."""
+    groups: list[int] = []
+    rows = LoopSession.rows
+
+    async def counted(session: LoopSession, query: str, parameter: str) -> list[RawRow]:
+        groups.append(len(json.loads(parameter)))
+        return await rows(session, query, parameter)
+
+    monkeypatch.setattr(LoopSession, "rows", counted)
+    return groups
+
+
+@pytest.fixture
+def end_the_first_commit(sql: Sql) -> Callable[[], None]:
+    """Has the server end the connection of the next one that commits events, which undoes what it did."""
+
+    def prepare() -> None:
+        sql("CREATE SEQUENCE attempts")
+        sql(
+            """
+            CREATE FUNCTION end_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF nextval('attempts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+                RETURN NULL;
+            END $$
+            """
+        )
+        sql(
+            "CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON journal DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW EXECUTE FUNCTION end_first()"
+        )
+
+    return prepare
 
 
 @pytest.fixture

@@ -258,6 +258,19 @@ class TestFraîcheur:
         assert json.loads(answer.data)["type"] == "urn:allocation:projection-en-pause"
 
 
+def test_sans_base_une_demande_se_réessaie_plus_tard(
+    absent_database: Database, new_client: NewClient
+) -> None:
+    client = new_client(bootstrap(absent_database, inline=False), absent_database)
+
+    for headers in ({}, {"Consistency-Token": "1", "Prefer": "wait=0, handling=lenient"}):
+        answer = asked(client, "LAMPE", **headers)
+
+        assert answer.status_code == 503
+        assert json.loads(answer.data)["type"] == "urn:allocation:base-indisponible"
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
 def test_la_documentation_en_promet_autant(client: DrivenClient) -> None:
     document = json.loads(client.get("/openapi.json").data)
 

@@ -25,10 +25,9 @@ Bus = MessageBus[PostgreSQLUnitOfWork]
 
 
 @pytest.fixture
-def wired(database_url: str, wire: Wire) -> Iterator[Bus]:
+def wired(wired_database: Database) -> Bus:
     """A bus whose connections go through the wire."""
-    with Database(wire.url(database_url)) as database:
-        yield bootstrap(database, inline=False)
+    return bootstrap(wired_database, inline=False)
 
 
 @pytest.fixture
@@ -64,22 +63,12 @@ def test_une_connexion_coupée_avant_le_commit_se_retente(
     assert sql("SELECT count(*) AS events FROM journal") == [{"events": 2}]
 
 
-def test_une_connexion_coupée_pendant_le_commit_qui_échoue_se_retente(quiet_bus: Bus, sql: Sql) -> None:
+def test_une_connexion_coupée_pendant_le_commit_qui_échoue_se_retente(
+    quiet_bus: Bus, sql: Sql, end_the_first_commit: Callable[[], None]
+) -> None:
     """The server ends the connection while it commits: the transaction is undone, and tried again."""
     quiet_bus.handle(CréerLot("lot-1", "LAMPE", 10))
-    sql("CREATE SEQUENCE attempts")
-    sql(
-        """
-        CREATE FUNCTION end_first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF nextval('attempts') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
-            RETURN NULL;
-        END $$
-        """
-    )
-    sql(
-        "CREATE CONSTRAINT TRIGGER ends AFTER INSERT ON journal DEFERRABLE INITIALLY DEFERRED"
-        " FOR EACH ROW EXECUTE FUNCTION end_first()"
-    )
+    end_the_first_commit()
 
     results = quiet_bus.handle(Allouer("c-1", "LAMPE", 4))
 

@@ -1,7 +1,6 @@
 """Reads of an event loop: what shares a statement, whose answer is whose, and what happens in trouble."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,6 @@ from tests.wire import Wire
 
 from allocation.adapters.event_loop.grouped_reads import MAX_KEYS, SESSIONS, GroupedReads
 from allocation.adapters.event_loop.read_server import LoopReads
-from allocation.adapters.event_loop.session import LoopSession
 from allocation.adapters.postgresql import database as database_module
 from allocation.adapters.postgresql.database import Database, StorageUnavailable
 from allocation.adapters.postgresql.fetching import RawRow
@@ -61,20 +59,6 @@ def opened(database: Database) -> Opened:
                 reads.close()
 
     return open_reads
-
-
-@pytest.fixture
-def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many keys each statement has had that was sent."""
-    groups: list[int] = []
-    rows = LoopSession.rows
-
-    async def counted(session: LoopSession, query: str, parameter: str) -> list[RawRow]:
-        groups.append(len(json.loads(parameter)))
-        return await rows(session, query, parameter)
-
-    monkeypatch.setattr(LoopSession, "rows", counted)
-    return groups
 
 
 @contextmanager

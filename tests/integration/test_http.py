@@ -438,10 +438,8 @@ class TestRefus:
 
 class TestBaseAbsente:
     @pytest.fixture
-    def client(self, free_port: int, new_client: NewClient) -> Client:
-        """The app of a database that does not answer."""
-        away = Database(f"postgresql://allocation:motdepasse@127.0.0.1:{free_port}/absente")
-        return new_client(bootstrap(away, inline=False), away)
+    def client(self, absent_database: Database, new_client: NewClient) -> Client:
+        return new_client(bootstrap(absent_database, inline=False), absent_database)
 
     @pytest.mark.parametrize("path", ["/allocations/c-1", "/lots/lot-1", "/stock/LAMPE", "/stock"])
     def test_une_lecture_se_réessaie_plus_tard(self, client: Client, path: str) -> None:
