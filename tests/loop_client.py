@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from werkzeug.datastructures import EnvironHeaders
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.postgresql.read_servers import ReadServers
@@ -16,8 +16,14 @@ from allocation.service_layer.messagebus import MessageBus
 
 # Makes a client on a bus and its database.
 NewClient: TypeAlias = Callable[[MessageBus[Any], Database], "DrivenClient"]
+# Makes one by a driver: `flask` or `loop`.
+ClientOf: TypeAlias = Callable[[str, MessageBus[Any], Database], "DrivenClient"]
+# The status, the headers and the body.
+Answer: TypeAlias = tuple[int, dict[str, str], bytes]
 
 PIECE = 1000
+# Where the header lines of a request are, as they came: WSGI has one variable for all of a name.
+LINES = "tests.header_lines"
 
 
 class DrivenClient(Client):
@@ -27,10 +33,27 @@ class DrivenClient(Client):
         super().__init__(application)
         self.reads = reads
 
+    def ask(
+        self, method: str, path: str, lines: Sequence[tuple[str, str]], json: object = None
+    ) -> TestResponse:
+        """The answer to a request with these header lines, of which several may have one name."""
+        variables: dict[str, str] = {}
+        for name, value in lines:
+            variable = "HTTP_" + name.upper().replace("-", "_")
+            variables[variable] = f"{variables[variable]},{value}" if variable in variables else value
+        given: dict[str, Any] = {LINES: list(lines), **variables}
+        return self.open(path, method=method, json=json, environ_overrides=given)
+
     @property
     def waiting(self) -> int:
         """How many reads wait for their view."""
         return self.reads.waiting._number - self.reads.waiting._free._value
+
+
+def answer_of(response: TestResponse) -> Answer:
+    """What both drivers should answer alike: all but the length, which the loop leaves to its server."""
+    headers = {name.lower(): value for name, value in response.headers if name.lower() != "content-length"}
+    return response.status_code, headers, response.data
 
 
 @contextmanager
@@ -82,7 +105,10 @@ class _Headers:
     """The headers of a request, as RSGI gives them."""
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        self._all = [(name.lower(), value) for name, value in EnvironHeaders(environ).items()]
+        lines = environ.get(LINES, [])
+        apart = {name.lower() for name, _ in lines}
+        joined = [each for each in EnvironHeaders(environ).items() if each[0].lower() not in apart]
+        self._all = [(name.lower(), value) for name, value in (*joined, *lines)]
 
     def items(self) -> list[tuple[str, str]]:
         return self._all
@@ -91,10 +117,11 @@ class _Headers:
         return next(iter(self.get_all(name)), default)
 
     def get_all(self, name: str) -> list[str]:
-        return [value for each, value in self._all if each == name]
+        """Those values that are ASCII: Granian gives no others."""
+        return [value for each, value in self._all if each == name and value.isascii()]
 
     def __contains__(self, name: str) -> bool:
-        return bool(self.get_all(name))
+        return any(each == name for each, _ in self._all)
 
 
 class _Scope:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import make_url, text
-from tests.loop_client import DrivenClient, NewClient, loop_client
+from tests.loop_client import ClientOf, DrivenClient, NewClient, loop_client
 from tests.wire import Wire
 
 from allocation.adapters.event_loop.session import LoopSession
@@ -86,7 +86,7 @@ def sql(database: Database) -> Sql:
 
 
 @pytest.fixture
-def client_of() -> Iterator[Callable[[str, MessageBus[Any], Database], DrivenClient]]:
+def client_of() -> Iterator[ClientOf]:
     """Makes clients of the program's HTTP by the driver that is named, `flask` or `loop`."""
     with ExitStack() as opened:
 
@@ -101,9 +101,7 @@ def client_of() -> Iterator[Callable[[str, MessageBus[Any], Database], DrivenCli
 
 
 @pytest.fixture(params=["flask", "loop"])
-def new_client(
-    request: pytest.FixtureRequest, client_of: Callable[[str, MessageBus[Any], Database], DrivenClient]
-) -> NewClient:
+def new_client(request: pytest.FixtureRequest, client_of: ClientOf) -> NewClient:
     """Makes clients of the program's HTTP, by each of the two drivers."""
     return partial(client_of, request.param)
 
