@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tests.loop_client import Answer, ClientOf, DrivenClient, answer_of
@@ -10,8 +10,11 @@ from tests.loop_client import Answer, ClientOf, DrivenClient, answer_of
 from allocation.adapters.postgresql.database import Database
 from allocation.projections.projector import catch_up, register
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
+from allocation.service_layer.messagebus import MessageBus
 
 LAMPE = {"réf": "lot-1", "sku": "LAMPE", "quantité": 100}
+LINE = {"id_commande": "c-2", "sku": "LAMPE", "quantité": 1}
+JSON = "application/json"
 LATE = "Consistency-Token", "2"
 
 
@@ -130,3 +133,20 @@ def test_de_deux_langues_on_prend_la_préférée(
     _, headers, _ = drivers.ask("GET", "/stock/INCONNU", None, lines)
 
     assert headers["content-language"] == answered
+
+
+@pytest.mark.parametrize("types", [(JSON, JSON), (JSON, "text/plain"), ("text/plain", JSON)])
+def test_deux_types_de_contenu_ne_font_pas_exécuter_une_commande(
+    client_of: ClientOf, bus: MessageBus[Any], database: Database, types: tuple[str, ...]
+) -> None:
+    """On one line, as proxies join them; of two lines, the WSGI server decides what Flask gets."""
+    flask, loop = (client_of(driver, bus, database) for driver in ("flask", "loop"))
+    flask.post("/lots", json=LAMPE)
+
+    two_lines = loop.ask("POST", "/allocate", [("Content-Type", each) for each in types], LINE)
+    joined = [each.post("/allocate", json=LINE, content_type=", ".join(types)) for each in (flask, loop)]
+
+    for answer in (two_lines, *joined):
+        assert json.loads(answer.data)["type"] == "urn:allocation:type-de-contenu-refusé"
+    assert answer_of(two_lines) == answer_of(joined[0]) == answer_of(joined[1])
+    assert flask.get("/allocations/c-2").status_code == 404
