@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import pytest
 from tests.loop_client import NewClient
+from tests.old_events import store_as_before
 from werkzeug.test import Client, TestResponse
 
-from allocation.adapters.journal.serialization import UPCASTS
 from allocation.adapters.postgresql.database import Database
 from allocation.adapters.write_model.postgresql_unit_of_work import PostgreSQLUnitOfWork
 from allocation.domain.commands import Allouer, CréerLot, ModifierQuantitéLot
+from allocation.domain.events import LotCréé
 from allocation.projections.projector import catch_up
 from allocation.service_layer.bootstrap import bootstrap, projection_followers
 from allocation.service_layer.messagebus import MessageBus
@@ -142,8 +143,7 @@ class TestHistoire:
         self, bus: Bus, client: Client, sql: Sql, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bus.handle(CréerLot("lot-1", "LAMPE", 10))
-        sql("UPDATE journal SET version = 0, data = data - 'quantité' || '{\"qty\": 10}'")
-        monkeypatch.setitem(UPCASTS, ("LotCréé", 0), _qty_to_quantité)
+        store_as_before(sql, monkeypatch, LotCréé)
 
         [event] = client.get("/stock/LAMPE/histoire").json["histoire"]  # type: ignore[index]
 
@@ -290,10 +290,6 @@ def test_une_histoire_se_lit_par_son_index(
 
     assert index in plan
     assert "Seq Scan on journal " not in plan
-
-
-def _qty_to_quantité(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != "qty"} | {"quantité": fields["qty"]}
 
 
 def _some_command(
