@@ -10,10 +10,9 @@ BODY_TIMEOUT_S = 10.0
 
 
 async def read_body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> bytes:
-    """The body, or of a longer one a part that is longer than `limit` bytes.
+    """The body. Raises RequestTimeout if it does not arrive in time, or not whole.
 
-    Raises RequestTimeout if it does not arrive in time, or not whole; RequestEntityTooLarge if it says that
-    it is longer than the limit.
+    Raises RequestEntityTooLarge if it is longer than `limit` bytes, or says that it is.
     """
     announced = _length(scope)
     if announced is not None and announced > limit:
@@ -30,7 +29,7 @@ async def read_body(scope: Scope, protocol: RSGIHTTPProtocol, limit: int) -> byt
 
 
 async def _in_pieces(protocol: RSGIHTTPProtocol, limit: int) -> bytes:
-    """The body that comes in chunks. Raises RequestTimeout if it breaks off, or its last chunk has trailers.
+    """The body that comes in chunks. Raises like `read_body`, also if its last chunk has trailers.
 
     Granian gives an empty piece for the end, and one more for what was wrong before it, or for trailers.
     """
@@ -39,7 +38,7 @@ async def _in_pieces(protocol: RSGIHTTPProtocol, limit: int) -> bytes:
         body += piece
         empty += not piece
         if len(body) > limit:
-            return bytes(body)
+            raise RequestEntityTooLarge
     if empty > 1:
         raise RequestTimeout
     return bytes(body)

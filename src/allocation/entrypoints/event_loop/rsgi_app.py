@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask
 from granian._granian import RSGIHTTPProtocol
 from granian.rsgi import Scope
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
 from allocation.adapters.coroutines import at_once
@@ -120,8 +120,6 @@ class LoopApp:
     async def _answer_by_flask(self, scope: Scope, protocol: RSGIHTTPProtocol) -> None:
         try:
             body = await read_body(scope, protocol, MAX_BODY)
-            if len(body) > MAX_BODY:
-                raise RequestEntityTooLarge
         except HTTPException as error:
             response = refused(_received(scope, protocol), error)
             protocol.response_bytes(response.status, _headers(response), response.body)

@@ -18,7 +18,8 @@ class Request:
     """What a client asks, beyond the method and the path, which have led to a route.
 
     `header` gives the value of a header by its name in lower case, or None; `read_body` the body, or of one
-    that is longer than the limit some more bytes than that. It raises werkzeug's RequestTimeout.
+    that is longer than the limit some more bytes than that. It may raise werkzeug's RequestTimeout, and
+    RequestEntityTooLarge for such a one.
     """
 
     def __init__(self, query_string: str, header: Callable[[str], str | None], read_body: ReadBody) -> None:
