@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, at_least, failures_in
 from benchmarks.load_result import LoadResult
+from benchmarks.rounds import note
 from benchmarks.served import ALLOCATION
 from benchmarks.shop import receive
 
@@ -22,13 +23,10 @@ def importing(bench: Bench) -> Finding:
     http, imported = Series("hot SKU over HTTP, 32 clients", Unit.RATE), Series("import, lines", Unit.RATE)
     problems: list[str] = []
     for number in (1, 2):
-        load = _hot(bench, number)
-        http.values.append(load.rate)
-        http.loads.append(load)
+        note(http, _hot(bench, number))
         if number == 1:
             bench.say(f"{bench.sizes.import_lines:,} lines from a file")
-            rate = _import(bench, problems)
-            imported.values.append(rate)
+            note(imported, _import(bench, problems))
     return Finding(
         key="import",
         title="Importing orders",

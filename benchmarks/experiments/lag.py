@@ -16,6 +16,7 @@ import psycopg
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, answers, at_least, at_most, failures_in
 from benchmarks.laboratory import fetch, libpq_url
+from benchmarks.rounds import note
 from benchmarks.shop import SPREAD
 
 RATE = 1000
@@ -43,7 +44,7 @@ def lag(bench: Bench) -> Finding:
         wait_until_visible(bench.shop.url, end_of_journal(bench.shop.url))
     of_events = lags(bench.shop.url, start, sightings)
     median.values, tail.values = [percentile(of_events, 50)], [percentile(of_events, 99)]
-    achieved.values, achieved.loads = [load.rate], [load]
+    note(achieved, load)
     return Finding(
         key="lag",
         title="From the commit to the read model",

@@ -24,6 +24,7 @@ from benchmarks.experiments.lag import (
 from benchmarks.findings import Figure, Finding, Series, Unit, answers, at_least, at_most, failures_in
 from benchmarks.load import Address, drive
 from benchmarks.load_result import LoadResult
+from benchmarks.rounds import note
 from benchmarks.served import ALLOCATION
 from benchmarks.shop import SPREAD
 
@@ -48,7 +49,7 @@ def live_rebuild(bench: Bench) -> Finding:
         wait_until_visible(url, end_of_journal(url))
     of_events = lags(url, start, sightings)
     tail.values, rebuilt.values = [percentile(of_events, 99)], rebuilds
-    achieved.values, achieved.loads = [load.rate], [load]
+    note(achieved, load)
     read.values, read.loads = [reads[0].rate], reads
     return Finding(
         key="live-rebuild",

@@ -4,6 +4,7 @@ import psutil
 
 from benchmarks.contestants import Bench
 from benchmarks.findings import Figure, Finding, Series, Unit, at_least, at_most, failures_in
+from benchmarks.rounds import note
 from benchmarks.served import Served
 from benchmarks.shop import SPREAD
 
@@ -21,9 +22,8 @@ def projecting(bench: Bench) -> Finding:
         bench.say(f"{ROUND_S} s at {RATE}/s")
         before = _processor_s(worker)
         load = bench.shop.allocate(*SPREAD, clients=CLIENTS, seconds=ROUND_S, rate=RATE)
-        share.values.append((_processor_s(worker) - before) / load.seconds)
-        achieved.values.append(load.rate)
-        achieved.loads.append(load)
+        note(share, (_processor_s(worker) - before) / load.seconds)
+        note(achieved, load)
     return Finding(
         key="projecting",
         title="Keeping the read models up to date",
